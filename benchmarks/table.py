@@ -40,6 +40,38 @@ def rate(work: Callable[[], object], *, quick: bool) -> float:
     return calls / best
 
 
+def cpu_times_us(*works: Callable[[], object], quick: bool) -> list[float]:
+    """Processor time of one call of each work, in microseconds: the best of many short rounds.
+
+    The works take turns within each round, so that what else runs on the machine slows all of them alike.
+    """
+    calls, rounds = (50, 30) if quick else (200, 150)
+    best = [float("inf")] * len(works)
+    for work in works:
+        for _ in range(100):
+            work()
+    for _ in range(rounds):
+        for place, work in enumerate(works):
+            began = time.thread_time_ns()
+            for _ in range(calls):
+                work()
+            best[place] = min(best[place], (time.thread_time_ns() - began) / 1_000 / calls)
+    return best
+
+
+def share(name: str, cost_us: float, baseline_name: str, baseline_us: float, most: float) -> Row:
+    """A cost in processor time as a share of its baseline, both in us; `most` is the goal's share."""
+    return Row(
+        name=name,
+        value=cost_us,
+        unit="us",
+        baseline_name=baseline_name,
+        baseline_value=baseline_us,
+        ratio=cost_us / baseline_us,
+        goal=most * baseline_us,
+    )
+
+
 def render(rows: list[Row]) -> None:
     """Print the rows as one table."""
     table = Table(title="Benchmarks: each ratio is to a baseline measured in the same run")

@@ -334,7 +334,12 @@ def jobs(app: Application) -> Sequence[Job]:
     handlers = TaskHandlers(
         pool=app.pool,
         payments=app.payments,
-        cdrs=CdrSettlementService(pool=app.pool, clock=app.clock, payments=app.payments),
+        cdrs=CdrSettlementService(
+            pool=app.pool,
+            clock=app.clock,
+            payments=app.payments,
+            environment=settings.environment.value,
+        ),
         corrections=LedgerCorrections(clock=app.clock, sessions=app.clearing.sessions),
         accounts=_accounts(app),
     )

@@ -12,10 +12,11 @@ from clearing.cdr_checks import rules
 from clearing.cdr_checks.facts import SessionFacts
 from clearing.cdr_checks.figures import CdrFigures
 from clearing.cdr_checks.finding import CdrFinding, CheckCode, CheckOutcome
-from clearing.cdr_checks.limits import CdrLimits, LimitName
+from clearing.cdr_checks.limits import CdrLimits
+from clearing.cdr_checks.quick import no_rule_finds
 from clearing.money import Rounding, to_minor
 from clearing.pricing.cdr import Cdr
-from clearing.pricing.compare import CpoTotalCheck, compare
+from clearing.pricing.compare import CpoTotalCheck, agrees, compare
 from clearing.pricing.exact import EXACT
 from clearing.pricing.priced import PricedSession
 
@@ -61,8 +62,19 @@ class TotalCheck:
     lower_minor: int | None
 
 
+_AGREES: Final = TotalCheck(finding=None, lower_minor=None)
+
+
 def check_cdr(cdr: Cdr, facts: SessionFacts, limits: CdrLimits) -> list[CdrFinding]:
-    """Every finding about a CDR but its price, in the order of `RULES`."""
+    """Every finding about a CDR but its price, in the order of `RULES`.
+
+    An ordinary CDR takes one quick look; the rules run where that look is not sure that none finds anything.
+    """
+    return [] if no_rule_finds(cdr, facts, limits) else apply_rules(cdr, facts, limits)
+
+
+def apply_rules(cdr: Cdr, facts: SessionFacts, limits: CdrLimits) -> list[CdrFinding]:
+    """The findings of every rule, in the order of `RULES`: what `check_cdr` must give for every CDR."""
     figures = CdrFigures.of(cdr)
     return [finding for rule in RULES if (finding := rule(figures, facts, limits)) is not None]
 
@@ -80,7 +92,10 @@ def check_total(cdr: Cdr, priced: PricedSession, limits: CdrLimits) -> TotalChec
     captured, unless it is nothing, which always waits. Sources: CDR.total_cost (what the CPO wants to be
     paid, ocpi#209), DOMAIN: never more than the CPO asks for.
     """
-    compared = compare(priced, cdr, tolerance=limits[LimitName.TOTAL_TOLERANCE])
+    tolerance = limits.total_tolerance
+    if agrees(priced, cdr, tolerance=tolerance):
+        return _AGREES
+    compared = compare(priced, cdr, tolerance=tolerance)
     if compared.verdict is CpoTotalCheck.TOO_HIGH:
         text = f"the CPO's total is {_total(cdr)}, the tariff's price {priced.excl_vat} before VAT"
         return TotalCheck(
@@ -88,7 +103,7 @@ def check_total(cdr: Cdr, priced: PricedSession, limits: CdrLimits) -> TotalChec
             lower_minor=None,
         )
     if compared.verdict is not CpoTotalCheck.TOO_LOW or priced.incl_vat_minor <= 0:
-        return TotalCheck(finding=None, lower_minor=None)
+        return _AGREES
     lower = min(_cpo_minor(cdr, priced), priced.incl_vat_minor)
     taken = limits.takes_lower and lower > 0
     return TotalCheck(

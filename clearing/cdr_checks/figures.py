@@ -17,8 +17,8 @@ WH_PER_KWH: Final = 1000
 _NOTHING: Final = Decimal(0)
 
 
-class _Role(IntEnum):
-    """What a dimension counts as."""
+class VolumeRole(IntEnum):
+    """What the volume of a dimension counts as."""
 
     ENERGY = 1
     BILLED_TIME = 2
@@ -26,14 +26,14 @@ class _Role(IntEnum):
     NEVER_NEGATIVE = 4
 
 
-_ROLES: Final[Mapping[str, _Role]] = MappingProxyType(
+ROLES: Final[Mapping[str, VolumeRole]] = MappingProxyType(
     {
-        "ENERGY": _Role.ENERGY,
-        "TIME": _Role.BILLED_TIME,
-        "PARKING_TIME": _Role.BILLED_TIME,
-        "RESERVATION_TIME": _Role.RESERVATION,
-        "ENERGY_IMPORT": _Role.NEVER_NEGATIVE,
-        "ENERGY_EXPORT": _Role.NEVER_NEGATIVE,
+        "ENERGY": VolumeRole.ENERGY,
+        "TIME": VolumeRole.BILLED_TIME,
+        "PARKING_TIME": VolumeRole.BILLED_TIME,
+        "RESERVATION_TIME": VolumeRole.RESERVATION,
+        "ENERGY_IMPORT": VolumeRole.NEVER_NEGATIVE,
+        "ENERGY_EXPORT": VolumeRole.NEVER_NEGATIVE,
     }
 )
 
@@ -64,16 +64,16 @@ class CdrFigures:
         for place, period in enumerate(cdr.periods):
             energy = _NOTHING
             for quantity in period.dimensions:
-                role = _ROLES.get(quantity.type) or _ROLES.get(quantity.type.upper())
+                role = ROLES.get(quantity.type) or ROLES.get(quantity.type.upper())
                 if role is None:
                     continue
                 volume = quantity.volume
-                if role is _Role.ENERGY:
+                if role is VolumeRole.ENERGY:
                     energy += volume
                     listed = volume if listed is None else listed + volume
-                elif role is _Role.BILLED_TIME:
+                elif role is VolumeRole.BILLED_TIME:
                     billed += volume
-                elif role is _Role.RESERVATION:
+                elif role is VolumeRole.RESERVATION:
                     reservation = True
                 if negative is None and volume < 0:
                     negative = f"{quantity.type.upper()} of charging_periods[{place}] is {volume}"
@@ -98,7 +98,7 @@ class CdrFigures:
             last_digit(quantity.volume)
             for period in self.cdr.periods
             for quantity in period.dimensions
-            if quantity.type.upper() == _Role.ENERGY.name
+            if quantity.type.upper() == VolumeRole.ENERGY.name
         )
 
 

@@ -14,12 +14,10 @@ from clearing.cdr_checks.facts import SessionFacts
 from clearing.cdr_checks.figures import WH_PER_KWH, CdrFigures, last_digit
 from clearing.cdr_checks.finding import CdrFinding, CheckCode, CheckOutcome
 from clearing.cdr_checks.limits import CdrLimits, LimitName
+from clearing.cdr_checks.possible_energy import PossibleEnergy
 
 _SECONDS_PER_HOUR: Final = Decimal(3600)
 _PERCENT: Final = Decimal(100)
-_MICROSECOND: Final = timedelta(microseconds=1)
-_SCALE: Final = 100 * 3600 * 1_000_000  # percent and microseconds in an hour
-_KWH_SCALE: Final = WH_PER_KWH * _SCALE
 _LEAST_IN_WH: Final = WH_PER_KWH * WH_PER_KWH  # a kilowatt-hour, written in watt-hours
 _SEPARATORS: Final = re.compile(r"[*\s._-]")
 _NOT_KNOWN: Final = "#NA"  # what OCPI writes for the EVSE of a reservation
@@ -33,8 +31,7 @@ def starts_before_authorization(
     figures: CdrFigures, facts: SessionFacts, limits: CdrLimits
 ) -> CdrFinding | None:
     """A session can't begin before it was authorized."""
-    slack = _seconds(limits, LimitName.CLOCK_SLACK_S)
-    if facts.authorized_at - figures.cdr.start <= slack:
+    if facts.authorized_at - figures.cdr.start <= limits.spans.clock_slack:
         return None
     return _except(
         CheckCode.STARTS_BEFORE_AUTHORIZATION,
@@ -46,9 +43,7 @@ def starts_after_authorization(
     figures: CdrFigures, facts: SessionFacts, limits: CdrLimits
 ) -> CdrFinding | None:
     """A session begins soon after its authorization; a reservation ends by its own expiry."""
-    if figures.is_reservation or figures.cdr.start - facts.authorized_at <= _seconds(
-        limits, LimitName.LATEST_START_S
-    ):
+    if figures.is_reservation or figures.cdr.start - facts.authorized_at <= limits.spans.latest_start:
         return None
     return _except(
         CheckCode.STARTS_AFTER_AUTHORIZATION,
@@ -59,9 +54,9 @@ def starts_after_authorization(
 def ends_in_future(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """A CDR tells of a finished session; far in the future it is refused."""
     ahead = figures.cdr.end - facts.now
-    if ahead <= _seconds(limits, LimitName.CLOCK_SLACK_S):
+    if ahead <= limits.spans.clock_slack:
         return None
-    refused = ahead > _seconds(limits, LimitName.REFUSED_FUTURE_S)
+    refused = ahead > limits.spans.refused_future
     return CdrFinding(
         code=CheckCode.ENDS_IN_FUTURE,
         outcome=CheckOutcome.REFUSE if refused else CheckOutcome.EXCEPT,
@@ -71,17 +66,16 @@ def ends_in_future(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) 
 
 def too_old(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """How old the end of a session may be when its CDR, or usage stated by API, arrives."""
-    name = LimitName.USAGE_AGE_DAYS if facts.stated_by_api else LimitName.CDR_AGE_DAYS
-    days = int(limits[name])
-    if facts.now - figures.cdr.end <= timedelta(days=days):
+    oldest = limits.spans.usage_age if facts.stated_by_api else limits.spans.cdr_age
+    if facts.now - figures.cdr.end <= oldest:
         return None
-    return _except(CheckCode.TOO_OLD, f"ended {_time(figures.cdr.end)}, more than {days} days ago")
+    return _except(CheckCode.TOO_OLD, f"ended {_time(figures.cdr.end)}, more than {oldest.days} days ago")
 
 
 def energy_above_power(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """No more energy than the connector's power gives in the session's time, with slack."""
     span = figures.cdr.end - figures.cdr.start
-    energy, most = figures.energy_wh, _Possible(facts, limits).wh(span)
+    energy, most = figures.energy_wh, PossibleEnergy(facts, limits).wh(span)
     if energy <= most or looks_like_wh(figures, facts, limits):
         return None
     return _except(CheckCode.ENERGY_ABOVE_POWER, f"{_wh(energy)} in {span}, at most {_wh(most)}")
@@ -90,7 +84,7 @@ def energy_above_power(figures: CdrFigures, facts: SessionFacts, limits: CdrLimi
 def period_above_power(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """The same for each charging period; periods that start together are one."""
     energies = figures.energies
-    possible = _Possible(facts, limits)
+    possible = PossibleEnergy(facts, limits)
     for place, (start, kwh) in enumerate(energies, start=1):
         end = energies[place][0] if place < len(energies) else figures.cdr.end
         if possible.covers(kwh, end - start):
@@ -107,7 +101,7 @@ def period_above_power(figures: CdrFigures, facts: SessionFacts, limits: CdrLimi
 
 def energy_above_limit(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """More than any battery takes."""
-    energy, most = figures.energy_wh, limits[LimitName.SESSION_ENERGY_WH]
+    energy, most = figures.energy_wh, limits.session_energy_wh
     if energy <= most or looks_like_wh(figures, facts, limits):
         return None
     return _except(CheckCode.ENERGY_ABOVE_LIMIT, f"{_wh(energy)}, at most {_wh(most)} a session")
@@ -135,7 +129,7 @@ def time_exceeds_session(figures: CdrFigures, _facts: SessionFacts, limits: CdrL
     """No more time is billed, charging and parking together, than the session took."""
     billed_s = _SECONDS_PER_HOUR * figures.billed_h
     took_s = _in_seconds(figures.cdr.end - figures.cdr.start)
-    if billed_s <= took_s + limits[LimitName.TIME_SLACK_S]:
+    if billed_s <= took_s + limits.time_slack_s:
         return None
     return _except(
         CheckCode.TIME_EXCEEDS_SESSION, f"{billed_s:.0f} s are billed, the session took {took_s:.0f} s"
@@ -292,34 +286,9 @@ def looks_like_wh(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -
     energy = figures.energy_wh
     if energy < _LEAST_IN_WH:
         return False
-    possible = _Possible(facts, limits).wh(figures.cdr.end - figures.cdr.start)
-    most = min(possible, limits[LimitName.SESSION_ENERGY_WH])
+    possible = PossibleEnergy(facts, limits).wh(figures.cdr.end - figures.cdr.start)
+    most = min(possible, limits.session_energy_wh)
     return energy > most >= energy / WH_PER_KWH
-
-
-class _Possible:
-    """The most energy that the connector gives in a time, slack included, exact at the limit."""
-
-    __slots__ = ("_per_microsecond", "_slack", "_slack_wh")
-
-    def __init__(self, facts: SessionFacts, limits: CdrLimits) -> None:
-        watts = Decimal(facts.max_power_w or 0)
-        if not watts:
-            alternating = (facts.power_type or "").upper().startswith("AC")
-            watts = limits[LimitName.UNKNOWN_AC_W if alternating else LimitName.UNKNOWN_DC_W]
-        self._per_microsecond = watts * limits[LimitName.POWER_PERCENT]  # in Wh times _SCALE
-        self._slack_wh = limits[LimitName.POWER_SLACK_WH]
-        self._slack = self._slack_wh * _SCALE
-
-    def wh(self, span: timedelta) -> Decimal:
-        """In watt-hours."""
-        return self._per_microsecond * (span // _MICROSECOND) / _SCALE + self._slack_wh
-
-    def covers(self, kwh: Decimal, span: timedelta) -> bool:
-        """Whether `kwh` can have been given in `span`, which counts as nothing where it is negative."""
-        microseconds = span // _MICROSECOND
-        given = self._slack if microseconds <= 0 else self._per_microsecond * microseconds + self._slack
-        return kwh * _KWH_SCALE <= given
 
 
 def _claims_no_evse(figures: CdrFigures) -> bool:
@@ -336,10 +305,6 @@ def _no_evse(facts: SessionFacts) -> CdrFinding:
 def _folded(name: str) -> str:
     """An EVSE ID without case and separators, which eMI3 makes optional."""
     return _SEPARATORS.sub("", name).upper()
-
-
-def _seconds(limits: CdrLimits, name: LimitName) -> timedelta:
-    return timedelta(seconds=int(limits[name]))
 
 
 def _in_seconds(span: timedelta) -> Decimal:

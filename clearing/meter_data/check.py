@@ -6,11 +6,12 @@ are kept, what a policy makes of the verdict, prices. Pure: the same input gives
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from clearing.meter_data.findings import MeterCode, MeterFinding, MeterVerdict, verdict_of
 from clearing.meter_data.keys import MeterKey, key_of_der, read_key
@@ -29,8 +30,7 @@ _SEPARATORS: Final = re.compile(r"[^0-9a-z]+")
 _EVSE_ID: Final = re.compile(r"[a-z]{2}[0-9a-z]{3}e[0-9a-z]{1,31}")  # ISO 15118, without separators
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CdrFacts:
+class CdrFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a CDR says of its session, to be compared with what the meter signed. Energy in kWh."""
 
     total_energy_kwh: Decimal | None
@@ -42,8 +42,7 @@ class CdrFacts:
     token_uid: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterCheck:
+class MeterCheck(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The verdict on a CDR's signed meter data, and all that it rests on.
 
     `key_id` is the registered key that verified it; None where the CDR's own key did, or none.
@@ -94,12 +93,24 @@ def facts_of(cdr: Cdr) -> CdrFacts:
     )
 
 
-def read_records(signed: SignedMeterData | None) -> tuple[OcmfRecord, ...]:
-    """The records that can be read, in the order of their pages."""
+ReadText = OcmfRecord | MeterFinding  # what became of the text of one record
+
+
+def read_texts(signed: SignedMeterData | None) -> tuple[ReadText, ...]:
+    """Each text of a CDR as a record, or why it is none; nothing where the format is not checked."""
     if signed is None or signed.format is not MeterFormat.OCMF:
         return ()
-    found = [record for text in signed.texts if isinstance(record := read_record(text), OcmfRecord)]
-    return tuple(sorted(found, key=_page))
+    return tuple(map(read_record, signed.texts))
+
+
+def records_of(read: Iterable[ReadText]) -> tuple[OcmfRecord, ...]:
+    """The records that could be read, in the order of their pages."""
+    return tuple(sorted((found for found in read if isinstance(found, OcmfRecord)), key=_page))
+
+
+def read_records(signed: SignedMeterData | None) -> tuple[OcmfRecord, ...]:
+    """The records that can be read, in the order of their pages."""
+    return records_of(read_texts(signed))
 
 
 def claimed_der(signed: SignedMeterData, records: Sequence[OcmfRecord]) -> bytes | None:
@@ -120,13 +131,15 @@ def check_meter_data(
     time_priced: bool = False,
     must_name_meter: bool = False,
     replayed: Iterable[str] = (),
+    read: Sequence[ReadText] | None = None,
 ) -> MeterCheck:
     """Check what a CDR carries. `keys` are the CPO's registered keys, whichever their meter.
 
     `trusted`: the key that the caller vouches for, in place of `keys`; `facts`: what to compare with, None
     where there is no CDR; `time_priced`: the tariff prices time; `replayed`: the pages that another session
     was settled with; `must_name_meter`: a record without a meter's serial is bad unless a registered key
-    counts for it. Raises nothing, whatever a sender wrote.
+    counts for it; `read`: what `read_texts` gave of `signed`, where the caller has it. Raises nothing,
+    whatever a sender wrote.
     """
     if signed is None:
         return MeterCheck(verdict=MeterVerdict.MISSING)
@@ -136,9 +149,9 @@ def check_meter_data(
         method = signed.method[:36] or "no name"
         text = f"signed meter data in the format {signed.format} ({method}) are there and not checked"
         return _only(MeterFinding(code=MeterCode.FORMAT_NOT_CHECKED, text=text))
-    read = [read_record(text) for text in signed.texts]
+    read = read_texts(signed) if read is None else read
     broken = tuple(found for found in read if isinstance(found, MeterFinding))
-    records = tuple(sorted((found for found in read if isinstance(found, OcmfRecord)), key=_page))
+    records = records_of(read)
     if broken or not records:
         verdict = verdict_of(broken, signed=False, registered=False)
         return MeterCheck(verdict=verdict, findings=broken, records=records)
@@ -173,8 +186,7 @@ def _page(record: OcmfRecord) -> tuple[str, int]:
     return record.context, record.page
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Signatures:
+class _Signatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`proven`: the key is registered or vouched for, not only claimed by the CDR."""
 
     findings: tuple[MeterFinding, ...]

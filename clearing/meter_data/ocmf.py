@@ -7,10 +7,11 @@ Source: OCMF specification 1.4.1, "Sections", "Payload Data Section", "Signature
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
+
+import msgspec
 
 from clearing.errors import MalformedDocumentError
 from clearing.meter_data.findings import MeterCode, MeterFinding
@@ -30,8 +31,7 @@ _PAGE: Final = re.compile(r"([TF])(0|[1-9]\d{0,17})", re.ASCII)
 _YEARS: Final = range(1970, 2200)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OcmfReading:
+class OcmfReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One reading with the fields that it inherits from the one before it.
 
     `value` has the meter's own digits, in `unit`; `clock` is S, R, I or U; None where nothing states it.
@@ -47,8 +47,7 @@ class OcmfReading:
     status: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OcmfSignature:
+class OcmfSignature(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The signature section: `algorithm` as stated, None where the default of the version counts."""
 
     algorithm: str | None
@@ -57,8 +56,7 @@ class OcmfSignature:
     data: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OcmfRecord:
+class OcmfRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record. `text` is the whole as received, `signed` the bytes of its payload."""
 
     text: str
@@ -145,9 +143,9 @@ def _bytes(section: str) -> bytes:
 
 def _text(tree: Mapping[str, Any], name: str) -> str | None:
     value = tree.get(name)
-    if value is not None and not isinstance(value, str):
-        raise _MalformedError(f"{name}: expected text")
-    return value
+    if value is None or isinstance(value, str):
+        return value
+    raise _MalformedError(f"{name}: expected text")
 
 
 def _required(tree: Mapping[str, Any], name: str) -> str:

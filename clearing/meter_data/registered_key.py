@@ -45,9 +45,11 @@ class MeterIdentity:
     @property
     def parts(self) -> tuple[str, str, str]:
         """The three in lower case and without spaces, empty where not given: how identities are compared."""
-        found = (self.meter_serial, self.gateway_serial, self.charge_point_id)
-        first, second, third = ("".join((part or "").split()).lower() for part in found)
-        return first, second, third
+        return _folded(self.meter_serial), _folded(self.gateway_serial), _folded(self.charge_point_id)
+
+
+def _folded(part: str | None) -> str:
+    return "".join(part.split()).lower() if part else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +108,13 @@ def identity_of(record: OcmfRecord) -> MeterIdentity:
     )
 
 
-def fits(identity: MeterIdentity, record: OcmfRecord) -> bool:
+_Parts = tuple[str, str, str]
+
+
+def _fits(wanted: _Parts, found: _Parts) -> bool:
     """Whether every part that a key is registered for is the record's."""
-    wanted, found = identity.parts, identity_of(record).parts
-    return any(wanted) and all(part in ("", own) for part, own in zip(wanted, found, strict=True))
+    meter, gateway, point = wanted
+    return any(wanted) and meter in ("", found[0]) and gateway in ("", found[1]) and point in ("", found[2])
 
 
 def keys_for(record: OcmfRecord, keys: Iterable[RegisteredKey], *, at: datetime) -> list[RegisteredKey]:
@@ -118,9 +123,14 @@ def keys_for(record: OcmfRecord, keys: Iterable[RegisteredKey], *, at: datetime)
     A key registered for the meter goes before one for its gateway, and that before one for the charge point;
     of these, those that fit more of the record's parts.
     """
-    fitting = [key for key in keys if key.counts_at(at) and fits(key.identity, record)]
-    best = max((_given(key.identity) for key in fitting), default=(False, False, False))
-    return [key for key in fitting if _given(key.identity) == best]
+    found = identity_of(record).parts
+    fitting = [
+        (key, _given(wanted))
+        for key in keys
+        if key.counts_at(at) and _fits(wanted := key.identity.parts, found)
+    ]
+    best = max((given for _, given in fitting), default=None)
+    return [key for key, given in fitting if given == best]
 
 
 def may_meet(left: MeterIdentity, right: MeterIdentity) -> bool:
@@ -129,6 +139,6 @@ def may_meet(left: MeterIdentity, right: MeterIdentity) -> bool:
     return bool(pairs) and all(one == other for one, other in pairs)
 
 
-def _given(identity: MeterIdentity) -> tuple[bool, bool, bool]:
-    meter, gateway, point = identity.parts
+def _given(parts: _Parts) -> tuple[bool, bool, bool]:
+    meter, gateway, point = parts
     return bool(meter), bool(gateway), bool(point)

@@ -17,7 +17,15 @@ from clearing.connection import Connection
 from clearing.errors import ClearingConflictError, InvalidMeterKeyError
 from clearing.identifiers import format_id
 from clearing.meter_data import repository
-from clearing.meter_data.check import MeterCheck, check_meter_data, claimed_der, facts_of, read_records
+from clearing.meter_data.check import (
+    MeterCheck,
+    check_meter_data,
+    claimed_der,
+    facts_of,
+    read_records,
+    read_texts,
+    records_of,
+)
 from clearing.meter_data.evidence import MeterEvidence
 from clearing.meter_data.findings import MeterFinding, MeterOutcome, MeterPolicy, MeterVerdict, outcome_of
 from clearing.meter_data.keys import CURVES, MeterKey, curve_name, read_key
@@ -191,7 +199,8 @@ async def check_cdr(
         unchecked = MeterCheck(verdict=MeterVerdict.NOT_CHECKED)
         return CheckedCdr(check=unchecked, policy=policy, outcome=MeterOutcome.CAPTURE)
     signed = read_signed_data(raw)
-    records = read_records(signed)
+    read = read_texts(signed)
+    records = records_of(read)
     keys = await _keys_of(connection, records, party_id)
     must_name_meter = (
         bool(records)
@@ -205,6 +214,7 @@ async def check_cdr(
         facts=facts_of(cdr),
         time_priced=time_priced,
         must_name_meter=must_name_meter,
+        read=read,
     )
     check = checked()
     if records and check.verdict is not MeterVerdict.BAD:  # what proves nothing takes no record either
@@ -225,11 +235,12 @@ async def find_evidence(
     Nothing is claimed.
     """
     signed = read_signed_data(raw)
-    records = read_records(signed)
+    read = read_texts(signed)
+    records = records_of(read)
     if signed is None or not records:
         return None
     keys = await _keys_of(connection, records, party_id)
-    check = check_meter_data(signed, keys=keys, facts=facts_of(cdr))
+    check = check_meter_data(signed, keys=keys, facts=facts_of(cdr), read=read)
     used = next((key.der for key in keys if key.id == check.key_id), None)
     return MeterEvidence(check=check, public_key=used or claimed_der(signed, records), url=signed.url)
 

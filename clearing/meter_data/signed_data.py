@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -56,8 +55,7 @@ _METHODS: Final[Mapping[str, MeterFormat]] = MappingProxyType(
 _NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedMeterData:
+class SignedMeterData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a CDR carries: texts of records in the order sent, each once, and the key that it claims.
 
     `method` is the encoding method as sent; `problem` says why the field could not be read at all.

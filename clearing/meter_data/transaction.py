@@ -5,10 +5,11 @@ Source: OCMF specification 1.4.1, tables 2, 7, 10 and 19.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final
+
+import msgspec
 
 from clearing.meter_data.findings import MeterCode, MeterFinding
 from clearing.meter_data.ocmf import OcmfReading, OcmfRecord
@@ -16,6 +17,7 @@ from clearing.meter_data.registers import IMPORT_GROUPS, import_group, in_kwh, l
 from clearing.pricing.exact import EXACT
 
 BEGIN: Final = "B"
+BEGINS: Final = frozenset(BEGIN)
 ENDS: Final = frozenset("ELRAP")  # ended; locally, remotely, aborted, by power failure
 _EXCEPTION: Final = "X"
 _GOOD: Final = "G"
@@ -23,8 +25,7 @@ _UNASSIGNED: Final = frozenset({"MISMATCH", "INVALID", "OUTDATED", "UNKNOWN"})
 _UNSURE_CLOCKS: Final = frozenset({None, "U", "I"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredTransaction:
+class MeasuredTransaction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the meter measured: the energy in kWh, exactly, and one unit of its last digit.
 
     `begin_kwh` and `end_kwh` are the register at both ends, `begin` and `end` the readings as signed.
@@ -69,8 +70,9 @@ def measure(
     if not by_register:
         text = "no reading of imported energy that may be billed"
         return None, (MeterFinding(code=MeterCode.REGISTER_UNFIT, text=text),)
-    readings = min(by_register.values(), key=_preference)
-    begin, end = _one(readings, frozenset(BEGIN)), _one(readings, ENDS)
+    found = list(by_register.values())
+    readings = found[0] if len(found) == 1 else min(found, key=_preference)
+    begin, end = _one(readings, BEGINS), _one(readings, ENDS)
     if begin is None or end is None:
         return None, (_incomplete(readings),)
     return _between(records, readings, begin, end, time_priced=time_priced)
@@ -78,13 +80,15 @@ def measure(
 
 def _preference(readings: Sequence[OcmfReading]) -> tuple[bool, int]:
     """A register that is read at both ends comes first, then the better group."""
-    whole = _one(readings, frozenset(BEGIN)) is not None and _one(readings, ENDS) is not None
+    whole = _one(readings, BEGINS) is not None and _one(readings, ENDS) is not None
     return not whole, IMPORT_GROUPS.index(import_group(readings[0].register) or IMPORT_GROUPS[-1])
 
 
 def _one(readings: Sequence[OcmfReading], reasons: frozenset[str]) -> OcmfReading | None:
     """The one reading with such a reason; a later record may repeat it unchanged."""
     found = [reading for reading in readings if reading.reason in reasons]
+    if len(found) == 1:
+        return found[0]
     same = {(reading.at, reading.value, reading.unit, reading.reason) for reading in found}
     return found[0] if len(same) == 1 else None
 

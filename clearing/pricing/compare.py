@@ -52,6 +52,20 @@ class Comparison:
         }
 
 
+def agrees(priced: PricedSession, cdr: Cdr, *, tolerance: Decimal = DEFAULT_TOLERANCE) -> bool:
+    """Whether `compare` says AGREES, for callers that ask no more.
+
+    False of a credit CDR says nothing.
+    """
+    cost = cdr.total_cost
+    if cost is None or cdr.credit or cdr.currency != priced.currency:
+        return False
+    if abs(EXACT.subtract(cost.excl_vat, priced.excl_vat)) > tolerance:
+        return False
+    gross = cost.incl_vat
+    return gross is None or not priced.tax_known or abs(EXACT.subtract(gross, priced.incl_vat)) <= tolerance
+
+
 def compare(priced: PricedSession, cdr: Cdr, *, tolerance: Decimal = DEFAULT_TOLERANCE) -> Comparison:
     """Compare the CDR's total_cost with ours, before our last rounding, within `tolerance` major units.
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -100,6 +101,23 @@ def load(raw: bytes, *, document: str) -> Mapping[str, Any]:
             document=document, path="$", problem=f"is {len(raw)} bytes; at most {MAX_DOCUMENT_BYTES} are read"
         )
 
+    try:
+        tree = _tree_decoder(document).decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
+    except RecursionError:
+        raise MalformedDocumentError(
+            document=document, path="$", problem="is nested too deeply; expected an OCPI object"
+        ) from None
+    except (ValueError, InvalidOperation) as error:
+        raise MalformedDocumentError(document=document, path="$", problem=f"is not JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise MalformedDocumentError(document=document, path="$", problem="expected an object")
+    return tree
+
+
+@lru_cache(maxsize=64)
+def _tree_decoder(document: str) -> json.JSONDecoder:
+    """A decoder whose errors name the document; made once for each name."""
+
     def reject_constant(text: str) -> NoReturn:
         raise MalformedDocumentError(document=document, path="$", problem=f"{text} is not a JSON number")
 
@@ -113,23 +131,12 @@ def load(raw: bytes, *, document: str) -> Mapping[str, Any]:
             )
         return members
 
-    try:
-        tree = json.loads(
-            raw,
-            parse_float=Decimal,
-            parse_int=Decimal,
-            parse_constant=reject_constant,
-            object_pairs_hook=unique,
-        )
-    except RecursionError:
-        raise MalformedDocumentError(
-            document=document, path="$", problem="is nested too deeply; expected an OCPI object"
-        ) from None
-    except (ValueError, InvalidOperation) as error:
-        raise MalformedDocumentError(document=document, path="$", problem=f"is not JSON: {error}") from None
-    if not isinstance(tree, dict):
-        raise MalformedDocumentError(document=document, path="$", problem="expected an object")
-    return tree
+    return json.JSONDecoder(
+        parse_float=Decimal,
+        parse_int=Decimal,
+        parse_constant=reject_constant,
+        object_pairs_hook=unique,
+    )
 
 
 def check_text(value: Any, *, document: str, path: str = "$", depth: int = 0) -> None:

@@ -49,11 +49,11 @@ async def lock_due(
 
 
 async def load_captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:
-    """What clearing needs of the sessions that tasks name, each with its tariff."""
+    """What clearing needs of the sessions that tasks name, each with its tariff; they are locked."""
     named = [(task.shard, task.session_id) for task in tasks if task.session_id is not None]
-    found = _QUERIES.captured_sessions(
-        connection, shards=[shard for shard, _ in named], ids=[session_id for _, session_id in named]
-    )
+    due = {"shards": [shard for shard, _ in named], "ids": [session_id for _, session_id in named]}
+    await _QUERIES.lock_sessions(connection, **due)
+    found = _QUERIES.captured_sessions(connection, **due)
     rows = [row async for row in found]
     hashes = list({row["tariff_sha256"] for row in rows})
     tariffs = {row["sha256"]: row async for row in _QUERIES.tariffs(connection, hashes=hashes)}

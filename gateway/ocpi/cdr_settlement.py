@@ -21,7 +21,7 @@ from gateway.ocpi.meter_check import check_meter_data_of
 from gateway.ocpi.repository import cdrs, objects
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
 from gateway.ocpi.token_authorization import TokenAuthorizationService
-from gateway.ocpi.whitelisted_use import NotSecured, WhitelistedUseService
+from gateway.ocpi.whitelisted_use import NotSecured, WhitelistedUseService, earliest_request
 from gateway.payments import usage_repository
 from gateway.payments.cdr_corrections import CREDITED
 from gateway.payments.errors import PaymentError, SessionAlreadyCompletedError
@@ -38,7 +38,8 @@ async def match_session(connection: Connection, cdr: CdrRecord) -> UUID | None:
 
     In this order: the CDR's authorization reference; that of the OCPI session it names; the CPO's session id
     given when the session was authorized; the driver's token, by the latest authorization given for it at
-    that EVSE (2.1.1 carries no reference). A CDR may name its EVSE by its id alone.
+    that EVSE (2.1.1 carries no reference), which is none of days before where the CPO says that it asked
+    nobody. A CDR may name its EVSE by its id alone.
     """
     references = [cdr.authorization_reference]
     if cdr.session_ref is not None:
@@ -62,17 +63,23 @@ async def match_session(connection: Connection, cdr: CdrRecord) -> UUID | None:
     if contract_id is None or evse_uid is None:
         return None
     return await cdrs.find_session_of_token(
-        connection, cpo_id=cdr.cpo_id, contract_id=contract_id, evse_uid=evse_uid, ended_at=cdr.ended_at
+        connection,
+        cpo_id=cdr.cpo_id,
+        contract_id=contract_id,
+        evse_uid=evse_uid,
+        ended_at=cdr.ended_at,
+        since=earliest_request(cdr),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CdrSettlementService:
-    """Completes sessions by the CDRs that CPOs sent."""
+    """Completes sessions by the CDRs that CPOs sent. `environment` is that of the contracts behind tokens."""
 
     pool: Pool
     clock: Clock
     payments: PaymentService
+    environment: str
 
     async def settle(self, *, cpo_id: str, cdr_id: str) -> str | None:
         """Match a kept CDR and complete its session. None: done; else why it can't be done yet.
@@ -94,7 +101,9 @@ class CdrSettlementService:
 
     async def _whitelisted(self, cdr: CdrRecord) -> UUID | NotSecured:
         """The session of a CDR that began by whitelist, secured now; else why the CDR has no session."""
-        authorizer = TokenAuthorizationService(pool=self.pool, clock=self.clock, payments=self.payments)
+        authorizer = TokenAuthorizationService(
+            pool=self.pool, clock=self.clock, payments=self.payments, environment=self.environment
+        )
         return await WhitelistedUseService(pool=self.pool, authorizer=authorizer).secure(cdr)
 
     async def complete(self, cdr: CdrRecord, session_id: UUID) -> str | None:

@@ -41,6 +41,9 @@ class RunningCostService:
     async def raise_hold(self, due: DueSession) -> None:
         """Raise the session's hold where its cost so far exceeds it; leave every other session as it is.
 
+        What a contract pays at most for a session is never exceeded: what is delivered beyond it is settled
+        by the CDR.
+
         Raises:
             PaymentError, ClearingError, OcpiRejectionError: no cost can be computed, or the hold not raised.
         """
@@ -66,6 +69,10 @@ class RunningCostService:
             view.session, cdr_raw=as_if_ended(due), cdr_version=OcpiVersion.V2_2_1.value
         )
         amount = round_units(cost * HEADROOM, rounding=Rounding.CEILING)
+        if authorization.most_minor is not None:
+            amount = min(amount, authorization.most_minor)
+        if amount <= authorization.hold_minor:
+            return
         raised = await self.payments.increment(
             party_id=authorization.party_id,
             authorization_id=authorization.id,

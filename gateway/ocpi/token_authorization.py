@@ -69,7 +69,7 @@ class TokenAuthorizationService:
     pool: Pool
     clock: Clock
     payments: PaymentService
-    environment: str = "sandbox"
+    environment: str
 
     async def authorize(self, request: TokenAuthorizationRequest) -> TokenAuthorizationResult:
         """Secure the payment for the first EVSE of the request.

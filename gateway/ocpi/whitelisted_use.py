@@ -7,7 +7,7 @@ WHITELIST ("no request to the eMSP has been performed"); decision 0826.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -27,13 +27,25 @@ from gateway.ocpi.repository import cdrs, objects, tokens
 from gateway.ocpi.repository.cdrs import CdrRecord
 from gateway.ocpi.repository.objects import Connector
 from gateway.ocpi.repository.tokens import TokenRecord
-from gateway.ocpi.token_authorization import TokenAuthorizationService
+from gateway.ocpi.token_authorization import SAME_REQUEST, TokenAuthorizationService
 from gateway.ocpi.token_types import stored_types, stored_uid
 
 UNKNOWN: Final = "no session of this CPO carries its reference"
 _WHITELIST: Final = "WHITELIST"
 _NEVER: Final = "NEVER"
 _RFID: Final = "RFID"
+
+
+def earliest_request(stored: CdrRecord) -> datetime | None:
+    """Since when a CPO may have asked about the session of a CDR that it says it accepted by whitelist.
+
+    None: the CDR says nothing of the kind.
+    """
+    try:
+        cdr = parse_cdr(stored.raw, version=stored.version)
+    except ClearingError:
+        return None
+    return cdr.start - SAME_REQUEST if (cdr.auth_method or "").upper() == _WHITELIST else None
 
 
 @dataclass(frozen=True, slots=True)

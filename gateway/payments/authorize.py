@@ -394,6 +394,7 @@ class AuthorizationService:
             return_url=authorization.return_url,
             save_usage=authorization.save_usage,
             save_consent=authorization.save_consent,
+            most_minor=authorization.most_minor,
             customer_id=new_id(),
             reuses_recent=reuses_recent,
             replaced_id=replaced_id,

@@ -22,7 +22,12 @@ from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import format_id, new_id
 from gateway.payments import presenters, repository
-from gateway.payments.errors import CdrRejectedError, NotFoundError, SessionAlreadyCompletedError
+from gateway.payments.errors import (
+    CdrRejectedError,
+    NotFoundError,
+    PspRequestOpenError,
+    SessionAlreadyCompletedError,
+)
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.session_state import SessionEvent, advance_session
@@ -84,16 +89,31 @@ class CompletionService:
         nothing. Raises CdrRejectedError, SessionAlreadyCompletedError.
         """
         session = view.session
-        if session.cdr_id is not None:
-            reject_another_cdr(session, self._read(cdr_raw, cdr_version).id)
-            return session
-        fixed = await self.assess(session, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source)
-        if isinstance(fixed, StatedUsage):
-            return fixed
-        return await self.end(view, replace(fixed, flags=[*fixed.flags, *flags]))
+        while session.cdr_id is None:
+            fixed = await self.assess(session, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source)
+            if isinstance(fixed, StatedUsage):
+                return fixed
+            fixed = replace(fixed, flags=[*fixed.flags, *flags])
+            session = await self._end(replace(view, session=session), fixed)
+        reject_another_cdr(session, self._read(cdr_raw, cdr_version).id)
+        return session
 
     async def end(self, view: SessionView, fixed: PricedCdr) -> SessionRecord:
-        """End a session by a CDR that may be captured. Raises as `complete`."""
+        """End a session by a CDR that may be captured.
+
+        Raises as `complete`, and PspRequestOpenError where its station has just named its EVSE.
+        """
+        ended = await self._end(view, fixed)
+        if ended.cdr_id is None:
+            raise PspRequestOpenError("the session's EVSE was named just now; send the same request again")
+        reject_another_cdr(ended, fixed.cdr_id)
+        return ended
+
+    async def _end(self, view: SessionView, fixed: PricedCdr) -> SessionRecord:
+        """End a session; the session as it is then.
+
+        It has no CDR where its station has named its EVSE, and so its tariff, since `view` was read.
+        """
         session = view.session
         ended = self._ended(session, fixed)
         async with self.pool.acquire() as connection:
@@ -108,7 +128,8 @@ class CompletionService:
             now = await repository.find_session(connection, shard=session.shard, session_id=session.id)
         if now is None:
             raise NotFoundError(f"session {format_id('ses', session.id)} is missing")
-        reject_another_cdr(now, fixed.cdr_id)
+        if now.cdr_id is None and now.tariff_sha256 == session.tariff_sha256:
+            raise SessionAlreadyCompletedError(f"session {format_id('ses', session.id)} is {now.state}")
         return now
 
     async def assess(
@@ -215,6 +236,7 @@ class CompletionService:
             connection,
             shard=ended.shard,
             session_id=ended.id,
+            tariff_sha256=ended.tariff_sha256,
             cdr_id=ended.cdr_id,
             cdr_version=ended.cdr_version,
             cdr=ended.cdr,

@@ -101,6 +101,7 @@ def new_authorization_record(
         receipt_email=request.receipt_email,
         save_usage=method.save.usage if method and method.save else None,
         save_consent=method.save.consent if method and method.save else None,
+        most_minor=request.max_amount_minor,
         created_at=hold.now,
         updated_at=hold.now,
     )

@@ -113,7 +113,10 @@ class SessionRecord(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRecord(FromRow):
-    """One authorization. `hold_minor` is what may be captured at most."""
+    """One authorization. `hold_minor` is what may be captured at most.
+
+    `most_minor` bounds what updates of the running session raise the hold to (a contract's limit).
+    """
 
     shard: int
     id: UUID
@@ -142,6 +145,7 @@ class AuthorizationRecord(FromRow):
     return_url: str | None = None
     save_usage: str | None = None
     save_consent: str | None = None
+    most_minor: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", PaymentState(self.state))

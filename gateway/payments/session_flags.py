@@ -13,6 +13,10 @@ SECURED_LATE: Final = "secured_late"  # the station was offline; authorized afte
 ACCEPTED_BY_WHITELIST: Final = "accepted_by_whitelist"  # the CPO asked nobody; authorized after it had ended
 
 
+# The session had begun, or ended, before its payment was secured.
+BEGUN_BEFORE: Final = frozenset({SECURED_LATE, ACCEPTED_BY_WHITELIST})
+
+
 def flags_at_start(point: ChargePoint, request: AuthorizationRequest) -> Sequence[str]:
     """The flags of a session that `request` opens at `point`."""
     found = []

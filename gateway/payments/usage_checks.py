@@ -24,7 +24,7 @@ from gateway.payments import usage_repository
 from gateway.payments.errors import CdrRejectedError
 from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.requests import ChargePoint, TariffChoice, TariffSource, TariffUse
-from gateway.payments.session_flags import ACCEPTED_BY_WHITELIST, SECURED_LATE
+from gateway.payments.session_flags import BEGUN_BEFORE
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.usage_repository import (
     CheckFactsRecord,
@@ -238,7 +238,7 @@ class UsageCheckService:
 
 def _authorized_at(session: SessionRecord, cdr: Cdr) -> datetime:
     """When the session was authorized: at its start where it had begun by whitelist or offline."""
-    if not {ACCEPTED_BY_WHITELIST, SECURED_LATE}.isdisjoint(session.flags):
+    if not BEGUN_BEFORE.isdisjoint(session.flags):
         return min(session.created_at, cdr.start)
     return session.created_at
 

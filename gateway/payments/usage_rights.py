@@ -7,6 +7,7 @@ Source: OCPI mod_cdrs (a CDR is the billing record, created by the CPO); by deci
 from typing import Final
 
 from gateway.payments.records import SessionRecord, UsageSource
+from gateway.payments.session_flags import BEGUN_BEFORE
 
 _PLUG_AND_CHARGE: Final = "plug_and_charge"
 
@@ -32,9 +33,10 @@ def may_release(source: UsageSource, session: SessionRecord, *, provisional: boo
     """Whether `source` may release the hold of a session that no CDR has ended.
 
     To release it states that nothing was used: a payer whose word is provisional may until the operator
-    reports that the session runs.
+    reports that the session runs, and never where it had begun before its payment was secured.
     """
-    return source is not UsageSource.PAYER or not provisional or session.started_at is None
+    begun = session.started_at is not None or not BEGUN_BEFORE.isdisjoint(session.flags)
+    return source is not UsageSource.PAYER or not provisional or not begun
 
 
 def may_replace(source: UsageSource, session: SessionRecord) -> bool:

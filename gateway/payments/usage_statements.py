@@ -72,6 +72,15 @@ class UsageStatementService:
         """Check that the caller may release a hold. Raises PaymentConflictError."""
         session = held.session
         source = source_of_caller(session, party_id=party_id, admin=admin)
+        if source is UsageSource.PAYER:
+            async with self.pool.acquire() as connection:
+                waiting = await usage_repository.find_waiting(
+                    connection, shard=session.shard, session_id=session.id
+                )
+            if waiting is not None and waiting.source is not UsageSource.PAYER:
+                raise PaymentConflictError(
+                    "the operator's usage of the session waits for a decision: that captures or releases it"
+                )
         provisional = await self._is_provisional(session, held.authorization, source)
         if not may_release(source, session, provisional=provisional):
             raise PaymentConflictError(

@@ -14,6 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from clearing.captured_session import AuthorizationMethod
+from clearing.parties.party import PLATFORM_ID
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, parse_id
@@ -224,12 +225,12 @@ class VehicleAuthorizationService:
         if state in HELD and view.session.state == "active":
             concluded = await self._conclude(decision, view)
             if concluded.authorization_id is None:  # blocked while its payment was secured
-                await self._release(payment_request, view)
+                await self._release(view)
                 return concluded, None
             return concluded, view
         if state is PaymentState.REQUIRES_ACTION:
             # Nobody is at the vehicle to authenticate: the hold that waits for it is voided.
-            await self._release(payment_request, view)
+            await self._release(view)
         detail = view.authorization.decline_code or f"{state.value}, session {view.session.state}"
         return await self._conclude(decision, None, detail=detail), None
 
@@ -244,9 +245,9 @@ class VehicleAuthorizationService:
             decision, contract, wanted_minor=wanted, currency=currency, least_minor=least
         )
 
-    async def _release(self, request: AuthorizationRequest, view: AuthorizationView) -> None:
+    async def _release(self, view: AuthorizationView) -> None:
         await self.payments.release(
-            party_id=request.party_id,
+            party_id=PLATFORM_ID,  # not in the payer's name, whose right to release is limited
             authorization_id=view.authorization.id,
             expected_version=None,
             admin=True,

@@ -26,6 +26,12 @@ CROSS JOIN LATERAL (
     FOR UPDATE SKIP LOCKED
 ) AS due;
 
+-- name: lock_sessions!
+-- Locked before they are read, until the transaction ends: who names a buyer meanwhile waits, or is waited for.
+SELECT FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
+JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id
+ORDER BY s.shard, s.id FOR NO KEY UPDATE OF s;
+
 -- name: captured_sessions
 -- Everything clearing needs of the sessions named but their tariffs, which many share.
 SELECT s.shard, s.id, s.cpo_id, s.demand_partner_id, a.authorization_method, a.funding, a.account_party_id, s.tax_jurisdiction, s.time_zone,

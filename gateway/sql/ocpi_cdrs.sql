@@ -93,14 +93,16 @@ ORDER BY l.foreign_id <> :foreign_id::text, l.foreign_id
 LIMIT 1;
 
 -- name: session_of_token^
--- The latest authorization given for this token at this EVSE before the session's end, still to be completed.
+-- The latest authorization given for this token at this EVSE before the session's end, still to be completed; where the
+-- CPO says that it asked nobody, none that is older than a request for this session can be.
 SELECT s.id FROM gateway.ocpi_token_authorization AS q
 JOIN gateway.ocpi_token AS t ON t.uid_key = q.uid_key AND t.type = q.type
 JOIN gateway.payment_authorization AS a
   ON a.shard = get_byte(uuid_send(q.authorization_id), 15) & 63 AND a.id = q.authorization_id
 JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
 WHERE q.cpo_id = :cpo_id AND q.evse_uid_key = :evse_uid_key AND lower(t.contract_id) = :contract_key
-  AND q.requested_at <= :ended_at AND s.cpo_id = q.cpo_id AND s.state IN ('active', 'cancelled')
+  AND q.requested_at <= :ended_at AND (:since::timestamptz IS NULL OR q.requested_at >= :since::timestamptz)
+  AND s.cpo_id = q.cpo_id AND s.state IN ('active', 'cancelled')
 ORDER BY q.requested_at DESC
 LIMIT 1;
 

@@ -155,11 +155,12 @@ WITH funds AS (
     INSERT INTO gateway.payment_authorization (
         shard, id, session_id, party_id, authorization_method, funding, account_party_id, state, hold_minor, currency,
         payment_method, customer, off_session, receipt_email, return_url, save_usage, save_consent, incrementable,
-        metadata, created_at, updated_at)
+        most_minor, metadata, created_at, updated_at)
     SELECT :shard::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :authorization_method::text,
            :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
            :payment_method::text, :customer::text, :off_session::boolean, :receipt_email::text, :return_url::text,
-           :save_usage::text, :save_consent::text, :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
+           :save_usage::text, :save_consent::text, :funding::text = 'partner_account', :most_minor::bigint, :metadata::jsonb,
+           :now::timestamptz, :now::timestamptz
     FROM allowed
     RETURNING 1 AS done
 ), request AS (
@@ -184,7 +185,8 @@ WHERE shard = :shard AND id = :session_id AND started_at IS NULL AND state IN ('
 
 -- name: complete_session$
 -- The CDR ends the session: its bytes and its price are fixed, and the capture is now due. A CDR that ended another
--- session is a unique violation: one delivery is never paid for twice.
+-- session is a unique violation: one delivery is never paid for twice. Only by the tariff that priced it: the session's
+-- station may have named its EVSE meanwhile.
 WITH ended AS (
     UPDATE gateway.session
     SET state = 'completed', started_at = :started_at::timestamptz, cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
@@ -192,6 +194,7 @@ WITH ended AS (
         energy_wh = :energy_wh::bigint, ended_at = :ended_at::timestamptz, flags = flags || :flags::text[],
         stated_by = :stated_by::text, updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state IN ('active', 'cancelled')
+      AND tariff_sha256 = :tariff_sha256::text
     RETURNING shard, id, cpo_id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)

@@ -43,12 +43,14 @@ RUN_ELSEWHERE = {
 }
 # These read the settings of `serve`, as ocpi.md says.
 CALLS_A_PLATFORM = ("networkcore ocpi connect", "networkcore ocpi renew", LEAVING := "networkcore ocpi leave")
-# These read the settings of `serve` that concern the PSP, as going-live.md says.
-CALLS_THE_PSP = "networkcore psp"
+# These read the settings of `serve` that concern the PSP, as going-live.md and first-look.md say.
+CALLS_THE_PSP = ("networkcore psp", "networkcore audit")
 # A status other than 0 that the page, or the state of this stack, explains; and the line that says so.
 OTHER_STATUS = {
     "networkcore status": (1, "exception"),
     "networkcore reconcile run": (1, "differences"),
+    "networkcore books close 2026-10 --check": (1, "Open at the end of 2026-10"),
+    "networkcore books close 2026-10 --by": (2, "is still to come"),  # the month of this stack has not ended
     "networkcore fx execute": (2, "can't be sold"),  # the position of this stack is smaller
     "networkcore ocpi check-invoice": (2, "has sent no invoice record"),
     "networkcore ocpi connect": (2, "cpo.example"),  # a name without an address
@@ -63,6 +65,7 @@ OTHER_STATUS = {
 # Whose key a page's calls need, and the words by which the page says so.
 READERS = {
     "alerts.md": ("admin", "an admin key of the platform"),
+    "books.md": ("admin", "an admin key of the platform"),
     "capture-api.md": ("parkingapp", "such as `parkingapp`"),
     "exceptions.md": ("admin", "an admin key of the platform"),
     "finance.md": ("admin", "with an admin key of the platform"),

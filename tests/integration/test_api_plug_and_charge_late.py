@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from gateway.database import Pool
+from gateway.ids import parse_id
+from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.requests import ANY_DRIVER, ChargePoint, EvseUnknown, TariffChoice, TariffMissing
-from tests.fakes.api import EVSE, START, TARIFF, Answer
+from tests.fakes.api import EVSE, START, TARIFF, Answer, cdr
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api, statuses
 from tests.fakes.pnc_market import EMAID
 from tests.integration.test_api_plug_and_charge_settlement_notice import complete
@@ -208,3 +210,30 @@ async def test_the_cdr_of_a_session_that_began_offline_may_start_before_its_auth
     online = (await station.plug_in(ref="tx-2")).json
     refused = await complete(station, online["session_id"])  # the same CDR, hours before this authorization
     assert (refused.status, refused.json.get("state")) != (200, "completed"), refused.text
+
+
+async def test_what_pays_does_not_release_a_session_that_began_before_its_authorization(
+    station: StationApi,
+) -> None:
+    online, late = (await station.plug_in(ref="tx-2")).json, (await station.plug_in(offline=began())).json
+    for shown, status in ((late, 409), (online, 200)):
+        path = f"/v1/authorizations/{shown['authorization_id']}/release"
+        answer = await station.api.call("POST", path, {}, key=shown["authorization_id"], party="superapp")
+        assert answer.status == status, answer.text
+
+
+async def test_usage_stated_while_the_evse_is_named_is_priced_by_the_tariff_of_that_evse(
+    station: StationApi,
+) -> None:
+    shown = (await several(station, CHEAP, DEAR)).json
+    payments = station.api.services.payments
+    before = await payments.get_session(
+        party_id="DE-ABC", session_id=parse_id("ses", shown["session_id"]), admin=True
+    )
+    assert (await name(station, shown["decision"]["id"], evse_id=CHEAP)).status == 200
+    station.api.clock.at += timedelta(hours=6)
+    ended = await payments.completions.complete(
+        before, cdr_raw=cdr(), cdr_version="2.2.1", source=UsageSource.OPERATOR_API
+    )
+    assert isinstance(ended, SessionRecord)
+    assert (ended.evse_id, ended.price_minor) == (CHEAP, 1190)

@@ -1,5 +1,7 @@
 """Businesses that buy sessions: the VAT that applies to them, invoices in their names, one for each month."""
 
+import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,9 +19,12 @@ from clearing.parties.business_details import BusinessAddress, BusinessDetails
 from clearing.parties.party import DocumentCadence, Party, PartyKind
 from clearing.services import ClearingServices, build_clearing
 from gateway.database import Pool, transaction
+from gateway.ids import parse_id
+from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.driver_documents import DriverDocumentJob
+from gateway.partners import buyer_repository
 from tests.fakes import clearing_fixtures as world
-from tests.fakes.api import Api
+from tests.fakes.api import Api, cdr
 from tests.fakes.en16931 import failed_rules
 from tests.integration import test_api_disbursements as settlement
 from tests.integration.test_driver_documents import FixedClock
@@ -206,3 +211,31 @@ async def test_a_wrong_vat_id_names_its_field(api: Api) -> None:
     answer = await api.call("POST", "/v1/buyers", {**BODY, "vat_id": "DE136695977"}, key="b1")
     assert answer.status == 400
     assert "vat_id" in answer.text
+
+
+async def test_a_buyer_named_while_its_session_is_cleared_is_on_its_document(api: Api) -> None:
+    made = await api.call("POST", "/v1/buyers", BODY, key="b1")
+    pool, buyer_id = api.services.pool, made.json["id"]
+    shown = (await api.authorize(key="a1")).json
+    session_id = parse_id("ses", shown["session"])
+    await api.call("POST", f"/v1/sessions/{shown['session']}/complete", {"cdr": json.loads(cdr())}, key="c1")
+    api.clock.pass_wall(5)
+    job = ClearingJob(
+        pool=pool,
+        clock=api.clock,
+        sessions=api.services.clearing.sessions,
+        batch_size=10,
+        chain=0,
+    )
+    async with transaction(pool) as connection:
+        assert await buyer_repository.lock_session(connection, session_id, party_id="parking") == "completed"
+        clearing = asyncio.create_task(job.run_once())
+        await asyncio.sleep(0.5)  # clearing has read what it can read
+        assert await buyer_repository.set_buyer(
+            connection, session_id, buyer_id, party_id="parking", now=api.clock.now()
+        )
+    assert await clearing == 1
+    await DriverDocumentJob(pool=pool, clock=api.clock).run_once()
+    async with pool.acquire() as connection:
+        (one,) = await driver_document_service.list_by_session(connection, session_id)
+    assert one.ruling.rule == "driver/business"

@@ -77,7 +77,9 @@ class System:
 
     async def work(self) -> None:
         """The worker's tasks about CDRs, one after the other."""
-        service = CdrSettlementService(pool=self.pool, clock=self.edge.clock, payments=self.payments)
+        service = CdrSettlementService(
+            pool=self.pool, clock=self.edge.clock, payments=self.payments, environment="sandbox"
+        )
         rows = await self.pool.fetch(
             "DELETE FROM gateway.task WHERE kind = 'complete_session' AND run_at <= $1 RETURNING *",
             self.edge.clock.at,

@@ -57,7 +57,9 @@ async def paid_out(api: Api, **changes: Any) -> str:
     session = str((await api.authorize(key="a1")).json["session"])
     api.clock.at += timedelta(hours=1)
     await push(api, session, **changes)
-    settle = CdrSettlementService(pool=services.pool, clock=api.clock, payments=services.payments)
+    settle = CdrSettlementService(
+        pool=services.pool, clock=api.clock, payments=services.payments, environment="sandbox"
+    )
     assert await settle.settle(cpo_id="DE-ABC", cdr_id="C1") is None
     api.clock.pass_wall(5)
     clearing = services.clearing

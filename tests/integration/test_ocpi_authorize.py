@@ -84,7 +84,9 @@ class System:
     async def settle(self) -> None:
         """The worker's tasks, one after the other, an hour after the start: a CDR tells of what has ended."""
         self.edge.clock.at = max(self.edge.clock.at, NOW + timedelta(hours=1))
-        service = CdrSettlementService(pool=self.edge.pool, clock=self.edge.clock, payments=self.payments)
+        service = CdrSettlementService(
+            pool=self.edge.pool, clock=self.edge.clock, payments=self.payments, environment="sandbox"
+        )
         rows = await self.edge.pool.fetch(
             "DELETE FROM gateway.task WHERE kind = 'complete_session' RETURNING *"
         )

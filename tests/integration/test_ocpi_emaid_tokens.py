@@ -1,12 +1,14 @@
 """Contracts as tokens: sent, listed and asked about; over real HTTP on a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from gateway.database import Pool, transaction
 from gateway.jobs.emaid_tokens import EmaidTokenJob
+from gateway.jobs.running_cost import RunningCostJob
 from gateway.ocpi.emaid_tokens import EmaidTokenService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.tariff_source import OcpiTariffSource
@@ -42,7 +44,9 @@ async def system(pool: Pool) -> AsyncIterator[System]:
     payments = build_payments(
         pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
     )
-    authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(
+        pool=pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("app", "demand_partner")
     started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
@@ -52,7 +56,9 @@ async def system(pool: Pool) -> AsyncIterator[System]:
     await stop_edge(edge)
 
 
-async def put(system: System, emaid: str = EMAID, party: str = "app", **changes: Any) -> None:
+async def put(
+    system: System, emaid: str = EMAID, party: str = "app", environment: str = "sandbox", **changes: Any
+) -> None:
     fields: dict[str, Any] = {
         "emaid": emaid,
         "party": party,
@@ -61,23 +67,23 @@ async def put(system: System, emaid: str = EMAID, party: str = "app", **changes:
         "valid_from": NOW,
     }
     decisions = PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=NoFetcher()))
-    verifier, _ = await decisions.load_trust(system.edge.pool, environment="sandbox")
+    verifier, _ = await decisions.load_trust(system.edge.pool, environment=environment)
     async with transaction(system.edge.pool) as connection:
         await contract_administration.put_contract(
             connection,
             NewContract(**fields | changes),
-            environment="sandbox",
+            environment=environment,
             verifier=verifier,
             actor=party,
             now=NOW,
         )
 
 
-async def set_state(system: System, state: ContractState) -> None:
+async def set_state(system: System, state: ContractState, environment: str = "sandbox") -> None:
     async with transaction(system.edge.pool) as connection:
         await contract_administration.set_state(
             connection,
-            environment="sandbox",
+            environment=environment,
             emaid=EMAID,
             state=state,
             actor="app",
@@ -208,3 +214,47 @@ async def test_an_app_token_is_found_by_the_name_that_2_1_1_has_for_it(system: S
     assert answer["data"]["allowed"] == "ALLOWED"
     answer, status = await system.ask(PLACE, uid="APP-1", kind="OTHER", version="2.2.1")
     assert (status, answer["status_code"]) == (404, 2004)
+
+
+@pytest.mark.parametrize(("limit", "held"), [(700, 700), (2000, 1853), (None, 1853)])
+async def test_an_update_raises_a_hold_no_further_than_its_contract_says(
+    system: System, limit: int | None, held: int
+) -> None:
+    await put(system, limit_minor=limit, currency=None if limit is None else "EUR")
+    await follow(system)
+    answer, _ = await system.ask(PLACE, uid=EMAID, kind="EMAID", version="2.3.0")
+    await system.edge.pool.execute(
+        "UPDATE gateway.payment_authorization SET incrementable = true, hold_minor = least(hold_minor, 700)"
+    )
+    reference = answer["data"]["authorization_reference"]
+    begun = "2026-10-29T08:00:00Z"
+    update = {
+        "country_code": "NL",
+        "party_id": "ABC",
+        "id": "S1",
+        "start_date_time": begun,
+        "kwh": 25.0,
+        "cdr_token": {
+            "country_code": "CH",
+            "party_id": "NWC",
+            "uid": EMAID,
+            "type": "OTHER",
+            "contract_id": EMAID,
+        },
+        "auth_method": "AUTH_REQUEST",
+        "authorization_reference": reference,
+        "location_id": "LOC1",
+        "evse_uid": "E1",
+        "connector_id": "1",
+        "currency": "EUR",
+        "status": "ACTIVE",
+        "charging_periods": [{"start_date_time": begun, "dimensions": [{"type": "ENERGY", "volume": 25.0}]}],
+        "last_updated": "2026-10-29T08:40:00Z",
+    }
+    system.edge.clock.at = NOW + timedelta(minutes=40)
+    answer, _ = await system.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", system.token, update)
+    assert answer["status_code"] == 1000, answer
+    await RunningCostJob(services=system.edge.services, payments=system.payments).run_once()
+    row = await system.edge.pool.fetchrow("SELECT hold_minor FROM gateway.payment_authorization")
+    assert row is not None
+    assert row["hold_minor"] == held

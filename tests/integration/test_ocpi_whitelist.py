@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from gateway.ids import parse_id
+from gateway.ocpi.cdr_settlement import CdrSettlementService
 from gateway.ocpi.repository import cdrs
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
+from pnc.contract import ContractState
 from tests.fakes.ocpi_edge import NOW
 from tests.fakes.ocpi_objects import cdr, location, tariff
 from tests.integration import test_ocpi_emaid_tokens as emaid_tokens
@@ -142,3 +145,39 @@ async def test_an_answer_of_the_psp_that_was_lost_is_waited_for(system: System) 
     system.psp.faults.append("after")
     found = await sent(system)
     assert (found.status, system.psp.capture_effects) == (CdrStatus.PENDING, 0)
+
+
+async def test_a_use_by_whitelist_is_not_taken_for_a_request_that_was_released_days_before(
+    system: System,
+) -> None:
+    await system.keep(whitelist="ALLOWED")
+    system.edge.clock.at = NOW - timedelta(days=5)
+    answer, _ = await system.ask({"location_id": "LOC1", "evse_uids": ["E1"]})
+    await system.payments.release(
+        party_id="app", authorization_id=parse_id("auth", answer["data"]["authorization_reference"])
+    )
+    system.edge.clock.at = NOW
+    assert (await sent(system)).status is CdrStatus.COMPLETED
+    rows = await system.edge.pool.fetch(
+        "SELECT a.state, c.amount_minor, c.receivable_minor FROM gateway.payment_authorization AS a "
+        "LEFT JOIN gateway.capture AS c ON c.authorization_id = a.id ORDER BY a.created_at"
+    )
+    assert [tuple(row) for row in rows] == [("voided", None, None), ("captured", 1215, 0)]
+
+
+async def test_a_token_under_an_emaid_follows_its_contract_of_this_environment(system: System) -> None:
+    emaid = emaid_tokens.EMAID
+    await emaid_tokens.put(system, environment="production")
+    await emaid_tokens.set_state(system, ContractState.BLOCKED, environment="production")
+    await system.keep(uid=emaid, type="OTHER", contract_id=emaid, whitelist="ALLOWED")
+    service = CdrSettlementService(
+        pool=system.edge.pool, clock=system.edge.clock, payments=system.payments, environment="production"
+    )
+    token = BEARER | {"uid": emaid, "type": "OTHER", "contract_id": emaid}
+    fields = {"auth_method": "WHITELIST", "cdr_token": token, "session_id": None}
+    await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, cdr(**fields))
+    system.edge.clock.at = NOW + timedelta(hours=2)
+    await service.settle(cpo_id="NL-ABC", cdr_id="CDR1")
+    found = await kept(system)
+    assert (found.status, system.psp.payments) == (CdrStatus.UNMATCHED, {})
+    assert "BLOCKED" in (found.reason or "")

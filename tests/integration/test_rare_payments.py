@@ -327,7 +327,9 @@ async def test_a_cdr_that_comes_after_all_takes_the_last_known_costs_place(
 async def test_a_pushed_cdr_takes_the_last_known_costs_place_as_well(system: System) -> None:
     reported, view = await forget(system, LastUpdates())
     await set_state(system, "cleared")
-    service = CdrSettlementService(pool=system.pool, clock=system.clock, payments=reported.payments)
+    service = CdrSettlementService(
+        pool=system.pool, clock=system.clock, payments=reported.payments, environment="sandbox"
+    )
     new = pushed(kwh="4")
     async with system.pool.acquire() as connection:
         now = system.clock.now()

@@ -360,3 +360,12 @@ async def test_of_an_operator_that_has_left_a_payer_releases_what_was_reported(s
     await system.edge.call("DELETE", "/2.2.1/credentials", system.token)
     await system.payments.release(party_id="app", authorization_id=view.authorization.id)
     assert (await system.session())["payment"] == "voided"
+
+
+async def test_a_payer_does_not_release_a_session_whose_cdr_waits_for_a_person(system: System) -> None:
+    view = await system.authorize()  # its operator sends CDRs and no sessions
+    await system.send(view, **energy(205))
+    assert await system.waiting()
+    with pytest.raises(PaymentConflictError, match="waits for a decision"):
+        await system.payments.release(party_id="app", authorization_id=view.authorization.id)
+    assert (await system.session())["payment"] == "authorized"

@@ -191,7 +191,9 @@ async def test_a_fresh_platform_is_connected_read_and_settled(edge: Edge, platfo
         clock=edge.clock,
         policy=PaymentPolicy(),
     )
-    authorizer = TokenAuthorizationService(pool=edge.pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(
+        pool=edge.pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("superapp", "demand_partner")
     peer_id = await connected(edge, platform)
@@ -212,7 +214,9 @@ async def test_a_fresh_platform_is_connected_read_and_settled(edge: Edge, platfo
     await pull(edge, peer_id)
     assert await platform.push(edge, "cdrs", "CDR1") == 201  # the same CDR, pushed: no second effect
 
-    settlement = CdrSettlementService(pool=edge.pool, clock=edge.clock, payments=payments)
+    settlement = CdrSettlementService(
+        pool=edge.pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     jobs = jobs_by_kind(edge.pool, edge.clock, payments=payments, cdrs=settlement)
     assert await jobs[TaskKind.COMPLETE_SESSION].run_once() == 1
     async with edge.pool.acquire() as connection:

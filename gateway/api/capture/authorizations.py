@@ -391,7 +391,8 @@ ENDPOINTS: Final = (
             "Releases the whole hold, for a session that did not take place. Send If-Match with the ETag to "
             "release only the version that you have read. Where the operator is connected by OCPI or opened "
             "the session by Plug & Charge, the payer releases nothing once the operator reports that the "
-            "session runs (409)."
+            "session runs, or where it had begun before its payment was secured; nor while usage that the "
+            "operator stated waits for a decision (409)."
         ),
         tag="Authorizations",
         scope=Scope.CAPTURE,

@@ -280,15 +280,25 @@ async def find_session_by_cpo_id(connection: Connection, *, cpo_id: str, session
 
 
 async def find_session_of_token(
-    connection: Connection, *, cpo_id: str, contract_id: str, evse_uid: str, ended_at: datetime
+    connection: Connection,
+    *,
+    cpo_id: str,
+    contract_id: str,
+    evse_uid: str,
+    ended_at: datetime,
+    since: datetime | None = None,
 ) -> UUID | None:
-    """The active session of the latest authorization given for a token at an EVSE before `ended_at`."""
+    """The active session of the latest authorization given for a token at an EVSE before `ended_at`.
+
+    `since`: none that was asked for before.
+    """
     row = await _sql.session_of_token(
         connection,
         cpo_id=cpo_id,
         contract_key=contract_id.lower(),
         evse_uid_key=evse_uid.lower(),
         ended_at=ended_at,
+        since=since,
     )
     return None if row is None else row["id"]
 

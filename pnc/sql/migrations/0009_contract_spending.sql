@@ -25,6 +25,7 @@ CREATE TABLE pnc.disabled_payment (
     PRIMARY KEY (environment, payment_kind, payment_reference)
 );
 INSERT INTO pnc.disabled_payment
-SELECT DISTINCT ON (environment, payment_kind, payment_reference) environment, payment_kind, payment_reference, updated_at
+SELECT DISTINCT ON (environment, payment_kind, payment_reference)
+    environment, payment_kind, payment_reference, updated_at
 FROM pnc.contract WHERE NOT payment_usable AND state <> 'cancelled'
 ORDER BY environment, payment_kind, payment_reference, updated_at;

@@ -80,9 +80,18 @@ def test_what_no_operator_has_confirmed_gives_way_and_never_to_the_payer(
 
 @pytest.mark.parametrize("source", list(UsageSource))
 @pytest.mark.parametrize("provisional", [False, True])
-@pytest.mark.parametrize("started", [None, NOW])
+@pytest.mark.parametrize(
+    ("begun", "known"),
+    [
+        ({}, False),
+        ({"started_at": NOW}, True),
+        ({"flags": ["secured_late"]}, True),
+        ({"flags": ["accepted_by_whitelist"]}, True),
+        ({"flags": ["ad_hoc_for_contract"]}, False),
+    ],
+)
 def test_only_a_payer_whose_word_is_provisional_keeps_a_running_sessions_hold(
-    source: UsageSource, started: datetime | None, *, provisional: bool
+    source: UsageSource, begun: dict[str, Any], *, provisional: bool, known: bool
 ) -> None:
-    kept = source is UsageSource.PAYER and provisional and started is not None
-    assert may_release(source, session(started_at=started), provisional=provisional) is not kept
+    kept = source is UsageSource.PAYER and provisional and known
+    assert may_release(source, session(**begun), provisional=provisional) is not kept
