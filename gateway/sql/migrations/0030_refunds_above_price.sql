@@ -1,5 +1,5 @@
--- What was captured above the price and refunded was never in the ledger: clearing leaves it out (capture.uncleared_minor).
--- A refund may be of that part, of the price, or of both; how much of it is of that part stands with the refund.
+-- What was captured above the price and refunded was never in the ledger: clearing leaves it out
+-- (capture.uncleared_minor). A refund may be of that part, of the price, or of both; how much of it is of that part stands with the refund.
 ALTER TABLE gateway.refund
     ADD COLUMN unposted_minor bigint NOT NULL DEFAULT 0 CHECK (unposted_minor BETWEEN 0 AND amount_minor);
 
@@ -7,7 +7,8 @@ ALTER TABLE gateway.refund
 WITH refunded AS (
     SELECT r.shard, r.id, r.amount_minor, c.uncleared_minor,
            coalesce(sum(r.amount_minor) OVER (
-               PARTITION BY r.shard, r.session_id ORDER BY r.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before_minor
+               PARTITION BY r.shard, r.session_id ORDER BY r.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+           ), 0) AS before_minor
     FROM gateway.refund AS r
     JOIN gateway.capture AS c ON c.shard = r.shard AND c.session_id = r.session_id AND c.uncleared_minor > 0
     JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id AND s.state = 'cleared'
