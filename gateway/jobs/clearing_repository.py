@@ -141,8 +141,6 @@ def _shortfall(row: Mapping[str, Any]) -> str | None:
     """Why less than the price is cleared; None: it is not less."""
     if row["receivable_minor"]:
         return "hold_below_price"
-    if row["uncleared_minor"] and row["amount_minor"] < row["price_minor"]:
-        return "refunded_before_clearing"
     if BELOW_TARIFF in row["flags"]:
         return BELOW_TARIFF
     return None

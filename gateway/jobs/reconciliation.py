@@ -84,6 +84,8 @@ class ReconciliationJob:
         started = self.clock.now()
         await self._keep_forecast(started)
         await self._read_psp(started)
+        if self.payments is not None:
+            await self.payments.psp_events.unbooked.resume_adoptions()
         since = await self._since(started, name=_REFUNDS)
         async with transaction(self.pool) as connection:
             await self.reconciler.record_book_lines(connection, await _left_out(connection), now=started)
@@ -254,8 +256,6 @@ def _refunded_lines(charge: UnbookedCharge) -> Iterator[PspLine]:
             currency=charge.fee_currency,
             fee_minor=charge.fee_minor,
         )
-    if charge.psp_refund is None:  # a refund of its capture, which is a line of its own
-        return
     yield replace(
         paid,
         id=f"{paid.id}/{charge.psp_refund}",

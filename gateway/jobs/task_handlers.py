@@ -15,6 +15,7 @@ from gateway.jobs.task_queue import Task
 from gateway.jobs.task_runner import TaskHandler, TaskJob
 from gateway.ocpi.cdr_settlement import CdrSettlementService
 from gateway.payments.capture import CaptureResult
+from gateway.payments.errors import PaymentConflictError
 from gateway.payments.ledger_corrections import LedgerCorrections
 from gateway.payments.service import PaymentService
 from gateway.payments.unbooked_charge_settlement import UnbookedChargeSettlement
@@ -52,8 +53,11 @@ class TaskHandlers:
             case CaptureResult.WAITING | CaptureResult.UNANSWERED:
                 return "a call to the PSP is not answered yet, or the cardholder must act"
             case CaptureResult.UNSECURED:
-                if await self.unbooked.settle_session(shard=task.shard, session_id=task.session_id):
-                    return None
+                try:
+                    if await self.unbooked.settle_session(shard=task.shard, session_id=task.session_id):
+                        return None
+                except PaymentConflictError as error:  # it is being adopted: nothing else pays meanwhile
+                    return str(error)
                 again = await self.payments.cdr_corrections.secure_again(
                     shard=task.shard, session_id=task.session_id
                 )

@@ -125,9 +125,8 @@ class CdrCorrectionService:
     async def retry_clearing(self, *, session_id: UUID) -> None:
         """Hand a captured session that is an exception to clearing once more.
 
-        Of a capture above its price less what was refunded; refunds of any other are posted after it.
-        Raises PaymentConflictError where it is no exception, nothing is left of a capture above its price, or
-        a refund is not answered.
+        What was captured above the price and refunded is left out; all other refunds are posted after it.
+        Raises PaymentConflictError where it is no exception, or a refund is not answered.
         """
         async with self.pool.acquire() as connection:
             retried = await cdr_correction_repository.retry_clearing(
@@ -139,7 +138,7 @@ class CdrCorrectionService:
         if not retried:
             raise PaymentConflictError(
                 f"session {format_id('ses', session_id)} can't be cleared again: it is no exception after a "
-                "capture, all of it was refunded, or a refund is not answered yet"
+                "capture, or a refund is not answered yet"
             )
 
     async def secure_again(self, *, shard: int, session_id: UUID) -> bool:

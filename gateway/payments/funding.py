@@ -168,6 +168,8 @@ class FundingService:
             outcome = await self._send(one)
             if isinstance(outcome, ToppedUp):
                 await self._record(one, outcome)
+            elif isinstance(outcome, Declined):
+                await self._withdraw(one)
         return len(waiting)
 
     async def _top_up(
@@ -241,11 +243,17 @@ class FundingService:
             case ToppedUp():
                 return await self._record(top_up, outcome)
             case Declined(code=code):
+                await self._withdraw(top_up)
                 raise InvalidPaymentRequestError(f"the PSP rejected the top-up: {code}")
             case PspOutcomeUnknown(reason=reason):
                 raise PspUnavailableError(
                     f"the PSP did not answer ({reason}); try again with the same reference"
                 )
+
+    async def _withdraw(self, top_up: TopUpRecord) -> None:
+        """A refused top-up is never sent again; its reference may ask for another."""
+        async with self.pool.acquire() as connection:
+            await funding_repository.withdraw_top_up(connection, subject=top_up.subject)
 
     async def _record(self, top_up: TopUpRecord, found: ToppedUp) -> TopUpRecord:
         """What the PSP says of a top-up, with the booking and the events that follow, once each.

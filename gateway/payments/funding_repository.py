@@ -38,6 +38,11 @@ async def renew_top_up_key(connection: Connection, **fields: Any) -> None:
     await _sql.renew_top_up_key(connection, **fields)
 
 
+async def withdraw_top_up(connection: Connection, *, subject: str) -> None:
+    """The PSP has refused a top-up: it is as if it had not been asked for."""
+    await _sql.withdraw_top_up(connection, subject=subject)
+
+
 async def record_top_up(connection: Connection, **fields: Any) -> None:
     """The PSP has the top-up; it is on its way."""
     await _sql.record_top_up(connection, **fields)

@@ -35,27 +35,38 @@ class LedgerCorrections:
         if kind == "refund":
             await self._refund(connection, shard, subject)
         elif kind == "refund_failed":
-            await self.sessions.fail_refund(
-                connection, session_id, reference=str(subject), now=self.clock.now()
-            )
+            await self._refund_failed(connection, shard, subject)
         else:
             await self._dispute(connection, shard, subject, kind)
         return True
 
     async def _refund(self, connection: Connection, shard: int, refund_id: UUID) -> None:
-        """Post a refund; one that failed before is not posted, and neither is its return."""
+        """Post a refund, without what clearing left out of its capture.
+
+        One that failed before is not posted, and neither is its return.
+        """
         refund = await refund_repository.lock(connection, shard=shard, refund_id=refund_id)
         if refund is not None and refund.state == "failed":
             await refund_repository.delete_unposted_tasks(
                 connection, shard=shard, session_id=refund.session_id, refund_id=refund.id
             )
         elif refund is not None:
-            await self.sessions.refund(
-                connection,
-                refund.session_id,
-                minor=refund.amount_minor,
-                reference=str(refund.id),
-                now=self.clock.now(),
+            posted = refund.amount_minor - await refund_repository.assign_left_out(connection, refund)
+            if posted:
+                await self.sessions.refund(
+                    connection,
+                    refund.session_id,
+                    minor=posted,
+                    reference=str(refund.id),
+                    now=self.clock.now(),
+                )
+
+    async def _refund_failed(self, connection: Connection, shard: int, refund_id: UUID) -> None:
+        """Post the return of a refund, as far as the refund was posted."""
+        refund = await refund_repository.load(connection, shard=shard, refund_id=refund_id)
+        if refund is not None and refund.unposted_minor < refund.amount_minor:
+            await self.sessions.fail_refund(
+                connection, refund.session_id, reference=str(refund.id), now=self.clock.now()
             )
 
     async def _dispute(self, connection: Connection, shard: int, dispute_id: UUID, kind: str) -> None:

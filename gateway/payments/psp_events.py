@@ -144,14 +144,17 @@ class PspEventHandler:
         if isinstance(update, Declined):
             return f"a refund that the PSP does not find: {update.code}"
         payment = update.psp_payment or ""
-        if update.state is RefundState.FAILED:
-            if await self.unbooked.reopen_refund(psp_payment=payment, psp_refund=psp_refund):
+        try:
+            if update.state is RefundState.FAILED:
+                if await self.unbooked.reopen_refund(psp_payment=payment, psp_refund=psp_refund):
+                    return None
+                return await self.refunds.handle_failed_refund(psp_refund, psp_payment=payment)
+            if update.is_ours or update.state is RefundState.PENDING:
                 return None
-            return await self.refunds.handle_failed_refund(psp_refund, psp_payment=payment)
-        if update.is_ours or update.state is RefundState.PENDING:
-            return None
-        if await self.unbooked.record_refund(psp_payment=payment, psp_refund=psp_refund):
-            return None
+            if await self.unbooked.record_refund(psp_payment=payment, psp_refund=psp_refund):
+                return None
+        except PaymentConflictError as error:  # it passes: a refund of ours is answered, a decision is made
+            return str(error)
         async with self.pool.acquire() as connection:
             found = await repository.find_session_by_foreign_id(
                 connection, kind="psp_payment", foreign_id=payment

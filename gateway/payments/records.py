@@ -175,7 +175,7 @@ class CaptureRecord(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRecord(FromRow):
-    """Money refunded from a capture."""
+    """Money refunded from a capture. `unposted_minor` of it was above the price, and never in the ledger."""
 
     shard: int
     id: UUID
@@ -187,6 +187,7 @@ class RefundRecord(FromRow):
     failure_code: str | None
     metadata: Mapping[str, str]
     created_at: datetime
+    unposted_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,15 @@ async def lock(connection: Connection, *, shard: int, refund_id: UUID) -> Refund
     return None if row is None else RefundRecord.from_row(row)
 
 
+async def assign_left_out(connection: Connection, refund: RefundRecord) -> int:
+    """How much of a locked refund refunds what clearing left out of its capture; kept with the refund."""
+    named = {"shard": refund.shard}
+    left_out = await _sql.lock_left_out(connection, session_id=refund.session_id, **named)
+    if not left_out:
+        return 0
+    return int(await _sql.assign_left_out(connection, id=refund.id, left_out_minor=left_out, **named))
+
+
 async def list_refunds(
     connection: Connection, *, party_id: str | None, session_id: UUID | None, before: UUID | None, limit: int
 ) -> Sequence[RefundRecord]:

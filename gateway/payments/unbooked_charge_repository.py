@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.database import Connection, FromRow, named_queries
+from gateway.ids import new_id
 
 _sql = named_queries("gateway", "unbooked_charges.sql")
 
@@ -111,6 +112,20 @@ async def record_charge(connection: Connection, **fields: Any) -> None:
 async def record_refunded(connection: Connection, **fields: Any) -> None:
     """The PSP has refunded it in part or whole without our asking."""
     await _sql.record_refunded(connection, **fields)
+
+
+async def is_capture(connection: Connection, *, psp_payment: str) -> bool:
+    """Whether the charge is the capture of its session."""
+    return bool(await _sql.is_capture(connection, psp_payment=psp_payment))
+
+
+async def resume_adoptions(connection: Connection, *, wall_now: datetime) -> int:
+    """Leave a task for each charge to be adopted by a session that has a price, where there is none."""
+    left = [row async for row in _sql.list_unsettled_adoptions(connection)]
+    for row in left:
+        task_id = new_id(shard=row["shard"])
+        await _sql.add_settle_task(connection, task_id=task_id, wall_now=wall_now, **dict(row))
+    return len(left)
 
 
 async def load_charge(connection: Connection, *, psp_payment: str) -> UnbookedCharge | None:

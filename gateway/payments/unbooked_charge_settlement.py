@@ -54,6 +54,10 @@ class _CantAdoptError(Exception):
     """The charge can't become its session's capture; the text says why, and a person decides again."""
 
 
+class _SessionChangedError(Exception):
+    """Something else pays for the session, or the decision was changed: what was written is rolled back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnbookedChargeSettlement:
     """Carries decisions out."""
@@ -84,12 +88,20 @@ class UnbookedChargeSettlement:
                 return None
 
     async def settle_session(self, *, shard: int, session_id: UUID) -> bool:
-        """Adopt what was decided for a session before it had a price. False: there is no such charge."""
+        """Adopt what was decided for a session before it had a price.
+
+        False: nothing pays for the session, there is no such charge or it can't be adopted. Raises
+        PaymentConflictError while it can't be adopted yet: nothing else may pay for the session until then.
+        """
         async with self.pool.acquire() as connection:
             waiting = await charges.find_adopting(connection, shard=shard, session_id=session_id)
         if waiting is None:
             return False
-        return await self.settle(psp_payment=waiting) is None
+        reason = await self.settle(psp_payment=waiting)
+        if reason is not None:
+            raise PaymentConflictError(reason)
+        async with self.pool.acquire() as connection:
+            return await charges.is_capture(connection, psp_payment=waiting)
 
     # Refund
 
@@ -131,13 +143,17 @@ class UnbookedChargeSettlement:
             raise _CantAdoptError("the PSP's record names no session")
         session_id = charge.session_id
         found = await self._session_of(charge, session_id)
-        session, _, capture = found
+        session, last, capture = found
         if session.price_minor is None:
             return None  # its CDR ends it; the capture task then comes back here
         if capture is None or capture.state == "failed":
+            if last is not None and last.state not in {PaymentState.VOIDED, PaymentState.FAILED}:
+                raise _CantAdoptError("its session has another authorization: refund it, or release that one")
+            if charge.refunded_minor:
+                raise _CantAdoptError("a part of it was refunded at the PSP: refund the rest")
             if session.price_minor == 0:
                 raise _CantAdoptError("its session costs nothing: refund it")
-            if not await self._capture(charge, session, found[1]):
+            if not await self._capture(charge, session, last):
                 return "its session, which has changed meanwhile"
             async with self.pool.acquire() as connection:
                 capture = await repository.find_capture(connection, shard=charge.shard, session_id=session_id)
@@ -193,28 +209,35 @@ class UnbookedChargeSettlement:
         tariff = await self.snapshots.reference(session.tariff_sha256)
         events = presenters.authorization_events(authorization, session, tariff=tariff)
         events += presenters.capture_events(capture, session)
-        async with self.pool.acquire() as connection:
-            return await charges.adopt_charge(
-                connection,
-                shard=charge.shard,
-                session_id=session.id,
-                price_minor=price,
-                authorization_id=authorization_id,
-                party_id=authorization.party_id,
-                authorization_method=authorization.authorization_method,
-                payment_method=authorization.payment_method,
-                customer=authorization.customer,
-                metadata=dict(authorization.metadata),
-                capture_id=capture.id,
-                amount_minor=capture.amount_minor,
-                receivable_minor=capture.receivable_minor,
-                psp_payment=charge.psp_payment,
-                psp_charge=charge.psp_charge,
-                fee_minor=charge.fee_minor,
-                fee_currency=charge.fee_currency,
-                events=event_rows(events),
-                now=now,
-            )
+        try:
+            async with transaction(self.pool) as connection:
+                adopted = await charges.adopt_charge(
+                    connection,
+                    shard=charge.shard,
+                    session_id=session.id,
+                    price_minor=price,
+                    authorization_id=authorization_id,
+                    party_id=authorization.party_id,
+                    authorization_method=authorization.authorization_method,
+                    payment_method=authorization.payment_method,
+                    customer=authorization.customer,
+                    metadata=dict(authorization.metadata),
+                    capture_id=capture.id,
+                    amount_minor=capture.amount_minor,
+                    receivable_minor=capture.receivable_minor,
+                    psp_payment=charge.psp_payment,
+                    psp_charge=charge.psp_charge,
+                    fee_minor=charge.fee_minor,
+                    fee_currency=charge.fee_currency,
+                    events=event_rows(events),
+                    task_id=new_id(shard=charge.shard),
+                    now=now,
+                    wall_now=self.clock.wall_now(),
+                )
+                _reject_change(adopted=adopted)
+        except (_SessionChangedError, asyncpg.UniqueViolationError):  # another payment of it was faster
+            return False
+        return True
 
     async def _authorization(
         self,
@@ -270,11 +293,6 @@ class UnbookedChargeSettlement:
     ) -> str | None:
         """Refund what was captured above the price, then hand the session to clearing."""
         kept = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
-        if kept == 0 and session.state is not SessionState.CLEARED:  # somebody refunded all of it meanwhile
-            async with self.pool.acquire() as connection:
-                await book_fee(connection, charge, now=self.clock.now())
-            await self._end(charge, UnbookedState.REFUNDED, detail="its capture was refunded whole")
-            return None
         excess = kept - (session.price_minor or 0)
         if excess > 0:
             try:
@@ -391,3 +409,8 @@ class UnbookedChargeSettlement:
                 detail=detail,
                 now=self.clock.now(),
             )
+
+
+def _reject_change(*, adopted: bool) -> None:
+    if not adopted:
+        raise _SessionChangedError

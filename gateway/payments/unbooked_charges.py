@@ -49,6 +49,10 @@ def rejection(
             "its session still runs, and the capture at its end takes the charge over; release the "
             "authorization first to decide now"
         )
+    if capture is not None and capture.state == "succeeded" and capture.psp_charge == charge.psp_charge:
+        return "it is the capture of its session: refund the session"
+    if action is ChargeAction.REFUND and charge.refunded_minor == charge.amount_minor:
+        return "all of it was refunded at the PSP"
     if action is not ChargeAction.ADOPT:
         return None
     if charge.session_id is None:
@@ -206,16 +210,22 @@ class UnbookedChargeService:
     async def record_refund(self, *, psp_payment: str, psp_refund: str) -> bool:
         """The PSP reports a refund that we did not ask for; False: not of a charge that is in no book.
 
-        What the whole payment has had refunded is read at the PSP.
+        What the whole payment has had refunded is read at the PSP. Raises PaymentConflictError while that
+        can't be recorded: a refund of ours comes first, or somebody decides at this moment.
         """
         async with self.pool.acquire() as connection:
-            charge = await charges.load_charge(connection, psp_payment=psp_payment)
-        if charge is None or charge.state is UnbookedState.ADOPTED:
+            charge = await self._in_no_book(connection, psp_payment)
+        if charge is None:
             return False
+        if charge.state is UnbookedState.REFUNDING:
+            raise PaymentConflictError("our own refund of the charge is not answered yet")
         found = await self.psp.read_payment(psp_payment=psp_payment)
         if not isinstance(found, PspPayment):
-            return False
+            raise PaymentConflictError("the PSP does not say how much of the payment is refunded")
         async with transaction(self.pool) as connection:
+            await charges.lock_charge(connection, psp_payment=psp_payment)
+            if await self._in_no_book(connection, psp_payment) != charge:
+                raise PaymentConflictError("the charge has changed while its payment was read")
             await charges.record_refunded(
                 connection,
                 psp_payment=psp_payment,
@@ -227,6 +237,12 @@ class UnbookedChargeService:
                 await book_fee(connection, charge, now=self.clock.now())
         return True
 
+    async def _in_no_book(self, connection: Connection, psp_payment: str) -> UnbookedCharge | None:
+        charge = await charges.load_charge(connection, psp_payment=psp_payment)
+        if charge is None or charge.state is UnbookedState.ADOPTED:
+            return None
+        return None if await charges.is_capture(connection, psp_payment=psp_payment) else charge
+
     async def is_settled(self, *, psp_payment: str) -> bool:
         """Whether a payment was in no book here, and was refunded or left."""
         async with self.pool.acquire() as connection:
@@ -234,11 +250,15 @@ class UnbookedChargeService:
         return charge is not None and charge.state in {UnbookedState.REFUNDED, UnbookedState.LEFT}
 
     async def reopen_refund(self, *, psp_payment: str, psp_refund: str) -> bool:
-        """The card's bank sent our refund back; False: not of a charge that is in no book."""
+        """The card's bank sent a refund back; False: not of a charge that is in no book.
+
+        One of a part of it lowers what is refunded. Raises PaymentConflictError as `record_refund`.
+        """
         async with self.pool.acquire() as connection:
             charge = await charges.load_charge(connection, psp_payment=psp_payment)
-            if charge is None or charge.psp_refund != psp_refund:
-                return False
+        if charge is None or charge.psp_refund != psp_refund or charge.state is not UnbookedState.REFUNDED:
+            return await self.record_refund(psp_payment=psp_payment, psp_refund=psp_refund)
+        async with self.pool.acquire() as connection:
             await charges.reopen_charge(
                 connection,
                 psp_payment=psp_payment,
@@ -247,6 +267,11 @@ class UnbookedChargeService:
                 now=self.clock.now(),
             )
         return True
+
+    async def resume_adoptions(self) -> int:
+        """Look again at charges whose session has got a price, which something else may have paid."""
+        async with self.pool.acquire() as connection:
+            return await charges.resume_adoptions(connection, wall_now=self.clock.wall_now())
 
     async def check_listed(self, listed: dict[str, str]) -> int:
         """Check those of the payments that the PSP lists (payment: charge) that are in no book here."""

@@ -7,10 +7,11 @@ JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
 WHERE c.state = 'succeeded'
   AND CASE WHEN 'corrected' = ANY (s.flags)
       THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      -- Captured by hand at the PSP, above the price, and refunded before it was cleared.
+      -- Captured by hand at the PSP, above the price, and what is above it was refunded before it was cleared.
       WHEN c.uncleared_minor > 0 AND EXISTS (
           SELECT 1 FROM gateway.unbooked_charge AS u
-          WHERE u.shard = c.shard AND u.session_id = c.session_id AND u.psp_charge = c.psp_charge) THEN c.amount_minor - c.uncleared_minor > s.price_minor
+          WHERE u.shard = c.shard AND u.session_id = c.session_id AND u.psp_charge = c.psp_charge)
+      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
       ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
 
 -- name: capture_without_authorization
@@ -69,21 +70,21 @@ WHERE p.balance_minor <> f.funded - k.captured OR p.held_minor <> h.held;
 
 -- name: cleared_totals
 -- Captured and cleared, less what was refunded or disputed and posted as such, per currency, as the gateway has it.
--- A correction whose task is still open is in neither figure.
+-- A correction whose task is still open is in neither figure, nor is what clearing left out of a capture.
 WITH open_correction AS (
     SELECT shard, payload ->> 'kind' AS kind, payload ->> 'id' AS id FROM gateway.task WHERE kind = 'book_correction'
 ), movement AS (
-    SELECT c.currency, c.amount_minor AS minor
+    SELECT c.currency, c.amount_minor - c.uncleared_minor AS minor
     FROM gateway.capture AS c
     JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
     WHERE c.state = 'succeeded' AND s.state = 'cleared'
     UNION ALL
-    SELECT r.currency, -r.amount_minor
+    SELECT r.currency, r.unposted_minor - r.amount_minor
     FROM gateway.refund AS r
     WHERE r.state <> 'requested' AND (r.psp_refund IS NOT NULL OR r.state = 'succeeded') AND NOT EXISTS (
         SELECT 1 FROM open_correction AS o WHERE o.shard = r.shard AND o.id = r.id::text AND o.kind = 'refund')
     UNION ALL  -- returned by the card's bank
-    SELECT r.currency, r.amount_minor
+    SELECT r.currency, r.amount_minor - r.unposted_minor
     FROM gateway.refund AS r
     WHERE r.state = 'failed' AND r.psp_refund IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM open_correction AS o WHERE o.shard = r.shard AND o.id = r.id::text AND o.kind = 'refund_failed')

@@ -52,32 +52,27 @@ FROM exceptions, jsonb_to_recordset(:events::jsonb)
 RETURNING true;
 
 -- name: retry_clearing$
--- Clearing of a session that is an exception is retried. What was refunded of a capture above the price is left out,
--- with its tasks: it was never the price of anything. Of any other capture the refunds are posted after it.
--- No row: the session is no exception, a refund is not answered yet, or nothing is left to clear.
+-- Clearing of a session that is an exception is retried. Of a capture above the price, what is above it and was refunded
+-- is left out: it was never the price of anything. All else that was refunded is posted after it, as of any capture.
+-- No row: the session is no exception, or a refund is not answered yet.
 WITH retried AS (
     UPDATE gateway.session AS s
     SET state = 'completed', updated_at = :now::timestamptz
     FROM gateway.capture AS c
     WHERE s.shard = :shard::smallint AND s.id = :session_id::uuid
       AND c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'
-      AND (c.amount_minor <= s.price_minor OR c.refunded_minor < c.amount_minor)
       AND (s.state = 'exception' OR (s.state = 'completed' AND EXISTS (
           SELECT 1 FROM gateway.task AS t
           WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'clear_session' AND t.exception_at IS NOT NULL)))
       AND NOT EXISTS (
           SELECT 1 FROM gateway.refund AS r
           WHERE r.shard = s.shard AND r.session_id = s.id AND r.state = 'requested')
-    RETURNING s.shard, s.id, c.amount_minor > s.price_minor AS above_price
+    RETURNING s.shard, s.id, s.price_minor
 ), left_out AS (
     UPDATE gateway.capture AS c
-    SET uncleared_minor = CASE WHEN retried.above_price THEN c.refunded_minor ELSE 0 END
+    SET uncleared_minor = least(c.refunded_minor, greatest(c.amount_minor - retried.price_minor, 0))
     FROM retried
     WHERE c.shard = retried.shard AND c.session_id = retried.id
-), unneeded AS (
-    DELETE FROM gateway.task AS t USING retried
-    WHERE retried.above_price AND t.shard = retried.shard AND t.session_id = retried.id AND t.kind = 'book_correction'
-      AND t.payload ->> 'kind' IN ('refund', 'refund_failed')
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'clear_session', id, :wall_now::timestamptz FROM retried

@@ -35,7 +35,7 @@ ORDER BY s.shard, s.id FOR NO KEY UPDATE OF s;
 -- name: captured_sessions
 -- Everything clearing needs of the sessions named but their tariffs, which many share.
 SELECT s.shard, s.id, s.cpo_id, s.demand_partner_id, a.authorization_method, a.funding, a.account_party_id, s.tax_jurisdiction, s.time_zone,
-       s.ended_at, c.captured_at, c.amount_minor - c.uncleared_minor AS amount_minor, c.uncleared_minor,
+       s.ended_at, c.captured_at, c.amount_minor - c.uncleared_minor AS amount_minor,
        c.receivable_minor, s.price_minor, s.flags, c.currency, s.tariff_sha256, s.cdr_id, s.cdr, s.cdr_version, a.psp_payment, c.psp_charge, c.fee_minor, c.fee_currency,
        h.party_id AS site_host_id, e.id AS emsp_id, y.buyer_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)

@@ -34,6 +34,10 @@ WHERE subject = :subject::text AND NOT EXISTS (SELECT 1 FROM first);
 -- The PSP has no such top-up: it is requested again, and its key's lifetime begins now.
 UPDATE gateway.top_up SET requested_at = :wall_now WHERE subject = :subject AND psp_object IS NULL AND requested_at = :requested_at;
 
+-- name: withdraw_top_up!
+-- The PSP has refused it, and its caller knows: it must not be sent again, and nothing is on its way.
+DELETE FROM gateway.top_up WHERE subject = :subject AND state = 'requested';
+
 -- name: record_top_up!
 -- The PSP has the top-up, which is on its way.
 UPDATE gateway.top_up SET psp_object = :psp_object, state = 'pending', checked_at = :wall_now, updated_at = :now

@@ -94,7 +94,20 @@ SELECT true FROM created;
 
 -- name: lock_refund^
 -- Locked until the transaction ends, so that it does not fail while it is posted.
-SELECT * FROM gateway.refund WHERE shard = :shard AND id = :id FOR SHARE;
+SELECT * FROM gateway.refund WHERE shard = :shard AND id = :id FOR NO KEY UPDATE;
+
+-- name: lock_left_out$
+-- What clearing left out of a capture, which two refunds of it can't share at once.
+SELECT uncleared_minor FROM gateway.capture WHERE shard = :shard AND session_id = :session_id FOR NO KEY UPDATE;
+
+-- name: assign_left_out$
+-- The part of a refund that refunds what clearing left out, as far as no other refund has done so: it is not posted.
+UPDATE gateway.refund AS r
+SET unposted_minor = least(r.amount_minor, greatest(:left_out_minor::bigint - (
+    SELECT coalesce(sum(o.unposted_minor), 0)::bigint FROM gateway.refund AS o
+    WHERE o.shard = r.shard AND o.session_id = r.session_id AND o.id <> r.id AND o.state <> 'failed'), 0))
+WHERE r.shard = :shard::smallint AND r.id = :id::uuid
+RETURNING r.unposted_minor;
 
 -- name: delete_unposted_refund_tasks!
 -- A refund that failed before it was posted is not posted at all: neither the refund nor its return.

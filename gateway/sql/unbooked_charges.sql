@@ -54,6 +54,30 @@ INSERT INTO gateway.task (shard, id, kind, payload, run_at)
 SELECT shard, :task_id::uuid, 'settle_unbooked_charge', jsonb_build_object('psp_payment', psp_payment), :wall_now::timestamptz
 FROM recorded WHERE decided_by IS NOT NULL;
 
+-- name: is_capture$
+-- Whether the charge is the capture of its session.
+SELECT EXISTS (
+    SELECT 1 FROM gateway.unbooked_charge AS u
+    JOIN gateway.capture AS c ON c.shard = u.shard AND c.session_id = u.session_id AND c.psp_charge = u.psp_charge
+    WHERE u.psp_payment = :psp_payment AND c.state = 'succeeded');
+
+-- name: list_unsettled_adoptions
+-- To be adopted by sessions that have a price, and no task does it: another payment was faster than the adoption.
+SELECT u.shard, u.psp_payment
+FROM gateway.unbooked_charge AS u
+JOIN gateway.session AS s ON s.shard = u.shard AND s.id = u.session_id AND s.price_minor IS NOT NULL
+WHERE u.state = 'adopting'
+  AND NOT EXISTS (
+      SELECT 1 FROM gateway.task AS t
+      WHERE t.shard = u.shard AND (
+          (t.kind = 'settle_unbooked_charge' AND t.payload ->> 'psp_payment' = u.psp_payment)
+          OR (t.kind = 'capture_session' AND t.session_id = u.session_id)))
+ORDER BY u.found_at;
+
+-- name: add_settle_task!
+INSERT INTO gateway.task (shard, id, kind, payload, run_at)
+VALUES (:shard, :task_id, 'settle_unbooked_charge', jsonb_build_object('psp_payment', :psp_payment::text), :wall_now);
+
 -- name: record_refunded!
 -- What the PSP has refunded of it without our asking; all of it: nothing is left to decide.
 UPDATE gateway.unbooked_charge
@@ -130,9 +154,15 @@ SELECT true FROM rebuilt;
 
 -- name: adopt_charge$
 -- The charge becomes the capture of its session, which has a price and no other payment: an authorization that is
--- captured, and the capture. The session goes to clearing next (retry_clearing). No row: another payment was faster.
-WITH priced AS (
+-- captured, and the capture. The session goes to clearing next (retry_clearing), by a task that outlives this process.
+-- No row: another payment was faster, or the decision was changed; the caller rolls back what was written.
+WITH chosen AS (
+    SELECT psp_payment FROM gateway.unbooked_charge
+    WHERE psp_payment = :psp_payment::text AND state = 'adopting' AND refunded_minor = 0
+    FOR UPDATE
+), priced AS (
     UPDATE gateway.session SET state = 'exception', updated_at = :now::timestamptz
+    FROM chosen
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state IN ('completed', 'exception')
       AND price_minor = :price_minor::bigint
     RETURNING shard, id, currency
@@ -161,6 +191,11 @@ WITH priced AS (
 ), done AS (
     DELETE FROM gateway.task AS t USING captured
     WHERE t.shard = captured.shard AND t.session_id = captured.session_id AND t.kind = 'capture_session'
+), left_to_do AS (
+    INSERT INTO gateway.task (shard, id, kind, payload, run_at)
+    SELECT shard, :task_id::uuid, 'settle_unbooked_charge', jsonb_build_object('psp_payment', :psp_payment::text),
+           :wall_now::timestamptz
+    FROM captured
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM captured
@@ -196,6 +231,13 @@ WITH unbooked AS (
     UNION ALL
     SELECT fee_currency, 0, 0, 0, fee_minor, 0 FROM unbooked
     WHERE fee_minor > 0 AND state <> 'left' AND psp_refund IS NULL
+    UNION ALL  -- above the price of a session that is cleared, and not refunded, or the bank sent the refund back
+    SELECT c.currency, 0, 0, c.uncleared_minor - coalesce(sum(r.unposted_minor), 0)::bigint, 0, 0
+    FROM gateway.capture AS c
+    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id AND s.state = 'cleared'
+    LEFT JOIN gateway.refund AS r ON r.shard = c.shard AND r.session_id = c.session_id AND r.state <> 'failed'
+    WHERE c.uncleared_minor > 0
+    GROUP BY c.shard, c.session_id
 )
 SELECT currency, sum(captured)::bigint AS captured, sum(refunded)::bigint AS refunded, sum(unposted)::bigint AS unposted,
        sum(fee)::bigint AS fee, sum(waiting)::integer AS waiting

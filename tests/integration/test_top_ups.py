@@ -216,6 +216,19 @@ async def test_an_account_that_cannot_be_topped_up_refuses_before_anything_is_wr
     assert len(await funded.states()) == 4
 
 
+async def test_a_top_up_that_the_psp_refuses_is_never_sent_again_and_frees_its_reference(
+    funded: Funded,
+) -> None:
+    with pytest.raises(InvalidPaymentRequestError, match="rejected the top-up"):
+        await funded.funding.top_up_treasury(currency="EUR", amount_minor=10**9, reference="NEW")
+    assert len(await funded.states()) == 4
+    days(funded, 1)
+    await funded.funding.check_waiting(batch=10)
+    assert len(funded.system.objects("topup")) == 4
+    again = await funded.funding.top_up_treasury(currency="EUR", amount_minor=10**7, reference="NEW")
+    assert again.state == "pending"
+
+
 async def test_the_network_replaces_a_saved_card_and_the_party_sees_the_new_one(funded: Funded) -> None:
     pool = funded.system.pool
     _, method = funded.system.customers["ann"]

@@ -116,11 +116,11 @@ class Checks:
 
     async def end(self, system: Simulated, books: Books) -> None:
         """When nothing is left to do. Raises BrokenRuleError."""
-        found = [*self._stuck(books), *_leaked_holds(books), *await self._by_hand(system, books)]
+        owed = await _sent_back(system)
+        found = [*self._stuck(books), *_leaked_holds(books), *await self._by_hand(system, books, owed)]
         found += await self._held_as_the_psp_says(system)
         found += await unrecorded_setups(system)
         audit = await audit_system(system.pool, clock=system.hands, psp=system.psp)
-        owed = await _sent_back(system)
         found += [
             f"audit {one.check} {one.subject}: {one.detail}"
             for one in audit.all_findings
@@ -242,8 +242,11 @@ class Checks:
             if intent["id"] in self.by_hand and intent["status"] == _SUCCEEDED
         }
 
-    async def _by_hand(self, system: Simulated, books: Books) -> list[str]:
-        """Money captured by hand is a capture of its session, never above its price, or was refunded."""
+    async def _by_hand(self, system: Simulated, books: Books, owed: Mapping[str, int]) -> list[str]:
+        """Money captured by hand is a capture of its session, never above its price, or was refunded.
+
+        In `owed` sessions what a bank sent back is above the price, and nothing besides (`end`).
+        """
         async with system.pool.acquire() as connection:
             rows = await connection.fetch("SELECT psp_payment, state FROM gateway.unbooked_charge")
         states = {row["psp_payment"]: row["state"] for row in rows}
@@ -258,7 +261,7 @@ class Checks:
             elif capture is not None and capture["psp_charge"] is not None:
                 kept = capture["amount_minor"] - capture["refunded_minor"] - capture["disputed_minor"]
                 most = self.most_minor.get(capture["session_id"], 0)
-                if kept > most:
+                if kept > most and format_id("ses", capture["session_id"]) not in owed:
                     found.append(f"{intent['id']}: {kept} is kept, and its tariff comes to {most}")
         return found
 

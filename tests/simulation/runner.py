@@ -337,13 +337,7 @@ class Game:
             )
 
     async def refund(self, books: Books) -> None:
-        # The system refunds what was captured by hand down to its price; all of it only a person does.
-        by_hand = self.checks.charges_by_hand(books)
-        captured = [
-            row
-            for row in books.captures.values()
-            if row["state"] == "succeeded" and row["psp_charge"] not in by_hand
-        ]
+        captured = [row for row in books.captures.values() if row["state"] == "succeeded"]
         if not captured:
             return
         capture = self.rng.choice(captured)
