@@ -160,7 +160,8 @@ def _registrations(party: Business | Cpo) -> list[dict[str, Any]]:
 def _scopes(party: Business | Cpo) -> list[str]:
     if isinstance(party, Cpo):
         return ["plug_and_charge", "settlement:read", "webhooks"]
-    return ["capture", "settlement:read", "webhooks"]
+    shared = ["capture", "settlement:read", "webhooks"]
+    return [*shared, "contracts"] if party is MOBILITY else shared
 
 
 async def _add_funds(context: SimulationContext) -> None:

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import click
 import pytest
 
 from gateway.cli.main import networkcore
+from sandbox.pki.hierarchy import Suite, build_pki
 from tests.fakes import bank, ocpi_objects
 from tests.guides import GUIDES, README, Call, calls_of, commands_of, reads_of, section, shell_blocks, text_of
 from tests.unit.clearing import meter_builders
@@ -381,10 +383,17 @@ def test_the_calls_of_a_guide_are_answered_to_its_reader(
     known: dict[str, str] = {}
     if page == "plug-and-charge.md":
         known["{ ...the OCPP AuthorizeRequest, untouched... }"] = vehicle_request(folder, dev)
+        authority = build_pki(suite=Suite.P256, now=datetime(2026, 10, 29, tzinfo=UTC)).second.pem
+        known |= {
+            "-----BEGIN CERTIFICATE-----...": json.dumps(authority)[1:-1],
+            "YOUR_PARTY": "mobility",
+        }
     for call in CALLS[page]:
         sender = reader(dev, who)
         if call.path.endswith("/bank-details/1/approve"):
             sender = second_administrator(dev)
+        if "/contract-pool-feeds/" in call.path:  # the section for the issuer of contracts
+            sender = reader(dev, "mobility")
         answer = made(call, sender, known)
         if call.path in {"/v1/authorizations", "/v1/webhook-endpoints"}:
             known["{id}"] = answer.get("session", answer["id"])
