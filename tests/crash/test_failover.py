@@ -136,13 +136,14 @@ async def test_the_primary_dies_under_load_and_the_standby_takes_over_without_a_
         await open_market(context)
         await start_clock(context, OPENS_AT)
         processes = dict(stack.supervisor.pids)
+        platform = f"Bearer {stack.plan.admin_api_key}"
         headers = {"Authorization": f"Bearer {context.keys['parkingapp']}"}
         async with aiohttp.ClientSession(stack.gateway_url, headers=headers) as session:
             answered: list[str] = []
 
             async def client(number: int) -> None:
                 for turn in range(SESSIONS_EACH):
-                    identifier = await charge(session, f"{number}-{turn}")
+                    identifier = await charge(session, f"{number}-{turn}", platform)
                     answered.append(identifier)
 
             async def fail_over() -> None:
