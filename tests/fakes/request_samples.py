@@ -114,7 +114,7 @@ def _fitting(schema: Any) -> str:
     if "enum" in schema:
         return str(schema["enum"][0])
     pattern = re.compile(schema.get("pattern", ""))
-    return next(value for value in ("x", "EUR", "2.1", "RFID") if pattern.search(value))
+    return next(value for value in ("x", "EUR", "2.1", "RFID", "x" * 16) if pattern.search(value))
 
 
 def _resolved(schema: Any) -> Any:

@@ -168,7 +168,7 @@ async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: A
         )
     )
     await api.services.payments.complete(
-        party_id="parking", session_id=view.session.id, cdr_raw=cdr(), cdr_version="2.2.1"
+        party_id="platform", admin=True, session_id=view.session.id, cdr_raw=cdr(), cdr_version="2.2.1"
     )
     api.clock.pass_wall(5)
     job = ClearingJob(

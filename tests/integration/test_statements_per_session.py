@@ -19,7 +19,8 @@ from tests.fakes.api import Answer, Api, open_api
 AUTHORIZE = 4
 # Idempotency-Key: claim and answer; one read; the CDR with its price; intent and outcome.
 COMPLETE = 6
-RELEASE = 6
+# Likewise, and one read: whether the operator has reported the session as begun.
+RELEASE = 7
 
 
 @dataclass

@@ -1,6 +1,6 @@
 -- What was captured above the price and refunded was never in the ledger: clearing leaves it out
--- (capture.uncleared_minor). A refund may be of that part, of the price, or of both: what it refunds of that part stands
--- with it.
+-- (capture.uncleared_minor). A refund may be of that part, of the price, or of both: what it refunds of that part
+-- stands with it.
 ALTER TABLE gateway.refund
     ADD COLUMN unposted_minor bigint NOT NULL DEFAULT 0 CHECK (unposted_minor BETWEEN 0 AND amount_minor);
 
