@@ -336,21 +336,9 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
 def jobs(app: Application) -> Sequence[Job]:
     """Every job that a process runs, but webhook delivery, which has a loop of its own."""
     settings = app.settings
-    handlers = TaskHandlers(
-        pool=app.pool,
-        payments=app.payments,
-        cdrs=CdrSettlementService(
-            pool=app.pool,
-            clock=app.clock,
-            payments=app.payments,
-            environment=settings.environment.value,
-        ),
-        corrections=LedgerCorrections(clock=app.clock, sessions=app.clearing.sessions),
-        accounts=_accounts(app),
-    )
     return [
         *task_jobs(
-            handlers,
+            _task_handlers(app),
             pool=app.pool,
             clock=app.clock,
             lease_s=settings.worker_lease_seconds,
@@ -404,6 +392,21 @@ def jobs(app: Application) -> Sequence[Job]:
         ),
         *ocpi_jobs(_ocpi(app), payments=app.payments, environment=settings.environment.value),
     ]
+
+
+def _task_handlers(app: Application) -> TaskHandlers:
+    return TaskHandlers(
+        pool=app.pool,
+        payments=app.payments,
+        cdrs=CdrSettlementService(
+            pool=app.pool,
+            clock=app.clock,
+            payments=app.payments,
+            environment=app.settings.environment.value,
+        ),
+        corrections=LedgerCorrections(clock=app.clock, sessions=app.clearing.sessions),
+        accounts=_accounts(app),
+    )
 
 
 def _sanctions(app: Application) -> list[SanctionsScreeningJob]:
