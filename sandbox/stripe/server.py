@@ -19,7 +19,9 @@ from sandbox.stripe.settings import PspSettings
 
 ENGINE: Final = web.AppKey("engine", PspEngine)
 COURIER: Final = web.AppKey("courier", Courier)
-MAX_BODY: Final = 6 * 1024 * 1024  # a file of 5 MB with what is around it
+MAX_BODY: Final = 1024 * 1024
+MAX_FILE: Final = 6 * 1024 * 1024  # a file of 5 MB with what is around it
+_FILES: Final = "/v1/files"
 MS: Final = 1000
 
 
@@ -28,7 +30,7 @@ def create_app(settings: PspSettings) -> web.Application:
 
     Its courier runs while the application does, unless webhooks are pulled.
     """
-    app = web.Application(client_max_size=MAX_BODY)
+    app = web.Application(client_max_size=MAX_FILE)
     engine = PspEngine(settings)
     app[ENGINE] = engine
     app[COURIER] = Courier(engine)
@@ -50,10 +52,13 @@ async def _running_courier(app: web.Application) -> AsyncIterator[None]:
 
 async def _serve(request: web.Request) -> web.StreamResponse:
     engine = request.app[ENGINE]
+    limit = MAX_FILE if request.path == _FILES else MAX_BODY
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        error = {"type": "invalid_request_error", "message": f"The body is larger than {MAX_BODY} bytes."}
+        body = None
+    if body is None or len(body) > limit:
+        error = {"type": "invalid_request_error", "message": f"The body is larger than {limit} bytes."}
         return web.json_response({"error": error}, status=413)
     received = PspRequest(
         method=request.method,
