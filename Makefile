@@ -64,11 +64,13 @@ fuzz: $(VENV)/.dev $(FUZZ)/.ready  ## every operation with made-up input, as eac
 
 lock: $(VENV)/.dev  ## renew the hash-pinned requirement files after editing pyproject.toml
 	$(PIP) install uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra otel --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements-dev.txt \
 		--generate-hashes --no-header --quiet --output-file requirements.txt
-	echo 'schemathesis>=4.32,<5' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra otel --universal --python-version 3.11 --constraint requirements-dev.txt \
+		--generate-hashes --no-header --quiet --output-file requirements-otel.txt
+	echo 'schemathesis>=4.32,<5' | $(BIN)/uv pip compile - --universal --python-version 3.11 --constraint requirements-dev.txt \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-fuzz.txt
 	echo 'setuptools>=80' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-build.txt

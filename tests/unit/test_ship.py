@@ -199,7 +199,7 @@ def compose_environment(compose: dict[str, Any], name: str, secrets: Path) -> di
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-dev.txt", "requirements-build.txt", "requirements-fuzz.txt"]
+    "name", [f"requirements{part}.txt" for part in ("", "-dev", "-build", "-fuzz", "-otel")]
 )
 def test_every_requirement_is_one_version_with_hashes(name: str) -> None:
     entries = [
@@ -221,6 +221,9 @@ def test_runtime_pins_are_a_part_of_the_development_pins(project: dict[str, Any]
     }
     assert direct <= set(runtime)
     assert wanted <= set(development)
+    traced = {re.split(r"[<>=;\[ ]", text)[0] for text in project["project"]["optional-dependencies"]["otel"]}
+    assert traced <= set(pins("requirements-otel.txt"))
+    assert pins("requirements-otel.txt").items() <= development.items()
 
 
 def test_pre_commit_is_quick_and_a_push_runs_what_continuous_integration_runs() -> None:
