@@ -48,7 +48,9 @@ _PREFIXES: Final = {
     "returned_unequal": "dis",
     "approvals_unposted": "rdc",
 }
-_OF_SESSIONS: Final = frozenset({"capture", "refund", "refund_failed", "dispute", "dispute_won"})
+_OF_SESSIONS: Final = frozenset(
+    {"capture", "refund", "refund_failed", "dispute", "dispute_won", "sale_cancelled", "sale_reissued"}
+)
 _OF_DISBURSEMENTS: Final = frozenset(
     {
         "disbursement",

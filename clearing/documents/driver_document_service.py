@@ -8,6 +8,7 @@ transaction. Numbers come from the series' row, which is locked until the commit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from typing import Final, Protocol
 from uuid import UUID
@@ -23,6 +24,7 @@ from clearing.documents.charged_items import (
     corrected_quantity,
 )
 from clearing.documents.driver_document import (
+    DRIVER_ID,
     DriverDocument,
     DriverSupply,
     Seller,
@@ -43,6 +45,7 @@ from clearing.errors import ClearingConflictError, InvalidDocumentError
 from clearing.fx import MAX_AGE_DAYS, RateTable
 from clearing.identifiers import format_id
 from clearing.ledger.journal_entry import EntryKind
+from clearing.money import half_away
 from clearing.parties import repository as party_repository
 from clearing.parties.business_details import InvoiceProfile
 from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
@@ -57,6 +60,8 @@ RETRY_AFTER: Final = timedelta(hours=6)
 MAX_PENDING: Final = 500
 RATE_AGE: Final = timedelta(days=MAX_AGE_DAYS + 1)
 _UNDOES: Final = {EntryKind.REFUND_FAILED: EntryKind.REFUND, EntryKind.DISPUTE_WON: EntryKind.DISPUTE}
+# A supply, and no correction of one: its document stands by itself.
+_SALES: Final = frozenset({EntryKind.CAPTURE, EntryKind.SALE_REISSUED})
 _Known = Mapping[UUID, Sequence[DriverDocument]]
 
 
@@ -135,7 +140,7 @@ async def issue_pending(
     done = 0
     # Captures first: a correction names the document that it corrects.
     for corrections in (False, True):
-        part = [one for one in supplied if (one.kind != EntryKind.CAPTURE) is corrections]
+        part = [one for one in supplied if (one.kind not in _SALES) is corrections]
         issued = await _issue(connection, part, now=now, sources=sources) if part else ()
         await store.delete_pending(connection, issued or ())
         done += len(issued or ())
@@ -155,9 +160,7 @@ async def _issue(
     drafting = _Drafting(
         parties=parties,
         rulings=rulings,
-        originals=await sources.load(
-            connection, [one.session_id for one in supplied if one.kind == EntryKind.CAPTURE]
-        ),
+        originals=await sources.load(connection, [one.session_id for one in supplied if one.kind in _SALES]),
         reader=sources.reader,
         fx=await _rates(connection, supplied, rulings),
         issued_on=issued_on,
@@ -221,8 +224,8 @@ class _Drafting:
         Raises InvalidDocumentError where it lacks something.
         """
         supply, ruling = _supply(one), self.rulings[one.ruling_id]
-        if one.kind != EntryKind.CAPTURE:
-            origin = _origin(supply, known)
+        if one.kind not in _SALES:
+            origin = _origin(one, known)
             return None if origin is None else self._following(supply, origin, ruling)
         party = self.parties[one.supplier_id]
         seller = seller_of(party, ruling, sale_day=supply.sale_day, rates=vat_rates())
@@ -230,7 +233,9 @@ class _Drafting:
         reason = why_no_invoice(supply, ruling, seller)
         if buyer is not None and self.parties[buyer.id].document_cadence is not DocumentCadence.SESSION:
             reason = f"it is invoiced to {buyer.name} with its other sessions of the period"
-        charged = replace(self._charged(one, supply), buyer=buyer)
+        charged = replace(self._charged(one, supply, known), buyer=buyer)
+        if one.kind != EntryKind.CAPTURE:
+            supply = replace(supply, energy_kwh=_remaining_energy(supply, known))
         if not reason:
             charged = replace(charged, tax=self._tax(supply, ruling))
         draft = _Draft(
@@ -250,22 +255,33 @@ class _Drafting:
         if party is None:
             return None
         trader = trader_on(party, supply.sale_day, vat_rates())
+        shown = trader.identified_in(ruling.vat_of) or trader.vat_id
+        if shown is None and ruling.category is Category.STANDARD:
+            # Nothing depends on it where VAT is charged (Directive 2006/112/EC art. 226(4)): proven since.
+            shown = party.vat_id_on(self.issued_on)
         return DocumentBuyer(
             id=party.id,
             name=party.name,
             country=party.country,
-            vat_id=trader.identified_in(ruling.vat_of) or trader.vat_id,
+            vat_id=shown,
             details=party.details,
         )
 
-    def _charged(self, one: SupplyRecord, supply: DriverSupply) -> ChargedSession:
+    def _charged(self, one: SupplyRecord, supply: DriverSupply, known: _Known) -> ChargedSession:
         operator = self.parties.get(one.cpo_id) if one.cpo_id != one.supplier_id else None
         name = None if operator is None else operator.name
         originals = self.originals.get(one.session_id)
         if originals is None:
             return ChargedSession(operator=name)
         country = vat_rates().tax_jurisdiction(one.place).country
-        return self.reader.read(originals, net_minor=supply.net_minor, country=country, operator=name)
+        part, of = _part_sold(supply, known)
+        if part == of:
+            return self.reader.read(originals, net_minor=supply.net_minor, country=country, operator=name)
+        whole_minor = half_away(supply.net_minor * of, part)
+        whole = self.reader.read(originals, net_minor=whole_minor, country=country, operator=name)
+        return replace(
+            whole, items=corrected_items(whole.items, net_minor=supply.net_minor, of_minor=whole_minor)
+        )
 
     def _tax(self, supply: DriverSupply, ruling: VatDecision) -> TaxInCurrency | None:
         return vat_in_state_currency(
@@ -320,14 +336,41 @@ def _supply(one: SupplyRecord) -> DriverSupply:
     )
 
 
-def _origin(supply: DriverSupply, known: _Known) -> DriverDocument | None:
-    """The document that a correction corrects: the capture's, or that of the refund which it undoes."""
-    undone = _UNDOES.get(EntryKind(supply.kind))
-    wanted = (EntryKind.CAPTURE, "") if undone is None else (undone, supply.reference)
+def _origin(one: SupplyRecord, known: _Known) -> DriverDocument | None:
+    """The document that a correction corrects: the latest one of the sale to the buyer whose it was.
+
+    Of what undoes a refund it is the refund's.
+    """
+    undone = _UNDOES.get(EntryKind(one.kind))
+    found = None
+    for document in known.get(one.session_id, ()):
+        supply = document.supply
+        if undone is not None:
+            if (supply.kind, supply.reference) == (undone, one.reference):
+                return document
+        elif supply.kind in _SALES and _sold_to(document) == one.customer_id:
+            found = document
+    return found
+
+
+def _sold_to(document: DriverDocument) -> str:
+    return DRIVER_ID if document.charged.buyer is None else document.charged.buyer.id
+
+
+def _part_sold(supply: DriverSupply, known: _Known) -> tuple[int, int]:
+    """Of a sale that is issued anew: what of the gross was left then, and the gross of the first sale."""
+    part = supply.net_minor + supply.vat_minor
     for document in known.get(supply.session_id, ()):
-        if (document.supply.kind, document.supply.reference) == wanted:
-            return document
-    return None
+        if document.supply.kind == EntryKind.CAPTURE:
+            return part, document.supply.net_minor + document.supply.vat_minor
+    return part, part
+
+
+def _remaining_energy(supply: DriverSupply, known: _Known) -> Decimal | None:
+    part, of = _part_sold(supply, known)
+    if supply.energy_kwh is None or part == of:
+        return supply.energy_kwh
+    return corrected_quantity(supply.energy_kwh, part=part, of=of)
 
 
 async def _numbered(

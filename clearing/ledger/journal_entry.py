@@ -118,6 +118,8 @@ class EntryKind(StrEnum):
     REFUND_FAILED = "refund_failed"
     DISPUTE = "dispute"
     DISPUTE_WON = "dispute_won"
+    SALE_CANCELLED = "sale_cancelled"
+    SALE_REISSUED = "sale_reissued"
     TOPUP = "topup"
     TOPUP_REVERSED = "topup_reversed"
     PARTNER_FUNDING = "partner_funding"

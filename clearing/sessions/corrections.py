@@ -19,9 +19,14 @@ from clearing.ledger import repository as ledger_repository
 from clearing.ledger.journal_entry import EntryKind, JournalEntry
 from clearing.parties.agreement import Role
 from clearing.parties.party import Party
+from clearing.sessions import buyer_change
 from clearing.sessions import repository as session_repository
 from clearing.sessions.batch import OwedShare
+from clearing.sessions.clearing_plan import planned_leg, ruling_content, ruling_id
+from clearing.sessions.identities import trader_on
 from clearing.sessions.reversal import ClearedCapture, Reversal, fee_correction, reinstate, reverse
+from clearing.tax.vat import decide
+from clearing.tax.vat_rates import VatRates
 
 _UNDOES: Final = {EntryKind.DISPUTE_WON: EntryKind.DISPUTE, EntryKind.REFUND_FAILED: EntryKind.REFUND}
 
@@ -122,6 +127,53 @@ async def undo(
     entry = reinstate(corrected, kind=kind, due=_due_today(parties, seal.now))
     await ledger_repository.post(connection, [entry], seal=seal)
     return _correction(entry, posted=True)
+
+
+async def change_buyer(
+    connection: Connection,
+    session_id: UUID,
+    buyer: Party,
+    *,
+    parties: Mapping[str, Party],
+    rates: VatRates,
+    now: datetime,
+) -> bool:
+    """Cancel what remains of the sale of a cleared session and issue it to `buyer`, at the VAT that applies.
+
+    False where it is the buyer's already. Raises ClearingConflictError where the session is not cleared, its
+    payment is disputed, or nothing remains; ClosedPeriodError, UnclearableError.
+    """
+    await ledger_repository.lock_open(connection, now=now)
+    stored = await session_repository.lock_capture(connection, session_id)
+    was = stored.plan.driver
+    if was.customer_id == buyer.id:
+        return False
+    if await session_repository.sum_disputed(connection, session_id):
+        raise ClearingConflictError(
+            f"the payment of session {format_id('ses', session_id)} is disputed: name its buyer after that"
+        )
+    place = rates.tax_jurisdiction(stored.links.tax_jurisdiction)
+    day = stored.links.sale_at.astimezone(ZoneInfo(place.time_zone)).date()
+    decision = decide(
+        was.leg,
+        supplier=trader_on(parties[was.supplier_id], day, rates),
+        customer=trader_on(buyer, day, rates),
+        place=place,
+        day=day,
+        rates=rates,
+    )
+    number = await session_repository.count_issues(connection, session_id) + 1
+    entries = buyer_change.change_buyer(
+        stored,
+        planned_leg(was.role, was.leg, was.supplier_id, buyer.id, decision),
+        reversed_minor=await session_repository.sum_reversed(connection, session_id),
+        reference=str(number),
+        due=_due_today(parties, now),
+    )
+    await session_repository.put_rulings(connection, {ruling_id(decision): ruling_content(decision)})
+    batch_id = batch_id_of(session_id, EntryKind.SALE_REISSUED, str(number))
+    await ledger_repository.post(connection, list(entries), seal=ledger_repository.new_seal(batch_id, 0, now))
+    return True
 
 
 async def correct_fee(

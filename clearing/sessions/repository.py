@@ -30,6 +30,7 @@ from clearing.ledger.journal_entry import (
 from clearing.parties.agreement import Agreement, LegalModel, Role
 from clearing.parties.party import PLATFORM_ID, PartyKind
 from clearing.parties.terms_json import parse_terms
+from clearing.sessions.buyer_change import sold_to
 from clearing.sessions.clearing_plan import ClearingPlan, Payee, PlannedLeg, planned_leg
 from clearing.sessions.posting import Amounts
 from clearing.sessions.reversal import ClearedCapture
@@ -68,10 +69,26 @@ _ruling_decoder = msgspec.json.Decoder(_Ruling)
 
 
 async def lock_capture(connection: Connection, session_id: UUID) -> ClearedCapture:
-    """The capture of a session, its row locked until the transaction ends.
+    """The capture of a session as it is sold now, its row locked until the transaction ends.
 
     Raises ClearingConflictError if not cleared.
     """
+    stored = await _lock_first_sale(connection, session_id)
+    latest = await _sql.latest_issue(connection, shard=stored.shard, session_id=session_id)
+    if latest is None:
+        return stored
+    leg = _legs_decoder.decode(latest["legs"])[0]
+    rulings = await load_rulings(connection, [leg.ruling])
+    return sold_to(stored, planned_leg(leg.role, leg.leg, leg.supplier, leg.customer, rulings[leg.ruling]))
+
+
+async def count_issues(connection: Connection, session_id: UUID) -> int:
+    """How often the sale of a session was issued anew."""
+    latest = await _sql.latest_issue(connection, shard=shard_of(session_id), session_id=session_id)
+    return 0 if latest is None else int(latest["reference"])
+
+
+async def _lock_first_sale(connection: Connection, session_id: UUID) -> ClearedCapture:
     shard = shard_of(session_id)
     entry = await _sql.lock_capture(connection, shard=shard, session_id=session_id)
     if entry is None:

@@ -211,9 +211,9 @@ def _reversed_parts(
     stored: ClearedCapture, step: Reversal, after: int
 ) -> tuple[list[Transfer], list[Payable], list[LegAmount]]:
     """The difference of the postings of what is reversed after this step and before it."""
-    earlier, later = (_posting(stored, minor, step.charged_to) for minor in (step.before_minor, after))
-    earlier_payables, later_payables = _payables_of(earlier), _payables_of(later)
-    transfers = _difference(earlier.transfers, later.transfers)
+    earlier, later = (posting_of(stored, minor, step.charged_to) for minor in (step.before_minor, after))
+    earlier_payables, later_payables = payables_of(earlier), payables_of(later)
+    transfers = moved_back(earlier.transfers, later.transfers)
     payables = []
     for party_id in stored.plan.payees:
         payee = stored.plan.payees[party_id]
@@ -223,7 +223,7 @@ def _reversed_parts(
     return transfers, payables, _leg_difference(earlier.legs, later.legs)
 
 
-def _posting(stored: ClearedCapture, minor: int, charged_to: Role | None) -> Posting:
+def posting_of(stored: ClearedCapture, minor: int, charged_to: Role | None) -> Posting:
     """The posting of `minor` of the gross, as it is reversed: each part its party's, or the whole net one's.
 
     With a role that it is charged to, only the driver's supply is reversed: the other parties keep their
@@ -243,12 +243,13 @@ def _posting(stored: ClearedCapture, minor: int, charged_to: Role | None) -> Pos
     return posting
 
 
-def _payables_of(posting: Posting) -> dict[str, int]:
+def payables_of(posting: Posting) -> dict[str, int]:
+    """What a posting owes each party; it completes the posting with the transfers of it."""
     payables, _ = posting.post_payables()
     return {payable.party_id: payable.amount_minor for payable in payables}
 
 
-def _difference(earlier: Sequence[Transfer], later: Sequence[Transfer]) -> list[Transfer]:
+def moved_back(earlier: Sequence[Transfer], later: Sequence[Transfer]) -> list[Transfer]:
     """What leads from the later posting back to the earlier, one transfer per pair of accounts."""
     moved: dict[tuple[str, str, str], int] = {}
     for sign, lines in ((-1, earlier), (1, later)):

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from clearing.captured_session import CapturedSession
 from clearing.connection import Connection
+from clearing.errors import UnclearableError
 from clearing.ledger import repository as ledger_repository
 from clearing.ledger.journal_entry import EntryKind
 from clearing.reference_data.service import ReferenceDataService
@@ -191,6 +192,28 @@ class SessionClearingService:
     ) -> Correction:
         """Reinstate what a failed refund reversed. Raises ClearingConflictError if there is none."""
         return await self._undo(connection, session_id, EntryKind.REFUND_FAILED, reference, now=now)
+
+    async def change_buyer(
+        self, connection: Connection, session_id: UUID, *, buyer_id: str, now: datetime
+    ) -> bool:
+        """Sell a cleared session to a business that is named only now: cancelled and issued anew.
+
+        False where it is the buyer's already. Raises ClearingConflictError where the session is not cleared,
+        its payment is disputed, or nothing of it remains; UnclearableError for an unknown buyer;
+        ClosedPeriodError.
+        """
+        reference = await self._reference_data.load(connection)
+        buyer = reference.parties.get(buyer_id)
+        if buyer is None:
+            raise UnclearableError("unknown_party", f"buyer {buyer_id!r} is not registered")
+        return await corrections.change_buyer(
+            connection,
+            session_id,
+            buyer,
+            parties=reference.parties,
+            rates=reference.rates_and_calendars.vat,
+            now=now,
+        )
 
     async def _undo(
         self, connection: Connection, session_id: UUID, kind: EntryKind, reference: str, *, now: datetime

@@ -29,7 +29,9 @@ from clearing.settlement_statements.lines import (
 )
 from clearing.tax.vat import SupplyLeg, VatDecision
 
-_OF_SESSIONS: Final = frozenset({"capture", "refund", "refund_failed", "dispute", "dispute_won"})
+_OF_SESSIONS: Final = frozenset(
+    {"capture", "refund", "refund_failed", "dispute", "dispute_won", "sale_cancelled", "sale_reissued"}
+)
 _OF_DISBURSEMENTS: Final = frozenset(
     {"reserve_withheld", "reserve_release", "remainder_carried", "remainder_release"}
 )

@@ -27,6 +27,7 @@ CORRECTS: Final = MappingProxyType(
         "refund_failed": "refund",
         "dispute": CAPTURE,
         "dispute_won": "dispute",
+        "sale_cancelled": CAPTURE,
         "reserve_release": "reserve_withheld",
     }
 )

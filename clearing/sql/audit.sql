@@ -26,14 +26,14 @@ SELECT e.subject_id::text AS subject,
 FROM clearing.entry AS e
 LEFT JOIN clearing.transfer AS t ON (t.shard, t.subject_id, t.kind, t.reference) = (e.shard, e.subject_id, e.kind, e.reference)
     AND t.ordinal = 0 AND t.currency = e.currency
-WHERE e.kind = 'capture' AND t.amount_minor IS DISTINCT FROM e.gross_minor LIMIT 100;
+WHERE e.kind IN ('capture', 'sale_reissued') AND t.amount_minor IS DISTINCT FROM e.gross_minor LIMIT 100;
 
 -- name: supplies_unequal
 -- The driver's net and VAT are the capture.
 SELECT e.subject_id::text AS subject,
        'driver leg of ' || (leg ->> 'net') || ' + ' || (leg ->> 'vat') || ' is not the capture of ' || e.gross_minor AS detail
 FROM clearing.entry AS e CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
-WHERE e.kind = 'capture' AND leg ->> 'leg' = 'to_driver'
+WHERE e.kind IN ('capture', 'sale_reissued') AND leg ->> 'leg' = 'to_driver'
   AND (leg ->> 'net')::bigint + (leg ->> 'vat')::bigint <> e.gross_minor LIMIT 100;
 
 -- name: deltas_unequal

@@ -50,7 +50,7 @@ SELECT d.shard, d.session_id, d.kind, d.reference, d.supplier_id, d.series, d.nu
 FROM unnest(:shards::smallint[], :sessions::uuid[]) AS asked (shard, session_id)
 JOIN clearing.driver_document AS d USING (shard, session_id)
 JOIN clearing.document_seller AS s ON s.id = d.seller_id
-ORDER BY d.issued_at, d.series, d.number;
+ORDER BY d.issued_at, d.kind <> 'capture', d.series, d.number;
 
 -- name: add_pending!
 INSERT INTO clearing.pending_driver_document AS known (shard, session_id, kind, reference, supplier_id, reason, first_at, last_at)

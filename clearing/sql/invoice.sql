@@ -24,10 +24,11 @@ SELECT one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one
        min(one.sale_at) AS first_sale_at, sum(one.energy_kwh) AS energy_kwh
 FROM (
     SELECT leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, e.currency, leg ->> 'leg' AS leg,
-           leg ->> 'ruling' AS ruling, e.kind <> 'capture' AS correction, e.sale_at, (leg ->> 'net')::bigint AS net,
+           leg ->> 'ruling' AS ruling, e.kind <> 'capture' AND (e.kind <> 'sale_reissued' OR (leg ->> 'net')::bigint < 0) AS correction, e.sale_at, (leg ->> 'net')::bigint AS net,
            (leg ->> 'vat')::bigint AS vat,
            -- Of a correction what it corrects: the part of the energy that it is of the price.
-           CASE WHEN leg ->> 'leg' IN ('to_dealer', 'to_driver') THEN sign((leg ->> 'net')::numeric) * e.energy_kwh
+           -- Another buyer changes what an operator is paid, not what it supplied.
+           CASE WHEN leg ->> 'leg' = 'to_driver' OR (leg ->> 'leg' = 'to_dealer' AND e.kind NOT LIKE 'sale%') THEN sign((leg ->> 'net')::numeric) * e.energy_kwh
                * e.gross_minor / coalesce(origin.gross_minor, e.gross_minor) END AS energy_kwh,
            CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject
     FROM clearing.batch AS b

@@ -9,6 +9,12 @@ JOIN clearing.agreement AS a ON a.id = e.agreement_id AND a.version = e.agreemen
 WHERE e.shard = :shard AND e.subject_id = :session_id AND e.kind = 'capture' AND e.reference = ''
 FOR UPDATE OF e;
 
+-- name: latest_issue^
+-- The driver's supply of a session as it was issued anew for the last time.
+SELECT reference, legs FROM clearing.entry
+WHERE shard = :shard AND subject_id = :session_id AND kind = 'sale_reissued'
+ORDER BY reference::integer DESC LIMIT 1;
+
 -- name: entry_of^
 SELECT currency, gross_minor, legs, cpo_id, demand_partner_id, authorization_method, tax_jurisdiction, sale_at, agreement_id, agreement_version,
        tariff_sha256, cdr_id, psp_object_id, priced_minor, energy_kwh
