@@ -29,6 +29,10 @@ td, th { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0;
   border-bottom: 1px solid var(--line) }
 th { font-weight: 600 } .dim { color: var(--dim) } .verb { font-weight: 700 }
 nav ul { columns: 2; padding-left: 1.1rem }
+label { display: block; margin: .9rem 0 .2rem; font-weight: 600 }
+input { font: inherit; width: 100%; max-width: 30rem; box-sizing: border-box; padding: .4rem .5rem }
+button { font: inherit; margin-top: 1.2rem; padding: .5rem 1.2rem }
+[role=alert] { border-left: 4px solid; padding-left: .8rem }
 @media (max-width: 40rem) { td, th { overflow-wrap: anywhere } }
 """
 

@@ -21,7 +21,7 @@ from gateway.api.capture import (
     setups,
     terminals,
 )
-from gateway.api.documents import documents
+from gateway.api.documents import buyer_pages, documents
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.operations import cdr_limits, exceptions
 from gateway.api.partners import (
@@ -74,6 +74,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *authorizations.ENDPOINTS,
         *setups.ENDPOINTS,
         *buyers.ENDPOINTS,
+        *buyer_pages.ENDPOINTS,
         *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
         *terminals.ENDPOINTS,

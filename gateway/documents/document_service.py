@@ -4,6 +4,7 @@ Owns: the transaction of each, and that a file that was handed out stays the sam
 what makes a document right, how meter data are verified.
 """
 
+import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from clearing.documents import driver_document_service, service
 from clearing.documents.document import DocumentFile, DocumentRecord, DocumentSummary
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.printed_page import driver_page
-from clearing.errors import ClearingError
+from clearing.errors import ClearingConflictError, ClearingError
 from clearing.language import Language
 from clearing.meter_data import service as meter_service
 from clearing.meter_data.evidence import MeterEvidence
@@ -25,10 +26,12 @@ from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.errors import RecordConflictError, RecordNotFoundError
 from gateway.ids import format_id
+from gateway.partners import buyer_repository
 from gateway.payments.records import DisputeRecord, SessionRecord
 from gateway.payments.service import PaymentService
 from gateway.pdf_renderer import render
 
+_SALES: Final = frozenset({"capture", "sale_reissued"})
 _MOST_TEXT: Final = 20_000  # characters of one field of evidence
 
 
@@ -37,6 +40,28 @@ class SessionReceipt:
     """A session's documents in the order of issue, and what its meter signed, None where it did not."""
 
     session_id: UUID
+    documents: Sequence[ReadDocument]
+    meter: MeterEvidence | None
+
+    @property
+    def standing(self) -> ReadDocument:
+        """The document of the sale: the latest, where it was issued anew to another buyer."""
+        sales = [one for one in self.documents if one.document.supply.kind in _SALES]
+        return sales[-1] if sales else self.documents[0]
+
+    def of_buyer(self, buyer_id: str) -> Sequence[ReadDocument]:
+        """Those in the name of one business."""
+        return [
+            one
+            for one in self.documents
+            if one.document.charged.buyer is not None and one.document.charged.buyer.id == buyer_id
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuyerDocuments:
+    """What of a session is in the name of one business: none before it is issued."""
+
     documents: Sequence[ReadDocument]
     meter: MeterEvidence | None
 
@@ -77,6 +102,22 @@ class DocumentService:
             )
         return SessionReceipt(session_id=session_id, documents=documents, meter=meter)
 
+    async def get_by_link(self, session_id: UUID, *, token: str) -> BuyerDocuments:
+        """A session's documents in the name of the business that its driver named, by the link of it.
+
+        None are issued until the session is cleared. Raises RecordNotFoundError where the link is none of
+        ours.
+        """
+        async with self.pool.acquire() as connection:
+            link = await buyer_repository.find_invoice_link(connection, session_id)
+        if link is None or not hmac.compare_digest(link.token.encode(), token.encode()):
+            raise RecordNotFoundError("There is no such invoice")
+        try:
+            receipt = await self.get_receipt(session_id, party_id="", admin=True)
+        except ClearingConflictError:  # none is issued yet
+            return BuyerDocuments(documents=(), meter=None)
+        return BuyerDocuments(documents=receipt.of_buyer(link.buyer_id), meter=receipt.meter)
+
     async def answer_dispute(
         self,
         dispute_id: UUID,
@@ -100,10 +141,10 @@ class DocumentService:
                 given.setdefault("access_log", _cdr_text(view.session))
             if DisputeDocument.RECEIPT in documents:
                 receipt = await self.get_receipt(dispute.session_id, party_id=PLATFORM_ID, admin=True)
-                first = receipt.documents[0]
-                content = await self.driver_pdf(first, language=Language.ENGLISH, meter=receipt.meter)
+                sale = receipt.standing
+                content = await self.driver_pdf(sale, language=Language.ENGLISH, meter=receipt.meter)
                 given["receipt"] = await disputes.upload(
-                    dispute_id, name=f"{first.document.name}.pdf", content=content
+                    dispute_id, name=f"{sale.document.name}.pdf", content=content
                 )
         return await disputes.respond(dispute_id, evidence=given, submit=submit)
 

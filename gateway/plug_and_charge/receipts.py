@@ -14,12 +14,12 @@ from uuid import UUID
 
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
-from gateway.ids import format_id, shard_of
+from gateway.ids import format_id
+from gateway.partners import receipt_link_repository
 from gateway.payments.errors import NotFoundError
 from gateway.payments.records import SessionRecord
 from gateway.payments.service import PaymentService
 from gateway.payments.views import PriceView
-from gateway.plug_and_charge import repository
 
 _TOKEN_BYTES: Final = 18
 PATH: Final = "/v1/receipts"
@@ -36,21 +36,15 @@ class ReceiptService:
 
     async def create_url(self, connection: Connection, session: SessionRecord) -> str:
         """The link to a session's receipt; the same one each time."""
-        token = await repository.store_receipt_token(
-            connection,
-            shard=session.shard,
-            session_id=session.id,
-            token=secrets.token_urlsafe(_TOKEN_BYTES),
-            now=self.clock.now(),
+        token = await receipt_link_repository.store_token(
+            connection, session.id, secrets.token_urlsafe(_TOKEN_BYTES), now=self.clock.now()
         )
         return f"{self.base_url}{PATH}/{format_id('ses', session.id)}/{token}"
 
     async def read(self, *, session_id: UUID, token: str) -> PriceView:
         """What is behind a link. Raises NotFoundError where the link is none of ours."""
         async with self.pool.acquire() as connection:
-            known = await repository.find_receipt_token(
-                connection, shard=shard_of(session_id), session_id=session_id
-            )
+            known = await receipt_link_repository.find_token(connection, session_id)
         if known is None or not hmac.compare_digest(known.encode(), token.encode()):
             raise NotFoundError("there is no such receipt")
         return await self.payments.explain_price(party_id="", session_id=session_id, admin=True)

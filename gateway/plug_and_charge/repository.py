@@ -60,19 +60,3 @@ async def name_evse(
         now=now,
     )
     return named is not None
-
-
-async def store_receipt_token(
-    connection: Connection, *, shard: int, session_id: UUID, token: str, now: datetime
-) -> str:
-    """Store the token of a session's receipt; returns the one that is stored, which never changes."""
-    stored = await _QUERIES.receipt_token(
-        connection, shard=shard, session_id=session_id, token=token, now=now
-    )
-    return str(stored or token)
-
-
-async def find_receipt_token(connection: Connection, *, shard: int, session_id: UUID) -> str | None:
-    """The token of a session's receipt."""
-    token: str | None = await _QUERIES.known_receipt_token(connection, shard=shard, session_id=session_id)
-    return token

@@ -194,7 +194,7 @@ async def settlement_session(api: Api) -> str:
     return str((await api.authorize(key="a2")).json["session"])
 
 
-async def test_a_buyer_is_named_until_the_session_is_cleared(api: Api) -> None:
+async def test_a_buyer_is_named_before_and_after_the_session_is_cleared(api: Api) -> None:
     made = await api.call("POST", "/v1/buyers", BODY, key="b1")
     body = {"buyer": made.json["id"]}
     session = await settlement_session(api)
@@ -204,7 +204,17 @@ async def test_a_buyer_is_named_until_the_session_is_cleared(api: Api) -> None:
     assert foreign.status == 404
     cleared = await settlement.settle(api)
     late = await api.call("POST", f"/v1/sessions/{cleared}/set-buyer", body, key="s3")
-    assert (late.status, late.json["code"]) == (409, "state_conflict")
+    assert (late.status, late.json["id"]) == (200, made.json["id"])
+    while await DriverDocumentJob(pool=api.services.pool, clock=api.clock).run_once():
+        pass
+    shown = (await api.call("GET", f"/v1/sessions/{cleared}/receipt")).json["documents"]
+    assert [(one["type"], one["buyer"]) for one in shown] == [
+        ("receipt", None),  # the platform of these tests has no VAT id
+        ("refund_receipt", None),
+        ("receipt", made.json["id"]),
+    ]
+    pdf = await api.call("GET", f"/v1/sessions/{cleared}/receipt?format=pdf")
+    assert shown[2]["number"] in pdf.headers["Content-Disposition"]
 
 
 async def test_a_wrong_vat_id_names_its_field(api: Api) -> None:

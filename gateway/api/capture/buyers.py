@@ -95,7 +95,7 @@ class BuyersQuery(QueryModel):
 
 async def create(call: ApiRequest) -> ApiResponse:
     """Create a buyer of the caller's."""
-    buyer = _buyer(call.body, buyer_id=format_id("buy", call.resource_id))
+    buyer = buyer_party(call.body, buyer_id=format_id("buy", call.resource_id))
     view = await call.services.buyers.create(buyer, party_id=call.caller.party_id)
     shown = _shown(call, view)
     return ApiResponse(body=shown, status=_CREATED, headers={"Location": f"/v1/buyers/{shown.id}"})
@@ -117,14 +117,15 @@ async def list_all(call: ApiRequest) -> ApiResponse:
 
 
 async def set_session_buyer(call: ApiRequest) -> ApiResponse:
-    """Name who buys a session that is not cleared yet."""
+    """Name who buys a session."""
     view = await call.services.buyers.set_session_buyer(
         call.path_id("id", "ses"), call.body.buyer, party_id=call.caller.party_id
     )
     return ApiResponse(body=_shown(call, view))
 
 
-def _buyer(body: BuyerBody, *, buyer_id: str) -> Party:
+def buyer_party(body: BuyerBody, *, buyer_id: str) -> Party:
+    """The buyer that a body names, as clearing's party; the service adds what is its owner's."""
     electronic = body.electronic_address
     return Party(
         id=buyer_id,
@@ -209,7 +210,9 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/set-buyer",
         operation="setSessionBuyer",
         summary="Set the buyer of a session",
-        description="Names who buys the session, until it is cleared; state_conflict from then on.",
+        description="Names who buys the session. Once it is cleared, its document is cancelled by a credit "
+        "note and issued anew in the buyer's name, and its VAT is booked again; the price stays. "
+        "state_conflict where the payment is disputed or was given back, or the session is cancelled.",
         tag="Documents",
         scope=Scope.CAPTURE,
         handler=set_session_buyer,

@@ -100,7 +100,7 @@ class MeterEvidenceSchema(api_schemas.PublicSchema):
 
 
 class SessionReceiptSchema(api_schemas.PublicSchema):
-    """A driver's documents for a session: the sale first, then its credit notes."""
+    """A driver's documents for a session in the order of issue: the sale, then what corrects it."""
 
     object: Literal["session_receipt"] = "session_receipt"
     session: str
@@ -140,7 +140,7 @@ async def get_receipt(call: ApiRequest) -> ApiResponse:
         return _file(service.meter_data_xml(found), "xml", f"{format_id('ses', session_id)}-meter-data")
     if query.format == "json" and query.document is None:
         return ApiResponse(body=_session_receipt(found, found.documents))
-    one = _chosen(found.documents, query.document)
+    one = _chosen(found, query.document)
     if query.format == "json":
         return ApiResponse(body=_session_receipt(found, [one]))
     if query.format == "xml":
@@ -174,9 +174,11 @@ def _whose(call: ApiRequest) -> str | None:
     return None if call.caller.admin else call.caller.party_id
 
 
-def _chosen(found: Sequence[ReadDocument], name: str | None) -> ReadDocument:
-    for one in found:
-        if name in (None, one.document.name):
+def _chosen(receipt: SessionReceipt, name: str | None) -> ReadDocument:
+    if name is None:
+        return receipt.standing
+    for one in receipt.documents:
+        if name == one.document.name:
             return one
     raise ProblemError(problems.NOT_FOUND, "The session has no document of that number.")
 

@@ -26,10 +26,11 @@ async def get(call: ApiRequest) -> ApiResponse:
     view = await stations_of(call).receipts.read(
         session_id=call.path_id("id", "ses"), token=call.path["token"]
     )
-    return ApiResponse(body=receipt_page(view).encode(), headers=dict(_HEADERS))
+    buyer_path = f"/v1/receipts/{call.path['id']}/{call.path['token']}/buyer"
+    return ApiResponse(body=receipt_page(view, buyer_path=buyer_path).encode(), headers=dict(_HEADERS))
 
 
-def receipt_page(view: PriceView) -> str:
+def receipt_page(view: PriceView, *, buyer_path: str) -> str:
     """What was charged, where and when, and what it cost line by line; every text is escaped."""
     session, priced = view.session, view.priced
     facts = {
@@ -50,6 +51,7 @@ def receipt_page(view: PriceView) -> str:
             f"<table>{rows}</table>",
             f"<ul>{lines}</ul>",
             "<p class='dim'>This is no invoice. Your contract's provider sends you the invoice.</p>",
+            f"<p><a href='{escape(buyer_path)}'>Invoice to a company</a></p>",
         ],
     )
 
