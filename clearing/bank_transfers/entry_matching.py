@@ -67,16 +67,17 @@ class FiledPayment:
 def match_notices(entries: Sequence[StoredEntry], notices: Sequence[Notice]) -> dict[str, Sequence[Notice]]:
     """The notifications of each entry, by its id. Each belongs to one entry at most, and sums to it exactly.
 
-    In this order: the same sum and a reference in common; the same sum and day; several notifications of one
-    message or reference that sum to the entry together.
+    In this order: the same sum and a reference in common; the same sum and day, entries that are not itemized
+    first; several notifications of one message or reference that sum to the entry together.
     """
     found: dict[str, Sequence[Notice]] = {}
     left = dict.fromkeys(notice.notice_id for notice in notices)
     by_sum: dict[tuple[str, str, int], list[Notice]] = defaultdict(list)
     for notice in notices:
         by_sum[notice.iban, notice.currency, notice.amount_minor].append(notice)
+    open_first = sorted(entries, key=lambda entry: entry.line_id is None)
     for same in (_share_reference, _same_day):
-        for entry in entries:
+        for entry in open_first:
             if entry.entry_id in found:
                 continue
             candidates = by_sum[entry.iban, entry.currency, entry.amount_minor]

@@ -180,7 +180,7 @@ def _entry(entry: Element, report: _Report, seen: _Seen) -> BankEntry:
     facts = "|".join(
         (
             report.iban,
-            text(entry, "AcctSvcrRef") or first.entry_reference,
+            text(entry, "AcctSvcrRef") or first.entry_reference or _instead_of_reference(report, lines),
             str(whole),
             currency,
             _day_in_facts(entry, first),
@@ -253,7 +253,9 @@ def _line(
     facts = "|".join(
         (
             report.iban,
-            bank_reference or entry_reference,
+            bank_reference
+            or entry_reference
+            or ("" if end_to_end or report.notice else _instead_of_reference(report, ())),
             end_to_end or "",
             str(minor),
             currency,
@@ -262,6 +264,17 @@ def _line(
     )
     seen.lines[facts] = seen.lines.get(facts, 0) + 1
     return replace(line, line_id=sha256(f"{facts}|{seen.lines[facts]}".encode()).hexdigest()[:32])
+
+
+def _instead_of_reference(report: _Report, lines: Sequence[BankLine]) -> str:
+    """What tells two equal movements of a day apart where the bank gives no reference.
+
+    A movement is in one statement only, and a statement that is sent again has its own id again. Reports repeat a
+    movement under other ids: there it is the payments that they name.
+    """
+    if report.notice:
+        return ",".join(sorted(one.end_to_end_id or "" for one in lines))
+    return f"statement {report.statement_id}"
 
 
 def _is_dated(entry: Element) -> bool:

@@ -172,3 +172,28 @@ async def test_one_bad_entry_is_one_difference_and_the_others_count(counter: Ban
     assert "more decimals" in fault.detail
     await counter.report(bank.statement(good, bad, statement_id="S1", balances=(("CLBD", "1.00"),)))
     assert len(await counter.differences()) == 1
+
+
+async def test_two_equal_payments_of_a_day_stay_two_whichever_messages_report_them(counter: Bank) -> None:
+    """Two statements of the day and their notifications; the bank gives no reference of its own."""
+
+    def one(payment: str) -> str:
+        return bank.entry("4.00", bank.detail(payment, "4.00"))
+
+    messages = [
+        notification(one(counter.payment.end_to_end_id)),
+        notification(one("ANOTHER")),
+        bank.statement(one(counter.payment.end_to_end_id), statement_id="morning"),
+        bank.statement(one("ANOTHER"), statement_id="evening"),
+    ]
+    for content in messages:
+        await counter.report(content)
+    ours, other = sorted(await counter.items(), key=lambda item: item[0].startswith("line:"))
+    assert ours == (counter.payment.end_to_end_id, -400)
+    assert other[1] == -400
+    assert await counter.state() == "paid"
+    for content in messages:
+        again = await counter.report(content.replace(b"<MsgId>M1</MsgId>", b"<MsgId>M2</MsgId>"))
+        assert again.message.new_lines == 0
+    assert len(await counter.items()) == 2
+    assert [one.type for one in await counter.differences(days=7)] == ["unknown_line"]

@@ -304,6 +304,68 @@ def test_each_notification_belongs_to_one_entry_at_most_and_sums_to_it(
             assert only.references & entry.references
 
 
+# Two equal payments of one day
+
+
+def apart(first: bytes, second: bytes) -> bool:
+    (one,), (two,) = read(first), read(second)
+    assert not {line.line_id for line in one.lines} & {line.line_id for line in two.lines} or (
+        one.entry_id == two.entry_id
+    )
+    return one.entry_id != two.entry_id
+
+
+def named(payment: str | None) -> list[str]:
+    return [] if payment is None else [detail(amount("TxAmt", "4.00"), payment=payment)]
+
+
+@pytest.mark.parametrize("payments", [("NC1", "NC2"), (None, None), ("NC1", None)])
+def test_equal_entries_of_two_statements_of_a_day_are_two_without_any_reference(
+    payments: tuple[str | None, str | None],
+) -> None:
+    first, second = (
+        bank.statement(
+            bank.entry(
+                "4.00", *([] if payment is None else [detail(amount("TxAmt", "4.00"), payment=payment)])
+            ),
+            statement_id=f"S{number}",
+        )
+        for number, payment in enumerate(payments)
+    )
+    assert apart(first, second)
+    assert not apart(first, first.replace(b"<MsgId>M1</MsgId>", b"<MsgId>M2</MsgId>"))  # sent again
+
+
+def test_equal_entries_of_one_statement_are_two_and_stay_two_when_it_is_sent_again() -> None:
+    content = bank.statement(bank.entry("4.00"), bank.entry("4.00"))
+    assert len({one.entry_id for one in read(content) + read(content)}) == 2
+    assert len({line.line_id for one in read(content) + read(content) for line in one.lines}) == 2
+
+
+def test_equal_notifications_that_name_two_payments_are_two_and_one_sent_again_is_one() -> None:
+    first, second = (
+        notification(bank.entry("4.00", detail(amount("TxAmt", "4.00"), payment=payment)))
+        for payment in ("NC1", "NC2")
+    )
+    assert apart(first, second)
+    assert not apart(first, first.replace(b"<Id>N1</Id>", b"<Id>N2</Id>"))  # the next intraday report
+
+
+def test_an_entry_that_lacks_its_details_comes_before_one_that_has_them() -> None:
+    has, lacks = (
+        stored(one)
+        for one in read(
+            bank.statement(
+                bank.entry("4.00", detail(amount("TxAmt", "4.00"), payment="NC1"), reference="A"),
+                bank.entry("4.00", reference="B"),
+            )
+        )
+    )
+    (notice,) = read(notification(bank.entry("4.00", bank.detail("NC2", "4.00"), reference="C")))
+    matched = match_notices([has, lacks], [as_notice(notice, message="m")])
+    assert set(matched) == {lacks.entry_id}
+
+
 # Our own payments
 
 
