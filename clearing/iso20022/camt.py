@@ -269,8 +269,8 @@ def _line(
 def _instead_of_reference(report: _Report, lines: Sequence[BankLine]) -> str:
     """What tells two equal movements of a day apart where the bank gives no reference.
 
-    A movement is in one statement only, and a statement that is sent again has its own id again. Reports repeat a
-    movement under other ids: there it is the payments that they name.
+    A movement is in one statement only, and a statement that is sent again has its own id again. Reports
+    repeat a movement under other ids: there it is the payments that they name.
     """
     if report.notice:
         return ",".join(sorted(one.end_to_end_id or "" for one in lines))
