@@ -106,10 +106,12 @@ async def copy_csv(
         path: f"{_quoted(one.number, delimiter)}{delimiter}{_quoted(path, delimiter)}{delimiter}"
         for path, one in accounts
     }
+    cents = [currency for currency in columns.currencies if exponent(currency) == _CENTS]
     arguments: dict[str, Any] = {
         "offset": offset,
         "chart": json.dumps(shown),
-        "cents": [currency for currency in columns.currencies if exponent(currency) == _CENTS],
+        "all_cents": len(cents) == len(columns.currencies),
+        "cents": cents,
         "point": columns.dialect.point,
         "digits": json.dumps({currency: exponent(currency) for currency in columns.currencies}),
         "delimiter": delimiter,
@@ -121,8 +123,12 @@ async def copy_csv(
             }
         ),
         "reporting_places": exponent(reporting) if reporting else 0,
+        # Without a reporting currency most rows have the same text here.
+        "first_currency": columns.currencies[0] if columns.currencies else "",
+        "first_shown": f"{delimiter}{''.join(columns.currencies[:1])}{4 * delimiter}",
+        "empty": 4 * delimiter,
         "vat_codes": json.dumps(
-            {path: _quoted(one.vat_code, delimiter) for path, one in accounts if one.vat_code}
+            {path: f"{_quoted(one.vat_code, delimiter)}{delimiter}" for path, one in accounts if one.vat_code}
         ),
         "parties": json.dumps(
             {path: _quoted(one.party_id, delimiter) for path, one in accounts if one.party_id}

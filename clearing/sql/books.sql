@@ -22,19 +22,21 @@ SELECT set_config('work_mem', '64MB', true), set_config('random_page_cost', '1.1
 -- codes and parties are JSON objects of texts that are quoted already, not joins, so that the order is kept.
 SELECT ((:offset::bigint) + row_number() OVER ())::text || e.head || ((:chart::text::jsonb) ->> t.debit_account)
        || ((:chart::text::jsonb) ->> t.credit_account)
-       || CASE WHEN t.currency = ANY(:cents::bpchar[])
-           THEN (t.amount_minor / 100)::text || (:point::text) || lpad((t.amount_minor % 100)::text, 2, '0')
+       || CASE WHEN (:all_cents::boolean) OR t.currency = ANY(:cents::bpchar[])
+           THEN CASE WHEN (:point::text) = '.' THEN (t.amount_minor * 0.01)::text
+                     ELSE replace((t.amount_minor * 0.01)::text, '.', (:point::text)) END
            ELSE replace(round(t.amount_minor / (10 ^ ((:digits::text::jsonb) ->> t.currency::text)::integer)::bigint::numeric,
                ((:digits::text::jsonb) ->> t.currency::text)::integer)::text, '.', (:point::text)) END
-       || (:delimiter::text) || t.currency::text || (:delimiter::text)
-       || CASE WHEN (:reporting::text) = '' THEN (:delimiter::text) || (:delimiter::text) || (:delimiter::text) ELSE
-           replace(round(t.amount_minor * ((:rates::text::jsonb) -> (t.currency || ' ' || e.booked_on::text) ->> 0)::numeric
+       || CASE WHEN (:reporting::text) <> '' THEN
+           (:delimiter::text) || t.currency::text || (:delimiter::text)
+           || replace(round(t.amount_minor * ((:rates::text::jsonb) -> (t.currency || ' ' || e.booked_on::text) ->> 0)::numeric
                / (10 ^ ((:digits::text::jsonb) ->> t.currency::text)::integer)::bigint, (:reporting_places::integer))::text,
                '.', (:point::text))
            || (:delimiter::text) || (:reporting::text) || (:delimiter::text)
-           || ((:rates::text::jsonb) -> (t.currency || ' ' || e.booked_on::text) ->> 1) || (:delimiter::text) END
-       || coalesce((:vat_codes::text::jsonb) ->> t.debit_account, (:vat_codes::text::jsonb) ->> t.credit_account, '')
-       || (:delimiter::text)
+           || ((:rates::text::jsonb) -> (t.currency || ' ' || e.booked_on::text) ->> 1) || (:delimiter::text)
+           WHEN t.currency = (:first_currency::bpchar) THEN (:first_shown::text)
+           ELSE (:delimiter::text) || t.currency::text || (:empty::text) END
+       || coalesce((:vat_codes::text::jsonb) ->> t.debit_account, (:vat_codes::text::jsonb) ->> t.credit_account, (:delimiter::text))
        || coalesce((:parties::text::jsonb) ->> t.debit_account, (:parties::text::jsonb) ->> t.credit_account, e.cpo_id)
        || e.tail AS line
 FROM (
