@@ -114,8 +114,8 @@ async def copy_csv(
         "cents": cents,
         "point": columns.dialect.point,
         "digits": json.dumps({currency: exponent(currency) for currency in columns.currencies}),
-        "delimiter": delimiter,
         "reporting": reporting,
+        "delimiter": delimiter,
         "rates": json.dumps(
             {
                 f"{one.currency} {one.day}": [f"{one.rate:f}", _quoted(one.source, delimiter)]
