@@ -1,58 +1,25 @@
-"""Names compared with a sanctions list: folding, hits, and which hits a person has cleared.
+"""Names compared with a sanctions list: hits, which of them a person has cleared, what can't be compared.
 
-Owns: the comparison and what a screening records. Must not know: how a list is read, who clears a hit. A hit
-is a likeness for a person to judge, never a finding.
+Owns: the comparison and what a screening records. Must not know: how a word is written in other ways
+(`likeness`), how a list is read, who clears a hit. A hit is a likeness for a person to judge, never a
+finding; a name that can't be compared is never passed.
 """
 
 import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Protocol
 
-from clearing.iso20022.characters import CharacterSet, fold
 from clearing.parties.party_checks import NewPartyCheck, PartyCheck, PartyCheckKind, PartyCheckResult
+from clearing.sanctions.likeness import is_comparable, near, neighbors, words
 
 SCREENER: Final = "sanctions screening"  # the recorder of what no person has judged
 LIST_VALID_DAYS: Final = 31
-_LONGEST: Final = 1000
 _FEWEST_WORDS: Final = 2  # of a name that is looked for within a longer one
 _SHOWN: Final = 20
 _HITS: Final = " hits "
-# Of legal persons; they name nobody.
-_LEGAL_FORMS: Final = frozenset(
-    (
-        "ab",
-        "ag",
-        "as",
-        "asa",
-        "bv",
-        "co",
-        "corp",
-        "doo",
-        "eood",
-        "gmbh",
-        "inc",
-        "kg",
-        "kft",
-        "llc",
-        "ltd",
-        "nv",
-        "ooo",
-        "oy",
-        "plc",
-        "sa",
-        "sarl",
-        "sas",
-        "se",
-        "sl",
-        "spa",
-        "srl",
-        "sro",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +56,11 @@ class SanctionsHit:
     mark: str
 
 
-def words(name: str) -> frozenset[str]:
-    """The words of a name that are compared: Latin letters, without case, accents, signs and legal forms."""
-    folded = fold(unicodedata.normalize("NFKC", name), characters=CharacterSet.SEPA, limit=_LONGEST).lower()
-    plain = "".join(sign if sign.isalnum() else " " for sign in folded.replace(".", "").replace("'", ""))
-    found = frozenset(plain.split())
-    return found - _LEGAL_FORMS or found
-
-
 class SanctionsIndex:
-    """A list by the words of its names, so that a party is compared with few of them."""
+    """A list by the words of its names, so that a party is compared with few of them.
+
+    `not_compared` are the ids of entries none of whose names can be compared.
+    """
 
     def __init__(self, sanctions: SanctionsList) -> None:
         """Fold every name once."""
@@ -107,16 +69,23 @@ class SanctionsIndex:
         for entry in sanctions.entries:
             for name in entry.names:
                 for word in (folded := words(name)):
-                    self._by_word[word].append(len(self._names))
+                    for key in neighbors(word):
+                        self._by_word[key].append(len(self._names))
                 self._names.append((entry, name, folded))
+        self.not_compared = [
+            entry.id for entry in sanctions.entries if not any(is_comparable(name) for name in entry.names)
+        ]
 
     def find(self, names: Sequence[str]) -> list[SanctionsHit]:
-        """Entries whose words are a party's, or that contain all of them, or the other way about."""
+        """Entries whose words are a party's, or that contain all of them, or the other way about.
+
+        Words are alike within the threshold of `likeness.near`, in any order.
+        """
         hits: dict[tuple[str, str], SanctionsHit] = {}
         for name in names:
             own = words(name)
-            near = {place for word in own for place in self._by_word.get(word, ())}
-            for place in sorted(near):
+            close = {place for word in own for key in neighbors(word) for place in self._by_word.get(key, ())}
+            for place in sorted(close):
                 entry, listed, theirs = self._names[place]
                 if _alike(own, theirs):
                     mark = hashlib.sha256(f"{entry.id}\n{listed}\n{name}".encode()).hexdigest()[:12]
@@ -125,10 +94,17 @@ class SanctionsIndex:
 
 
 def _alike(own: frozenset[str], theirs: frozenset[str]) -> bool:
-    if own == theirs:
-        return bool(own)
+    """Every word of the shorter name is near to another one of the longer; a name of one word is exact."""
     shorter, longer = sorted((own, theirs), key=len)
-    return len(shorter) >= _FEWEST_WORDS and shorter < longer
+    if len(shorter) < _FEWEST_WORDS:
+        return bool(own) and own == theirs
+    left = sorted(longer)
+    for word in sorted(shorter, key=len, reverse=True):
+        match = word if word in left else next((one for one in left if near(word, one)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
 
 
 def cleared_marks(history: Sequence[PartyCheck]) -> frozenset[str]:
@@ -170,12 +146,25 @@ def plan_screening(
         return None
     screenings = [one for one in history if one.kind is PartyCheckKind.SANCTIONS_SCREENING]
     hits = index.find(names)
+    unread = [name for name in names if not is_comparable(name)]
     names_mark = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
     reference = f"list of {sanctions.published_on} {sanctions.digest[:12]} names {names_mark}"
     earlier = next((one for one in screenings if one.recorded_by == SCREENER), None)
     if earlier is not None and earlier.reference.partition(_HITS)[0] == reference:
         return None
     new_hits = [hit for hit in hits if hit.mark not in cleared_marks(screenings)]
+    if unread and not new_hits:
+        if screenings and screenings[0].recorded_by != SCREENER:
+            return None  # a person has screened it; that check lapses by itself
+        return NewPartyCheck(
+            kind=PartyCheckKind.SANCTIONS_SCREENING,
+            result=PartyCheckResult.FAILED,
+            performed_by=SCREENER,
+            checked_on=today,
+            valid_until=lapses,
+            reference=reference,
+            note=f"can't be compared, screen it by hand: {'; '.join(unread)}",
+        )
     result = PartyCheckResult.FAILED if new_hits else PartyCheckResult.PASSED
     if not new_hits and screenings and screenings[0].is_adverse:
         return None

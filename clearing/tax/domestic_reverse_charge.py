@@ -42,6 +42,10 @@ DOMESTIC_REVERSE_CHARGE: Final[Mapping[str, DomesticReverseCharge]] = {
         source="UStG § 13b(2) no. 5(b), (5) sentence 4",
         between_dealers=True,
     ),
+    # In force by the first day of the Danish rates. Not where it is delivered to a meter of the dealer's own.
+    "DK": DomesticReverseCharge(
+        first_day=date(2016, 1, 1), last_day=_UNION_LAST_DAY, source="momsloven § 46, stk. 1, nr. 11"
+    ),
     "FR": DomesticReverseCharge(
         first_day=date(2012, 4, 1), last_day=_UNION_LAST_DAY, source="CGI art. 283(2 quinquies)"
     ),

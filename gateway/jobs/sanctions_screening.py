@@ -72,6 +72,8 @@ class SanctionsScreeningJob:
             _log.error("sanctions_list_too_old", published_on=str(present.published_on), age_days=age)
         if self._list is None or self._list.digest != present.digest:
             self._list, self._index = present, SanctionsIndex(present)
+            if self._index.not_compared:
+                _log.error("sanctions_entries_not_compared", entries=self._index.not_compared)
 
     async def _screen(
         self, parties: Mapping[str, Party], sanctions: SanctionsList, index: SanctionsIndex

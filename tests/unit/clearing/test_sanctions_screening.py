@@ -4,8 +4,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clearing.parties.party_checks import NewPartyCheck, PartyCheck, PartyCheckKind, PartyCheckResult
+from clearing.sanctions.likeness import is_comparable, near, neighbors, words
 from clearing.sanctions.screening import (
     SCREENER,
     SanctionsEntry,
@@ -13,7 +16,6 @@ from clearing.sanctions.screening import (
     SanctionsList,
     cleared_marks,
     plan_screening,
-    words,
 )
 from gateway.ids import new_id
 
@@ -72,6 +74,70 @@ def test_accents_and_order_make_no_difference() -> None:
     assert words("Ørsmark Ålborg Testsen") == words("TESTSEN, Orsmark Alborg")
     assert [hit.entry_id for hit in SanctionsIndex(LISTED).find(["Testsen Orsmark Alborg"])] == ["EU.2"]
     assert [hit.entry_id for hit in SanctionsIndex(LISTED).find(["Testsen Orsmark"])] == ["EU.2"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Voltova Energija",  # other romanizations of one sound
+        "Woltowa Energiia",
+        "Voltovva Energiya",
+        "Voltowa Energyia",  # swapped
+        "Voltva Energiya",  # one letter missing
+        "Voltova Enerkiya",  # one wrong
+        "Energiya Voltovas",  # one too many, other order
+        "Volotva Enegriya Nederland B.V.",  # one in each word, within a longer name
+    ],
+)
+def test_one_wrong_letter_a_word_and_other_romanizations_are_found(name: str) -> None:
+    assert {hit.entry_id for hit in SanctionsIndex(LISTED).find([name])} == {"EU.1"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Volta Energia", "Voltova Energetika", "Zorb", "Oersmark Testsen Berg", "Testsen"]
+)
+def test_two_wrong_letters_or_a_short_word_are_another_name(name: str) -> None:
+    assert SanctionsIndex(LISTED).find([name]) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(word=st.text("abcdefghijklmnopqrstuvwxyz", min_size=6, max_size=14), data=st.data())
+def test_near_words_share_a_key_so_that_the_index_finds_them(word: str, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(word) - 2))
+    letter = data.draw(st.sampled_from("abcxyz"))
+    edited = data.draw(
+        st.sampled_from(
+            [
+                word[:place] + word[place + 1 :],
+                word[:place] + letter + word[place:],
+                word[:place] + letter + word[place + 1 :],
+                word[:place] + word[place + 1] + word[place] + word[place + 2 :],
+            ]
+        )
+    )
+    assert near(word, edited)
+    assert near(edited, word)
+    assert set(neighbors(word)) & set(neighbors(edited))
+
+
+@pytest.mark.parametrize("name", ["充电有限公司", "شركة الشحن", "ABC 充电", "123", ""])
+def test_a_name_that_can_not_be_compared_is_never_passed(name: str) -> None:
+    assert not is_comparable(name)
+    new = plan([name], [])
+    assert new is not None
+    assert new.result is PartyCheckResult.FAILED
+    assert new.note == f"can't be compared, screen it by hand: {name}"
+    assert plan([name], [stored(new)]) is None
+    by_hand = cleared(stored(new))
+    newer = replace(LISTED, digest="b" * 64)
+    assert plan([name], [by_hand, stored(new)], listed=newer) is None  # until that check lapses
+
+
+def test_an_entry_that_no_name_can_be_compared_with_is_named() -> None:
+    index = SanctionsIndex(
+        replace(LISTED, entries=(*LISTED.entries, SanctionsEntry(id="EU.9", names=("充电",))))
+    )
+    assert index.not_compared == ["EU.9"]
 
 
 @pytest.mark.parametrize("name", ["Voltova Laden B.V.", "Zorp Laadpalen B.V.", "Energiya", "B.V.", "..."])
