@@ -4,13 +4,16 @@ Owns: which field of a line goes where. Must not know: the database, the order o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from clearing.books import saft
 from clearing.books.journal import JournalLine, converted
 from clearing.books.period import ReportingRate, ReportingRates
-from clearing.books.saft import SaftHeader, SaftLine, SaftTransaction
+from clearing.books.saft import SaftHeader, SaftLine, SaftParty, SaftTransaction
+from clearing.parties.business_details import BusinessAddress
+from clearing.parties.party import Party
 
 
 def in_reporting(minor: int, currency: str, day: date, rates: ReportingRates | None) -> int:
@@ -60,6 +63,39 @@ def json_line(line: JournalLine, rates: ReportingRates | None) -> dict[str, Any]
     return found
 
 
+@dataclass(slots=True)
+class SaftBalances:
+    """Balances by name before the period and in it: debits minus credits. An accumulator."""
+
+    opening: dict[str, int] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, minor: int, *, before: bool) -> None:
+        """Add a signed amount of before the period or of the period."""
+        sums = self.opening if before else self.moved
+        sums[name] = sums.get(name, 0) + minor
+
+    def listed(self) -> list[tuple[str, int, int]]:
+        """Each name in order with its opening and closing balance."""
+        return [
+            (name, self.opening.get(name, 0), self.opening.get(name, 0) + self.moved.get(name, 0))
+            for name in sorted({*self.opening, *self.moved})
+        ]
+
+
+def saft_party(party: Party, *, opening_minor: int, closing_minor: int) -> SaftParty:
+    """A registered party with its balances."""
+    return SaftParty(
+        id=party.id,
+        name=party.name,
+        registration=party.details.register_number,
+        address=party.details.address or BusinessAddress(country=party.country),
+        vat_id=party.vat_id,
+        opening_minor=opening_minor,
+        closing_minor=closing_minor,
+    )
+
+
 def saft_transaction(lines: Sequence[JournalLine], header: SaftHeader, rates: ReportingRates | None) -> str:
     """An entry whose transfers are `lines`, with a debit and a credit line for each."""
     first = lines[0]
@@ -74,6 +110,7 @@ def saft_transaction(lines: Sequence[JournalLine], header: SaftHeader, rates: Re
             rate="" if rates is None else f"{rates.on(line.currency, line.booked_on).rate:.8f}",
             text=(line.debit if debit else line.credit).path,
             counterparty=line.counterparty,
+            party=(line.debit if debit else line.credit).party_id,
         )
         for line in lines
         for debit in (True, False)

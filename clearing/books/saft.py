@@ -6,7 +6,7 @@ A national file (Norway, Portugal, Romania, ...) has elements and code lists of 
 part.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -15,13 +15,11 @@ from xml.sax.saxutils import escape
 
 from clearing.books.chart import AccountSide
 from clearing.books.journal import written
+from clearing.parties.business_details import BusinessAddress, BusinessContact
 
 NAMESPACE: Final = "urn:OECD:StandardAuditFile-Taxation/2.00"
 _SHORT, _MIDDLE1, _MIDDLE2, _LONG = 18, 35, 70, 256
-_NO_CONTACT: Final = (
-    "<Contact><ContactPerson><FirstName>NotUsed</FirstName><LastName>NotUsed</LastName></ContactPerson>"
-    "<Telephone>NotUsed</Telephone></Contact>"
-)
+_NOT_USED: Final = "NotUsed"  # the schema's word where a contact must have a name
 _TYPES: Final = {
     AccountSide.ASSET: "Asset",
     AccountSide.LIABILITY: "Liability",
@@ -37,7 +35,8 @@ class SaftHeader:
 
     company: str
     registration: str
-    country: str
+    address: BusinessAddress
+    contact: BusinessContact | None
     vat_id: str | None
     currency: str
     first: date
@@ -53,6 +52,19 @@ class SaftAccount:
     number: str
     name: str
     side: AccountSide
+    opening_minor: int
+    closing_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaftParty:
+    """A party with accounts of its own, and what it is owed over all of them: debits minus credits."""
+
+    id: str
+    name: str
+    registration: str | None
+    address: BusinessAddress
+    vat_id: str | None
     opening_minor: int
     closing_minor: int
 
@@ -78,6 +90,7 @@ class SaftLine:
     rate: str
     text: str
     counterparty: str
+    party: str = ""  # whose account it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +104,16 @@ class SaftTransaction:
     lines: Iterable[SaftLine]
 
 
-def opening(header: SaftHeader, accounts: Iterable[SaftAccount], totals: SaftTotals) -> Iterator[str]:
+def opening(
+    header: SaftHeader, accounts: Iterable[SaftAccount], parties: Sequence[SaftParty], totals: SaftTotals
+) -> Iterator[str]:
     """The file up to its first transaction."""
     yield f'<?xml version="1.0" encoding="UTF-8"?>\n<AuditFile xmlns="{NAMESPACE}">\n'
     yield "".join(
         (
             "<Header>",
             _element("AuditFileVersion", "2.00", 9),
-            _element("AuditFileCountry", header.country, 2),
+            _element("AuditFileCountry", header.address.country, 2),
             _element("AuditFileDateCreated", header.created_on.isoformat(), 10),
             _element("SoftwareCompanyName", "networkcore", _MIDDLE2),
             _element("SoftwareID", "networkcore", _LONG),
@@ -106,8 +121,8 @@ def opening(header: SaftHeader, accounts: Iterable[SaftAccount], totals: SaftTot
             "<Company>",
             _element("RegistrationNumber", header.registration, _MIDDLE1),
             _element("Name", header.company, _MIDDLE2),
-            f"<Address>{_element('Country', header.country, 2)}</Address>",
-            _NO_CONTACT,
+            _address(header.address),
+            _contact(header.contact),
             _registration(header.vat_id),
             "</Company>",
             _element("DefaultCurrencyCode", header.currency, 3),
@@ -121,7 +136,13 @@ def opening(header: SaftHeader, accounts: Iterable[SaftAccount], totals: SaftTot
     )
     for account in accounts:
         yield _account(account, header.currency)
-    yield "</GeneralLedgerAccounts></MasterFiles>\n<GeneralLedgerEntries>"
+    yield "</GeneralLedgerAccounts>"
+    if parties:
+        yield "<Suppliers>\n"
+        for party in parties:
+            yield _party(party, header.currency)
+        yield "</Suppliers>"
+    yield "</MasterFiles>\n<GeneralLedgerEntries>"
     yield _element("NumberOfEntries", str(totals.transactions), 18)
     yield _element("TotalDebit", written(totals.debit_minor, header.currency), 20)
     yield _element("TotalCredit", written(totals.debit_minor, header.currency), 20)
@@ -161,6 +182,7 @@ def _line(line: SaftLine, currency: str) -> str:
             "<Line>",
             _element("RecordID", line.record_id, _SHORT),
             _element("AccountID", line.account, _MIDDLE1),
+            _element("SupplierID", _party_id(line.party), _MIDDLE1) if line.party else "",
             _element("Description", line.text, _LONG),
             f"<{side}>",
             _element("Amount", written(line.amount_minor, currency), 20),
@@ -185,6 +207,48 @@ def _account(account: SaftAccount, currency: str) -> str:
             _balance("Closing", account.closing_minor, currency),
             "</Account>\n",
         )
+    )
+
+
+def _party(party: SaftParty, currency: str) -> str:
+    return "".join(
+        (
+            "<Supplier>",
+            _element("RegistrationNumber", party.registration, _MIDDLE1) if party.registration else "",
+            _element("Name", party.name, _MIDDLE2),
+            _address(party.address),
+            _registration(party.vat_id),
+            _element("SupplierID", _party_id(party.id), _MIDDLE1),
+            _balance("Opening", party.opening_minor, currency),
+            _balance("Closing", party.closing_minor, currency),
+            "</Supplier>\n",
+        )
+    )
+
+
+def _party_id(party_id: str) -> str:
+    """An id too long for the schema is replaced by its hash, so that it stays unique."""
+    return party_id if len(party_id) <= _MIDDLE1 else sha256(party_id.encode()).hexdigest()[:_MIDDLE1]
+
+
+def _address(address: BusinessAddress) -> str:
+    parts = (
+        ("StreetName", address.street, _MIDDLE2),
+        ("City", address.town, _MIDDLE1),
+        ("PostalCode", address.post_code, _SHORT),
+        ("Country", address.country, 2),
+    )
+    return f"<Address>{''.join(_element(*part) for part in parts if part[1])}</Address>"
+
+
+def _contact(contact: BusinessContact | None) -> str:
+    name = _NOT_USED if contact is None else contact.name
+    telephone = _NOT_USED if contact is None else contact.telephone
+    person = _element("FirstName", _NOT_USED, _MIDDLE1) + _element("LastName", name, _MIDDLE2)
+    email = "" if contact is None else _element("Email", contact.email, _MIDDLE2)
+    return (
+        f"<Contact><ContactPerson>{person}</ContactPerson>"
+        f"{_element('Telephone', telephone, _SHORT)}{email}</Contact>"
     )
 
 

@@ -24,18 +24,27 @@ from clearing.books.journal import (
     trial_balance_line,
     written,
 )
-from clearing.books.journal_forms import in_reporting, json_line, rate_text, saft_transaction, year_start
+from clearing.books.journal_forms import (
+    SaftBalances,
+    in_reporting,
+    json_line,
+    rate_text,
+    saft_party,
+    saft_transaction,
+    year_start,
+)
 from clearing.books.journal_request import ChainSpan, JournalProof, JournalRequest
 from clearing.books.period import BooksPeriod, ReportingRates
 from clearing.books.repository import BytesSink, CsvColumns
 from clearing.books.return_rates import ReturnRates
-from clearing.books.saft import SaftAccount, SaftHeader, SaftTotals
+from clearing.books.saft import SaftAccount, SaftHeader, SaftParty, SaftTotals
 from clearing.books.vat_return import CustomerIdentity, VatReturn, vat_return
 from clearing.connection import Connection
 from clearing.errors import ClearingInvariantViolation, InvalidBooksRequestError
 from clearing.fx import RateTable
 from clearing.ledger import service as ledger_service
 from clearing.money import exponent
+from clearing.parties.business_details import BusinessAddress
 from clearing.parties.party import PLATFORM_ID, Party
 from clearing.reference_data.service import ReferenceDataService
 from clearing.tax.vat_rates import Regime
@@ -269,8 +278,9 @@ class BooksService:
         platform = await self._platform(connection)
         header = SaftHeader(
             company=platform.name,
-            registration=platform.vat_id or platform.id,
-            country=platform.country,
+            registration=platform.details.register_number or platform.vat_id or platform.id,
+            address=platform.details.address or BusinessAddress(country=platform.country),
+            contact=platform.details.contact,
             vat_id=platform.vat_id,
             currency=currency,
             first=request.period.first,
@@ -278,8 +288,8 @@ class BooksService:
             created_on=now.date(),
             software_version=request.software_version,
         )
-        accounts, totals = await self._saft_accounts(connection, run)
-        for part in saft.opening(header, accounts, totals):
+        accounts, parties, totals = await self._saft_accounts(connection, run)
+        for part in saft.opening(header, accounts, parties, totals):
             await run.write(part.encode())
         open_lines: list[JournalLine] = []
         async for lines in self._lines(connection, run):
@@ -292,14 +302,15 @@ class BooksService:
             await run.write(saft_transaction(open_lines, header, run.rates).encode())
         await run.write(saft.closing().encode())
 
-    async def _saft_accounts(self, connection: Connection, run: _Run) -> tuple[list[SaftAccount], SaftTotals]:
-        """Accounts by number with their balances, and the sums that precede the entries in the file.
+    async def _saft_accounts(
+        self, connection: Connection, run: _Run
+    ) -> tuple[list[SaftAccount], list[SaftParty], SaftTotals]:
+        """Accounts by number and parties with their balances, and the sums that precede the file's entries.
 
         Each transfer is converted by itself, so the sums of every line are the balances' difference.
         """
         period = run.request.period
-        opening: dict[str, int] = {}
-        moved: dict[str, int] = {}
+        numbers, owed = SaftBalances(), SaftBalances()
         debit = transactions = 0
         async for group in repository.read_batches(
             connection, BooksPeriod(first=date(2000, 1, 1), last=period.last, time_zone=period.time_zone)
@@ -312,10 +323,12 @@ class BooksService:
             )
             for line in lines:
                 minor = in_reporting(line.amount_minor, line.currency, line.booked_on, run.rates)
-                sums = opening if line.booked_on < period.first else moved
-                sums[line.debit.number] = sums.get(line.debit.number, 0) + minor
-                sums[line.credit.number] = sums.get(line.credit.number, 0) - minor
-                if sums is moved:
+                before = line.booked_on < period.first
+                for side, signed in ((line.debit, minor), (line.credit, -minor)):
+                    numbers.add(side.number, signed, before=before)
+                    if side.party_id:
+                        owed.add(side.party_id, signed, before=before)
+                if not before:
                     debit += minor
                     transactions += line.ordinal == 0
         known = {account.number: account for account in run.accounts.values()}
@@ -324,12 +337,17 @@ class BooksService:
                 number=number,
                 name=known[number].name,
                 side=AccountSide(known[number].side),
-                opening_minor=opening.get(number, 0),
-                closing_minor=opening.get(number, 0) + moved.get(number, 0),
+                opening_minor=first,
+                closing_minor=last,
             )
-            for number in sorted({*opening, *moved})
+            for number, first, last in numbers.listed()
         ]
-        return found, SaftTotals(transactions=transactions, debit_minor=debit)
+        registered = await self._reference_data.load_parties(connection)
+        parties = [
+            saft_party(registered[party_id], opening_minor=first, closing_minor=last)
+            for party_id, first, last in owed.listed()
+        ]
+        return found, parties, SaftTotals(transactions=transactions, debit_minor=debit)
 
     # Batches, proved
 

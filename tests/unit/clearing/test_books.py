@@ -20,12 +20,20 @@ from clearing.books.datev import DatevBatch, DatevPosting
 from clearing.books.journal import DIALECTS, AccountMovement, converted, dialect, trial_balance_line
 from clearing.books.period import ReportingRates, parse_monthly_rates, parse_period
 from clearing.books.return_rates import ReturnRates
-from clearing.books.saft import SaftAccount, SaftHeader, SaftLine, SaftTotals, SaftTransaction
+from clearing.books.saft import (
+    SaftAccount,
+    SaftHeader,
+    SaftLine,
+    SaftParty,
+    SaftTotals,
+    SaftTransaction,
+)
 from clearing.books.table_csv import trial_balance_csv, vat_return_csv
 from clearing.books.vat_return import CustomerIdentity, SupplySum, VatReturn, VatSide, vat_return
 from clearing.errors import InvalidBooksRequestError, InvalidChartError, RateUnavailableError
 from clearing.fx import RateTable, ReferenceRate
 from clearing.ledger import journal_entry
+from clearing.parties.business_details import BusinessAddress, BusinessContact
 from clearing.reference_data import bundled_data
 from clearing.tax.vat import Category, SupplyLeg
 from tests.fakes import market_month
@@ -204,7 +212,8 @@ def saft_file() -> str:
     header = SaftHeader(
         company="Platform AG & Co",
         registration="CHE107787577MWST",
-        country="CH",
+        address=BusinessAddress(street="Weg 1", post_code="8000", town="Zürich", country="CH"),
+        contact=BusinessContact(name="A. Muster", telephone="+41 44 123 45 67", email="books@example.com"),
         vat_id="CHE107787577MWST",
         currency="CHF",
         first=date(2026, 10, 1),
@@ -227,6 +236,7 @@ def saft_file() -> str:
             rate="0.94000000",
             text="psp:stripe:receivable",
             counterparty="NL-ABC",
+            party="" if debit else "NL-ABC",
         )
         for debit in (True, False)
     ]
@@ -234,7 +244,21 @@ def saft_file() -> str:
         id="a" * 32 + "/dispute/" + "du_1" * 20, day=date(2026, 10, 5), batch="b" * 32, text="x", lines=lines
     )
     totals = SaftTotals(transactions=1, debit_minor=94)
-    return "".join([*saft.opening(header, accounts, totals), saft.transaction(entry, header), saft.closing()])
+    parties = [
+        SaftParty(
+            id=party_id,
+            name="CPO B.V.",
+            registration="12345678",
+            address=BusinessAddress(street="Kade 1", post_code="3500", town="Utrecht", country="NL"),
+            vat_id=None,
+            opening_minor=5,
+            closing_minor=-89,
+        )
+        for party_id in ("NL-ABC", "x" * 60)
+    ]
+    return "".join(
+        [*saft.opening(header, accounts, parties, totals), saft.transaction(entry, header), saft.closing()]
+    )
 
 
 def test_saft_has_the_elements_of_the_schema_in_their_order() -> None:
@@ -252,6 +276,19 @@ def test_saft_shortens_no_name_that_must_stay_unique() -> None:
     (identifier,) = re.findall(r"<TransactionID>(.*?)<", saft_file())
     assert re.fullmatch(r"[0-9a-f]{64}", identifier)
     assert "Platform AG &amp; Co" in saft_file()
+    ids = re.findall(r"</TaxRegistration><SupplierID>|<SupplierID>(.*?)<", saft_file())
+    assert (ids[0], ids[2], len(ids[1])) == ("NL-ABC", "NL-ABC", 35)
+    assert "x" * 35 not in ids
+
+
+def test_saft_has_the_addresses_of_company_and_parties() -> None:
+    text = saft_file()
+    address = "<Address><StreetName>Kade 1</StreetName><City>Utrecht</City><PostalCode>3500</PostalCode>"
+    assert text.count(address) == 2
+    assert "<StreetName>Weg 1</StreetName><City>Zürich</City>" in text
+    assert "<LastName>A. Muster</LastName></ContactPerson><Telephone>+41 44 123 45 67</Telephone>" in text
+    assert "<OpeningDebitBalance>0.05<" in text
+    assert "<ClosingCreditBalance>0.89<" in text
     assert saft_file().count("<ExchangeRate>0.94000000<") == 2
 
 

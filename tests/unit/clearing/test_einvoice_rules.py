@@ -218,7 +218,10 @@ def test_the_official_rules_and_schemas_find_nothing(name: str, kind: str) -> No
         schema(syntax, credit=invoice.type.is_credit).assertValid(written)
 
 
-@pytest.mark.skipif(profile_rules_dir() is None, reason="EINVOICE_RULES_DIR: no rules of the profiles")
+@pytest.mark.skipif(
+    profile_rules_dir() is None,
+    reason="EINVOICE_RULES_DIR is not set: no rules of XRechnung and Peppol at hand (CONTRIBUTING.md)",
+)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", list(BRANCHES))
 @pytest.mark.parametrize("profile", [InvoiceProfile.XRECHNUNG, InvoiceProfile.PEPPOL])
