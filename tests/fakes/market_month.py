@@ -15,7 +15,8 @@ class Sale:
     """A session paid by card: gross in minor units, sold where `country` is, brought by `partner`.
 
     `site` owns the ground; `corrected` is what a credit CDR took off the price. `by_cpo`: the CPO sells in
-    its own name, and the platform is its agent.
+    its own name, and the platform is its agent. `prepaid`: paid from the partner's funds, not by card.
+    `business`: bought by one that is identified for VAT where it charges, though it was named after clearing.
     """
 
     number: int
@@ -30,6 +31,8 @@ class Sale:
     corrected: int = 0
     by_cpo: bool = False
     disputed: bool = False
+    prepaid: bool = False
+    business: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +47,15 @@ class Company:
 class Month:
     """Balances (credits minus debits) by account and currency, VAT figures, and what each party is owed.
 
-    `documents`: net and VAT shown of what each party supplied, by currency of the sale.
+    `documents`: net and VAT shown of what each party supplied, by currency of the sale. `drivers`: the same
+    of what each seller sold to drivers.
     """
 
     balances: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     vat: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     owed: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     documents: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    drivers: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
 
 
 VAT = {"NL": Fraction(21), "DE": Fraction(19), "CH": Fraction(81, 10)}
@@ -84,17 +89,27 @@ def compute(
     """The month after every sale and whole refund. `rates`: one unit of the first currency in the second."""
     month = Month()
     for sale in sales:
-        net = half_up(sale.gross * 100 / (100 + VAT[sale.country]))
+        # The Swiss platform is not established there: a business that is identified owes the VAT itself.
+        percent = Fraction(0) if sale.business else VAT[sale.country]
+        net = half_up(sale.gross * 100 / (100 + percent))
         vat = sale.gross - net
         parts = largest_remainder(net, points(sale))
-        month.balances["psp:stripe:receivable", sale.currency] -= sale.gross - sale.psp_fee
+        source = f"partner:{sale.partner}:funds" if sale.prepaid else "psp:stripe:receivable"
+        month.balances[source, sale.currency] -= sale.gross
+        month.balances["psp:stripe:receivable", sale.currency] += sale.psp_fee
         month.balances["platform:psp:expense", sale.currency] -= sale.psp_fee
+        driver = month.drivers[sale.cpo if sale.by_cpo else "platform", sale.currency]
+        driver[0] += net
+        driver[1] += vat
         _book(month, sale, (net, vat, parts), companies, rates)
         back = sale.gross if sale.disputed else sum(sale.refunds) + sale.corrected
         if back:
             # The driver gets it, each party gives its part; the PSP keeps its fee.
-            month.balances["psp:stripe:receivable", sale.currency] += back
+            month.balances[source, sale.currency] += back
             net_back, vat_back = largest_remainder(back, [net, vat])
+            if not sale.disputed:  # what is disputed was supplied all the same
+                driver[0] -= net_back
+                driver[1] -= vat_back
             parts_back = [-part for part in largest_remainder(net_back, parts)]
             _book(month, sale, (-net_back, -vat_back, parts_back), companies, rates)
     return month
@@ -118,7 +133,8 @@ def _book(
         month.balances["platform:dispute:expense", sale.currency] += vat
     else:
         month.balances[f"vat:{sale.country}:output", sale.currency] += vat
-        figure(month, ("output", sale.country, sale.currency), net, vat)
+        if not sale.business:
+            figure(month, ("output", sale.country, sale.currency), net, vat)
     month.balances["platform:fee:revenue", sale.currency] += platform_part
     parts = [("cpo", sale.cpo, cpo_part), ("partner", sale.partner, partner_part)]
     parts += [("site", sale.site, site_part)] if sale.site else []

@@ -18,6 +18,7 @@ from clearing.books.journal_request import DatevClient, JournalProof, JournalReq
 from clearing.books.period import BooksPeriod, parse_monthly_rates, parse_period
 from clearing.books.saft import NAMESPACE
 from clearing.books.service import BooksService
+from clearing.captured_session import FundingSource
 from clearing.documents import invoice_service
 from clearing.errors import ClearingInvariantViolation, InvalidBooksRequestError, RateUnavailableError
 from clearing.iso20022.bank_entry import BankLine
@@ -27,11 +28,14 @@ from clearing.payouts.disbursement import Disbursement
 from clearing.reference_data import bundled_data
 from clearing.settlement_statements.verification import verify_settlement_statement
 from gateway.database import Pool, transaction
+from gateway.jobs.driver_documents import DriverDocumentJob
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.market_month import RESERVE, Company, Month, Sale, compute, half_up
 from tests.integration.test_bank_files import ACCOUNT, DUTCH, confirm
+from tests.integration.test_buyers import buyer
 from tests.integration.test_disbursements import System
+from tests.integration.test_driver_documents import FixedClock
 from tests.integration.test_settlement_statements import write
 
 OCTOBER = BooksPeriod(first=date(2026, 10, 1), last=date(2026, 10, 31), time_zone="Europe/Zurich")
@@ -55,6 +59,8 @@ MODELS = {
     "DE-XYZ": LegalModel.DISCLOSED_AGENT,
     "CH-ALP": LegalModel.RESELLER,
 }
+FUNDS = 1_000_00
+FUNDED = [("superapp", "EUR"), ("superapp", "CHF"), ("parking", "EUR"), ("parking", "CHF")]
 VAT_PERCENT = {"NL": "21.0", "DE": "19.0", "CH": "8.1"}
 
 
@@ -78,12 +84,14 @@ def sales() -> list[Sale]:
                 currency=company.currency,
                 partner="parking" if number % 4 == 0 else "superapp",
                 gross=gross,
-                psp_fee=20 + number,
+                psp_fee=0 if number % 6 == 4 else 20 + number,
                 site="hotel" if cpo == "NL-ABC" and number % 2 == 0 else "",
                 refunds=_refunds(number, gross),
                 corrected=111 if number % 10 == 2 else 0,
                 by_cpo=cpo == "DE-XYZ",
                 disputed=number % 10 == 7,
+                prepaid=number % 6 == 4,
+                business=number in {18, 24},
             )
         )
     return found
@@ -116,11 +124,43 @@ class MonthOfMarket(System):
         await self.open()
         await self.terms(world.NL_CPO, reserve_bps=1000, reserve_days=5)
         await confirm(self, DUTCH)
+        await self._fund()
         for sale in sales():
             await self._sell(sale)
         for sale in sales():
             await self._give_back(sale)
-        return compute(sales(), COMPANIES, _rates())
+        await self._name_business()
+        month = compute(sales(), COMPANIES, _rates())
+        for partner, currency in FUNDED:
+            month.balances[f"partner:{partner}:funds", currency] += FUNDS
+            month.balances["psp:stripe:receivable", currency] -= FUNDS
+        return month
+
+    async def _fund(self) -> None:
+        """The partners pay in advance for the sessions that they bring without a card."""
+        async with transaction(self.pool) as connection:
+            for partner, currency in FUNDED:
+                await ledger_service.record_partner_funding(
+                    connection,
+                    partner_id=partner,
+                    minor=FUNDS,
+                    currency=currency,
+                    reference=f"{partner}-{currency}",
+                    now=CLEARED_AT,
+                )
+
+    async def _name_business(self) -> None:
+        """A business says after clearing that it bought some sessions."""
+        async with transaction(self.pool) as connection:
+            await self.service.reference_data.register_party(connection, buyer("NL"), now=CLEARED_AT)
+            for sale in sales():
+                if sale.business:
+                    await self.service.sessions.change_buyer(
+                        connection,
+                        world.session_id(sale.number),
+                        buyer_id=buyer("NL").id,
+                        now=CLEARED_AT + timedelta(hours=2),
+                    )
 
     async def _sell(self, sale: Sale) -> None:
         cpo = CPOS[sale.cpo]
@@ -131,7 +171,10 @@ class MonthOfMarket(System):
             demand_partner_id=sale.partner,
             site_host_id=sale.site or None,
             captured_minor=sale.gross,
-            psp_fee_minor=sale.psp_fee,
+            psp_fee_minor=sale.psp_fee or None,
+            psp_fee_currency=sale.currency if sale.psp_fee else None,
+            funding=FundingSource.PARTNER_ACCOUNT if sale.prepaid else FundingSource.PSP,
+            psp_object_id=None if sale.prepaid else f"pi_{sale.number}",
             tariff_json=world.tariff_json(cpo, price=f"{price:f}", vat=VAT_PERCENT[sale.country]),
         )
         async with transaction(self.pool) as connection:
@@ -277,6 +320,27 @@ async def test_the_documents_of_the_month_state_what_was_computed_a_second_time(
         stated[one.supplier_id, one.currency][0] += sign * one.net_minor
         stated[one.supplier_id, one.currency][1] += sign * one.vat_minor
     assert dict(stated) == dict(expected.documents)
+
+
+async def test_the_drivers_documents_of_the_month_state_what_was_computed_a_second_time(
+    market: MonthOfMarket,
+) -> None:
+    expected = await market.play()
+    job = DriverDocumentJob(pool=market.pool, clock=FixedClock(CLEARED_AT + timedelta(days=1)))
+    while await job.run_once():
+        pass
+    async with market.pool.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT supplier_id, currency, sum(net_minor) AS net, sum(vat_minor) AS vat, count(*) AS number "
+            "FROM clearing.driver_document GROUP BY 1, 2"
+        )
+        waiting = await connection.fetch("SELECT reason FROM clearing.pending_driver_document")
+    assert [row["reason"] for row in waiting] == []
+    stated = {(row["supplier_id"], row["currency"]): [row["net"], row["vat"]] for row in rows}
+    assert stated == dict(expected.drivers)
+    refunds = sum(len(sale.refunds) + bool(sale.corrected) for sale in sales())
+    renamed = sum(sale.business for sale in sales())
+    assert sum(row["number"] for row in rows) == len(sales()) + refunds + 2 * renamed
 
 
 async def test_what_is_owed_is_what_bank_files_and_statements_pay_whatever_the_bank_returns(
