@@ -9,7 +9,7 @@ sessions that were rounded one by one. Only what lies beyond that is a rounding 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import IntEnum
@@ -49,6 +49,7 @@ class DocumentType(IntEnum):
 
 
 PAID_OUT: Final = "terms_paid_out"
+MOST_LINES: Final = 1000  # of a document: beyond that nobody checks it line by line
 _QUANTITY_DIGITS: Final = 4
 
 
@@ -82,7 +83,8 @@ class SuppliedSum:
 
     Sums over `sessions` sessions, minor units, as journaled. `first_day` is at or before the day of the
     earliest supply, where that lies before the period: a late record, or a correction. `energy_kwh` is what
-    was charged, of corrections what is corrected; None where the leg is no supply of electricity.
+    was charged, of corrections what is corrected; None where the leg is no supply of electricity. `session`
+    names the one that the sum is about, where it has a line of its own.
     """
 
     leg: SupplyLeg
@@ -92,6 +94,7 @@ class SuppliedSum:
     sessions: int
     first_day: date | None = None
     energy_kwh: Decimal | None = None
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +302,7 @@ def _invoice(
         currency=sides.currency,
         period_start=sides.period[0],
         period_end=sides.period[1],
-        lines=[_line(one, sign, session=sides.session) for one in sums],
+        lines=[_line(one, sign, session=sides.session or one.session) for one in _with_lines(sums)],
         groups=groups,
         net_minor=sum(group.net_minor for group in groups),
         vat_minor=sum(group.vat_minor for group in groups),
@@ -315,6 +318,27 @@ def _invoice(
             fx=sides.fx,
         ),
     )
+
+
+def _with_lines(sums: Sequence[SuppliedSum]) -> Sequence[SuppliedSum]:
+    """The sums that get a line each; of more sessions than a person reads, one for each leg and ruling."""
+    if len(sums) <= MOST_LINES:
+        return sums
+    merged: dict[tuple[SupplyLeg, VatDecision], SuppliedSum] = {}
+    for one in sums:
+        known = merged.get((one.leg, one.ruling))
+        merged[one.leg, one.ruling] = (
+            replace(one, session="")
+            if known is None
+            else replace(
+                known,
+                net_minor=known.net_minor + one.net_minor,
+                vat_minor=known.vat_minor + one.vat_minor,
+                sessions=known.sessions + one.sessions,
+                energy_kwh=(known.energy_kwh or Decimal(0)) + (one.energy_kwh or Decimal(0)),
+            )
+        )
+    return list(merged.values())
 
 
 def _type(sign: int, *, self_billed: bool) -> DocumentType:

@@ -22,7 +22,8 @@ _sql = named_queries("invoice")
 class SuppliedRecord:
     """A sum of what one party supplied to another in a period; `correction`: of refunds and the like.
 
-    `subject` is the session where it has a document of its own, else empty.
+    `subject` is the session where it has a document of its own, `session` the one where it has a line of its
+    own; else empty.
     """
 
     supplier_id: str
@@ -32,6 +33,7 @@ class SuppliedRecord:
     leg: str
     ruling: str
     correction: bool
+    session: str
     net_minor: int
     vat_minor: int
     sessions: int

@@ -417,4 +417,12 @@ def _sums(found: Iterable[SuppliedRecord], rulings: Mapping[str, VatDecision]) -
             sessions=one.sessions,
             first_day=one.first_sale_at.date() - _DAY,  # of UTC: the local day is at most one earlier
             energy_kwh=one.energy_kwh,
+            session=_named(one),
         )
+
+
+def _named(one: SuppliedRecord) -> str:
+    """A session and the day of its sale (UTC), as its line says."""
+    if not one.session:
+        return ""
+    return f"{format_id('ses', UUID(one.session))}, {one.first_sale_at:%Y-%m-%d}"

@@ -17,9 +17,9 @@ SELECT min(booked_at) FROM clearing.batch;
 
 -- name: supplied
 -- Sums by supplier, customer, currency, session where it has a document of its own, supply and ruling; corrections apart
--- from captures, as they become credit notes. A pair's documents are issued by the cadence of the one that is not the
+-- from captures, as they become credit notes; what a business bought of drivers' sessions by session, as its lines. A pair's documents are issued by the cadence of the one that is not the
 -- platform, of two others by the supplier's; those to a business that buys sessions by its own.
-SELECT one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one.ruling, one.correction,
+SELECT one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one.ruling, one.correction, one.session,
        sum(one.net)::bigint AS net_minor, sum(one.vat)::bigint AS vat_minor, count(*) AS sessions,
        min(one.sale_at) AS first_sale_at, sum(one.energy_kwh) AS energy_kwh
 FROM (
@@ -30,7 +30,8 @@ FROM (
            -- Another buyer changes what an operator is paid, not what it supplied.
            CASE WHEN leg ->> 'leg' = 'to_driver' OR (leg ->> 'leg' = 'to_dealer' AND e.kind NOT LIKE 'sale%') THEN sign((leg ->> 'net')::numeric) * e.energy_kwh
                * e.gross_minor / coalesce(origin.gross_minor, e.gross_minor) END AS energy_kwh,
-           CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject
+           CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject,
+           CASE WHEN leg ->> 'leg' = 'to_driver' THEN e.subject_id::text ELSE '' END AS session
     FROM clearing.batch AS b
     JOIN clearing.entry AS e ON e.batch_id = b.id
     CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
@@ -44,8 +45,9 @@ FROM (
       AND (leg ->> 'leg' <> 'to_driver' OR by_whom.document_cadence <> 'session')
       AND by_whom.id = ANY (:parties::text[])
 ) AS one
-GROUP BY 1, 2, 3, 4, 5, 6, 7
-ORDER BY one.correction, one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one.ruling;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+ORDER BY one.correction, one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one.ruling, first_sale_at,
+    one.session;
 
 -- name: corrected
 -- The documents that a period's corrections correct: that of the two parties which covers the capture.

@@ -19,7 +19,7 @@ from clearing.parties.business_details import BusinessAddress, BusinessDetails
 from clearing.parties.party import DocumentCadence, Party, PartyKind
 from clearing.services import ClearingServices, build_clearing
 from gateway.database import Pool, transaction
-from gateway.ids import parse_id
+from gateway.ids import format_id, parse_id
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.partners import buyer_repository
@@ -140,7 +140,12 @@ async def test_a_fleet_gets_one_invoice_a_month_and_its_drivers_receipts(
     assert invoice is not None
     assert note is not None
     text = invoice.ubl.decode()
-    assert '<cbc:InvoicedQuantity unitCode="KWH">30</cbc:InvoicedQuantity>' in text
+    assert text.count('<cbc:InvoicedQuantity unitCode="KWH">10</cbc:InvoicedQuantity>') == 3
+    for number in range(1, 4):  # each session has a line, in the XML and on the page
+        named = f"{format_id('ses', world.session_id(number))}, 2026-10-13"
+        assert named in text
+        for page in invoice.pages.values():
+            assert any(named in str(line) for line in page.lines)
     assert '<cbc:PrepaidAmount currencyID="EUR">18.15</cbc:PrepaidAmount>' in text
     assert '<cbc:PayableAmount currencyID="EUR">0.00</cbc:PayableAmount>' in text
     assert '<cbc:CreditedQuantity unitCode="KWH">2</cbc:CreditedQuantity>' in note.ubl.decode()
