@@ -87,6 +87,19 @@ def issue(supplier: Party, customer: Party, *sums: SuppliedSum, **changes: Any) 
     return invoices_of(sums, supplier=supplier, customer=customer, **fields)
 
 
+@pytest.mark.parametrize(("count", "lines"), [(1, 1), (1000, 1000), (1001, 1)])
+def test_sessions_have_a_line_each_up_to_what_a_person_reads(count: int, lines: int) -> None:
+    one = replace(supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [837]), energy_kwh=Decimal(10))
+    (invoice,) = issue(
+        CH_CPO, PLATFORM, *(replace(one, session=f"ses_{n}, 2026-10-13") for n in range(count))
+    )
+    assert len(invoice.lines) == lines
+    assert invoice.net_minor == 837 * count
+    assert invoice.lines[0].session == ("" if lines < count else "ses_0, 2026-10-13")
+    assert sum(line.quantity for line in invoice.lines) == 10 * count
+    assert sum(line.sessions for line in invoice.lines) == count
+
+
 def test_a_document_states_the_vat_that_was_booked() -> None:
     # 3 x 8.37 at 8.1 %: 0.68 each is 2.04; 25.11 at 8.1 % is 2.03. EN 16931 allows either.
     (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837]))
