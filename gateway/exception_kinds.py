@@ -45,6 +45,7 @@ class ExceptionKind(StrEnum):
     PAYOUT_HOLD = "payout_hold"
     UNPAYABLE_ACCOUNT = "unpayable_account"
     UNCHECKED_PARTY = "unchecked_party"
+    LAPSING_PARTY_CHECK = "lapsing_party_check"
     APPROVAL_REQUEST = "approval_request"
     DISBURSEMENT_APPROVAL = "disbursement_approval"
     PENDING_BANK_DETAILS = "pending_bank_details"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
+from clearing.sanctions.screening import SCREENER
 
 _QUERIES: Final[Any] = named_queries("open_items")
 # An outcome that is still unknown after this long is no longer a matter of waiting.
@@ -18,6 +19,7 @@ UNKNOWN_OUTCOME_AFTER: Final = timedelta(hours=24)
 # Suspense is cleared within a week, and a payment file reaches the bank in the round that creates it.
 OLD_SUSPENSE_AFTER: Final = timedelta(days=7)
 UNSENT_FILE_AFTER: Final = timedelta(hours=1)
+LAPSING_DAYS: Final = 7  # before a check lapses: time to do it again, or to fetch a newer list
 
 
 class OpenCauseKind(StrEnum):
@@ -30,6 +32,7 @@ class OpenCauseKind(StrEnum):
     PAYOUT_HOLD = "payout_hold"
     UNPAYABLE_ACCOUNT = "unpayable_account"
     UNCHECKED_PARTY = "unchecked_party"
+    LAPSING_CHECK = "lapsing_party_check"
     DISBURSEMENT = "unknown_disbursement_outcome"
     APPROVAL_REQUEST = "approval_request"
     DISBURSEMENT_APPROVAL = "disbursement_approval"
@@ -77,6 +80,12 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
         OpenCauseKind.PAYOUT_HOLD: _QUERIES.payout_holds(connection, now=now),
         OpenCauseKind.UNPAYABLE_ACCOUNT: _QUERIES.unpayable_accounts(connection),
         OpenCauseKind.UNCHECKED_PARTY: _QUERIES.unchecked_parties(connection),
+        OpenCauseKind.LAPSING_CHECK: _QUERIES.lapsing_checks(
+            connection,
+            lapses_by=now.date() + timedelta(days=LAPSING_DAYS),
+            notice_days=LAPSING_DAYS,
+            screener=SCREENER,
+        ),
         OpenCauseKind.DISBURSEMENT: _QUERIES.unknown_disbursements(
             connection, requested_before=now - UNKNOWN_OUTCOME_AFTER
         ),

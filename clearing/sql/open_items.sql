@@ -66,6 +66,23 @@ CROSS JOIN LATERAL (
 WHERE h.lifted_at IS NULL AND h.cause = 'party_checks' AND owed.amount_minor > 0
 ORDER BY h.since, h.id;
 
+-- name: lapsing_checks
+-- Parties' latest checks that lapse by a day, or have; those of the automatic screening, which lapse with their list, as one.
+WITH due AS (
+    SELECT * FROM (
+        SELECT DISTINCT ON (party_id, kind) id, party_id, kind, result, valid_until, recorded_by FROM clearing.party_check
+        ORDER BY party_id, kind, position DESC) AS latest
+    WHERE valid_until <= :lapses_by::date AND result NOT IN ('failed', 'no_match')
+)
+SELECT id, party_id, 'check_lapses' AS reason, format('%s counts until %s', replace(kind, '_', ' '), valid_until) AS detail,
+       (valid_until - :notice_days::integer)::timestamp AT TIME ZONE 'UTC' AS since
+FROM due WHERE recorded_by <> :screener
+UNION ALL
+(SELECT id, NULL, 'sanctions_list_old', format('screenings of %s parties count until %s', count(*) OVER (), valid_until),
+        (valid_until - :notice_days::integer)::timestamp AT TIME ZONE 'UTC'
+ FROM due WHERE recorded_by = :screener ORDER BY valid_until, id LIMIT 1)
+ORDER BY since, id;
+
 -- name: unknown_disbursements
 SELECT id, party_id, currency, amount_minor, rail || '_outcome_unknown' AS reason,
        format('no answer after %s attempts', attempts) AS detail, requested_at AS since

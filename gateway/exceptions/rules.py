@@ -221,6 +221,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "not match is confirmed by a second person. The hold is lifted by itself then.",
             command="POST /v1/parties/{party}/checks",
         ),
+        ExceptionKind.LAPSING_PARTY_CHECK: KindSpec(
+            title="Checks of parties that lapse within a week, or have lapsed",
+            owner="treasury",
+            prefix="pck",
+            retry=None,
+            next_step="Do the check again and record it; replace the file of an old sanctions list. Parties "
+            "that need a lapsed check are not paid.",
+            command="POST /v1/parties/{party}/checks",
+        ),
         ExceptionKind.APPROVAL_REQUEST: KindSpec(
             title="Approval requests that wait for a second person",
             owner="finance",

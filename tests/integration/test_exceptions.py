@@ -321,6 +321,20 @@ async def unchecked_party(queue: Queue) -> str:
     return format_id("hld", identifier)
 
 
+async def lapsing_check(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.party_check (id, party_id, kind, result, performed_by, checked_on, "
+        "valid_until, reference, note, recorded_by, recorded_at) VALUES ($1, 'NL-ABC', "
+        "'commercial_register', 'passed', 'anna', $2, $3, 'KvK', '', 'anna', $4)",
+        identifier,
+        LONG_AGO.date() - timedelta(days=365),
+        LONG_AGO.date(),
+        LONG_AGO,
+    )
+    return format_id("pck", identifier)
+
+
 async def unknown_disbursement(queue: Queue) -> str:
     identifier = new_id()
     await queue.run(
@@ -550,6 +564,7 @@ CAUSES = {
         unchecked_party,
         "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'party_checks'",
     ),
+    ExceptionKind.LAPSING_PARTY_CHECK: (lapsing_check, "DELETE FROM clearing.party_check"),
     ExceptionKind.PENDING_DRIVER_DOCUMENTS: (
         pending_driver_document,
         "DELETE FROM clearing.pending_driver_document",

@@ -129,6 +129,19 @@ async def test_what_checks_withhold_is_an_exception_that_ends_by_itself(checked:
     assert await checked.exceptions() == []
 
 
+async def test_a_check_that_lapses_within_a_week_is_an_exception_until_it_is_done_again(
+    checked: Checked,
+) -> None:
+    checked.api.clock.at = THURSDAY  # 15 October
+    await checked.complete()
+    await checked.record(kind="commercial_register", valid_until="2026-10-23")
+    assert await checked.exceptions() == []
+    checked.api.clock.at = THURSDAY + timedelta(days=1)
+    assert await checked.exceptions() == ["lapsing_party_check"]
+    await checked.record(kind="commercial_register", checked_on="2026-10-16")
+    assert await checked.exceptions() == []
+
+
 async def test_a_person_cannot_lift_the_hold(checked: Checked) -> None:
     await checked.plan()
     found = await checked.call("GET", f"{PARTY}/payout-holds", party="anna")

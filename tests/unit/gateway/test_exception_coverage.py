@@ -67,6 +67,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
 WITHOUT_A_STATE = {
     ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.DOCUMENT_EXCEPTION,
+    ExceptionKind.LAPSING_PARTY_CHECK,
     ExceptionKind.OLD_SUSPENSE,
     ExceptionKind.PENDING_DRIVER_DOCUMENTS,
     ExceptionKind.PSP_CONFIGURATION,
