@@ -46,7 +46,9 @@ class TokenAuthorizationRecord:
 
 
 async def save_token(connection: Connection, token: TokenRecord) -> bool:
-    """Keep a token, new or changed; what is blocked stays blocked since the first time. False when another demand partner has one of that uid and type.
+    """Keep a token, new or changed; False when another demand partner has one of that uid and type.
+
+    What is blocked stays blocked since the first time, whatever else of it changes.
 
     Raises asyncpg.CheckViolationError for a whitelist type that OCPI does not have.
     """
