@@ -8,11 +8,14 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 from zipfile import ZipFile
 
 import pytest
+from standardwebhooks import Webhook
 
 from gateway.webhooks.signing import secret_text, signed_headers
 from sdk import python_package, request_collection, typescript_package
@@ -283,6 +286,81 @@ def test_the_typescript_package_authorizes_completes_lists_and_verifies(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == WANTED
+
+
+def networkcore(dev: Mapping[str, Any], *arguments: str) -> subprocess.Popen[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "BASE": dev["base_url"],
+        "KEY": dev["api_keys"]["parkingapp"],
+        "ADMIN": dev["admin_api_key"],
+        "WEBHOOK_SECRET": secret_text(SECRET),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "gateway", *arguments],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """A partner's program: it verifies each message with the library of Standard Webhooks."""
+
+    received: ClassVar[list[str]] = []
+    failures: ClassVar[list[int]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        event = Webhook(secret_text(SECRET)).verify(body, dict(self.headers))
+        self.received.append(event["type"])
+        self.send_response(self.failures.pop() if self.failures else 204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing is printed."""
+
+
+def test_a_developer_listens_on_his_machine_and_makes_events_happen(dev: dict[str, Any]) -> None:
+    Receiver.failures.append(500)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        hooks = f"http://127.0.0.1:{server.server_address[1]}/hooks"
+        wanted = "refund.succeeded,authorization.failed"
+        with networkcore(dev, "listen", "--to", hooks, "--events", wanted, "--count", "2") as listening:
+            list(read_until(listening, "Ctrl-C stops"))
+            for event in ("authorization.failed", "refund.succeeded"):
+                out, errors = networkcore(dev, "trigger", event).communicate(timeout=60)
+                assert (errors, out.startswith(f"{event}: ")) == ("", True)
+            out, errors = listening.communicate(timeout=60)
+        server.shutdown()
+    assert (listening.returncode, errors) == (0, "")
+    first, second, last = out.splitlines()
+    assert ("authorization.failed" in first, first.endswith("-> 204")) == (True, True)
+    assert ("refund.succeeded" in second, second.endswith("-> 204")) == (True, True)
+    assert last.startswith("Last event: evt_")
+    assert Receiver.received == ["authorization.failed", "authorization.failed", "refund.succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["trigger", "capture.succeded"], "'capture.succeded' can't be made to happen; did you mean capture"),
+        (["trigger", "refund.succeeded", "--url", "http://127.0.0.1:1"], "no gateway answers at http://127"),
+        (["trigger", "refund.succeeded", "--api-key", "nck_x"], "401 unauthenticated"),
+        (["trigger", "refund.succeeded", "--platform-key", ""], "give the platform's key as --platform-key"),
+        (["listen", "--to", "localhost:3000"], "--to 'localhost:3000' is no URL"),
+        (["listen", "--to", "http://localhost", "--after", "foo"], "400 invalid_parameters"),
+    ],
+)
+def test_what_can_not_be_is_one_line(dev: dict[str, Any], arguments: list[str], line: str) -> None:
+    with networkcore(dev, *arguments) as process:
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.count("\n")) == (2, 1), errors
+    assert line in errors
 
 
 def test_the_collection_has_every_operation_and_its_requests_work(
