@@ -1,14 +1,14 @@
 """What an API key or a person's role may do: scopes by area, each to read or to write.
 
-Owns: the names of scopes, which of them only the platform's own keys may have, what the names of the first
-release stand for, and what a key may do with the names it holds. Must not know which operation needs which
+Owns: the names of scopes, which of them only the platform's own keys may have, and what a key may do with
+what it was granted. Must not know which operation needs which
 scope (`gateway.api.operation_scopes`), or how a key is checked.
 
-A scope says what may be done, never whose objects it is done to: a key of a party reaches that party's objects
-alone, a key of the platform those of all parties.
+A scope says what may be done, never whose objects it is done to: a key of a party reaches that party's
+objects alone, a key of the platform those of all parties.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -47,7 +47,10 @@ class Scope(StrEnum):
 
 
 class ScopeSet(StrEnum):
-    """The names of the first release: each stands for several scopes, so that its keys go on working."""
+    """The names of the first release, whose keys go on working.
+
+    The table gateway.scope_set says which scopes each stands for.
+    """
 
     CAPTURE = "capture"
     PLUG_AND_CHARGE = "plug_and_charge"
@@ -80,40 +83,26 @@ PARTY_SCOPES: Final = ALL_SCOPES - PLATFORM_SCOPES
 # Every key of a party reads that party itself and what happened to it.
 _OF_EVERY_PARTY: Final = frozenset({Scope.PARTIES_READ, Scope.EVENTS_READ})
 
-# As in the table gateway.scope_set, by which the check of a key resolves them.
-SETS: Final[Mapping[ScopeSet, frozenset[Scope]]] = {
-    ScopeSet.CAPTURE: frozenset({Scope.CAPTURE_READ, Scope.CAPTURE_WRITE}),
-    ScopeSet.PLUG_AND_CHARGE: frozenset({Scope.PLUG_AND_CHARGE_READ, Scope.PLUG_AND_CHARGE_WRITE}),
-    ScopeSet.CONTRACTS: frozenset({Scope.CONTRACTS_READ, Scope.CONTRACTS_WRITE}),
-    ScopeSet.WEBHOOKS: frozenset({Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE}),
-    ScopeSet.ADMIN: ALL_SCOPES,
-}
+
+def named(scopes: Iterable[Scope]) -> str:
+    """The scopes as a sentence names them: `a` or `b`."""
+    return " or ".join(f"`{scope.value}`" for scope in sorted(scopes))
 
 
-def resolve(names: Iterable[str]) -> frozenset[Scope]:
-    """The scopes that names of scopes and of sets stand for; a name that is neither stands for nothing."""
-    found: set[Scope] = set()
-    for name in names:
-        if name in ScopeSet:
-            found |= SETS[ScopeSet(name)]
-        elif name in Scope:
-            found.add(Scope(name))
-    return frozenset(found)
+def held_by(party_id: str, granted: Iterable[str]) -> frozenset[Scope]:
+    """What a key of a party may do that was granted these scopes; an unknown name grants nothing.
 
-
-def held_by(party_id: str, names: Iterable[str]) -> frozenset[Scope]:
-    """What a key of a party may do with these names: never what is the platform's, if it is not the platform."""
-    scopes = resolve(names)
-    if party_id == PLATFORM_ID:
-        return scopes
-    return (scopes & PARTY_SCOPES) | _OF_EVERY_PARTY
-
-
-def not_grantable(names: Iterable[str], *, party_id: str, maker: frozenset[Scope]) -> frozenset[Scope]:
-    """Of the named scopes those that a maker can't give a key of the party: he lacks them, or the party may not.
-
-    Empty where every one of them may be given.
+    What is the platform's, only the platform's keys may do, whatever is stored.
     """
-    wanted = resolve(names)
-    allowed = maker if party_id == PLATFORM_ID else maker & PARTY_SCOPES
-    return wanted - allowed
+    scopes = _known(granted)
+    return scopes if party_id == PLATFORM_ID else (scopes & PARTY_SCOPES) | _OF_EVERY_PARTY
+
+
+def not_grantable(granted: Iterable[str], *, party_id: str, maker: frozenset[Scope]) -> frozenset[Scope]:
+    """The scopes that a maker can't give a key of the party: he lacks them, or it may not have them."""
+    return _known(granted) - (maker if party_id == PLATFORM_ID else maker & PARTY_SCOPES)
+
+
+def _known(names: Iterable[str]) -> frozenset[Scope]:
+    wanted = frozenset(names)
+    return frozenset(scope for scope in Scope if scope.value in wanted)

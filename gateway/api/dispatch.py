@@ -70,8 +70,8 @@ class Dispatcher:
         structlog.contextvars.bind_contextvars(party_id=caller.party_id, key_prefix=caller.key)
         if not endpoint.public:
             request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
-        if endpoint.scope is not None and not caller.may(endpoint.scope):
-            raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {endpoint.scope.value}.")
+        if not endpoint.public:
+            caller.need(endpoint.scopes)
         request_bodies.check_address(request)
         raw = await self._read(endpoint, request)
         if endpoint.media_type is None:
@@ -120,7 +120,9 @@ class Dispatcher:
         if not self._services.keys.recognizes(header):
             addresses.check(request)
         try:
-            return await self._services.keys.authenticate(header, certificate=peer_fingerprint(request))
+            return await self._services.keys.authenticate(
+                header, certificate=peer_fingerprint(request), address=addresses.origin(request)
+            )
         except ProblemError:
             addresses.count(request)
             raise

@@ -14,7 +14,7 @@ from multidict import CIMultiDictProxy
 from clearing.services import build_clearing
 from gateway.adapters.opcp import OpcpProtocol
 from gateway.address_limit import AddressLimiter
-from gateway.api.auth import KeyRing, Scope
+from gateway.api.auth import KeyRing
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.books.services import build_books
@@ -67,6 +67,7 @@ from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
+from gateway.scopes import Scope, ScopeSet
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
@@ -312,9 +313,9 @@ async def open_api(
         trust=TrustService(pool=pool),
     )
     scopes = {
-        "parking": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),
-        "superapp": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),
-        "DE-ABC": ("cpo", [Scope.PLUG_AND_CHARGE, Scope.SETTLEMENT_READ]),
+        "parking": ("demand_partner", [ScopeSet.CAPTURE, Scope.SETTLEMENT_READ, ScopeSet.WEBHOOKS]),
+        "superapp": ("demand_partner", [ScopeSet.CAPTURE, Scope.SETTLEMENT_READ, ScopeSet.WEBHOOKS]),
+        "DE-ABC": ("cpo", [ScopeSet.PLUG_AND_CHARGE, Scope.SETTLEMENT_READ]),
     }
     keys = {}
     async with transaction(pool) as connection:
