@@ -19,6 +19,7 @@ from aiohttp import web
 from clearing.parties.party import PLATFORM_ID
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
+from gateway.acts.service import ActService
 from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.opcp import OpcpProtocol
@@ -37,6 +38,7 @@ from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
+from gateway.jobs.act_seals import ActSealJob
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.connected_accounts import ConnectedAccountJob
@@ -260,6 +262,7 @@ def build_web(app: Application) -> web.Application:
         financial_reports=FinancialReportService(pool=app.pool, clock=app.clock),
         books=build_books(app.pool, app.clock, app.clearing, chart_path=app.settings.chart_of_accounts_path),
         trust=TrustService(pool=app.pool),
+        acts=ActService(pool=app.pool),
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
@@ -363,6 +366,7 @@ def jobs(app: Application) -> Sequence[Job]:
         TopUpJob(clock=app.clock, funding=_funding(app)),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp, payments=app.payments),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
+        ActSealJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
         ConnectedAccountJob(clock=app.clock, accounts=_accounts(app)),

@@ -20,6 +20,9 @@ from typing import Any, Final
 import asyncpg
 from typing_extensions import override
 
+from gateway.acts import repository as acts_repository
+from gateway.acts.act import Act
+from gateway.acts.tables import WATCHED
 from gateway.database import BareConnection, connect
 from gateway.errors import MigrationError
 
@@ -113,6 +116,8 @@ async def migrate(
         for migration in _missing(wanted, await _records(connection, wanted)):
             await _apply(connection, migration)
             applied.append(migration)
+        async with connection.transaction():
+            await acts_repository.watch_tables(connection, WATCHED)
         return applied
 
 
@@ -188,6 +193,7 @@ def _missing(wanted: Sequence[Migration], applied: dict[tuple[str, int], Any]) -
 async def _apply(connection: BareConnection, migration: Migration) -> None:
     try:
         async with connection.transaction():
+            await Act(operation=f"migrate {migration}").begin(connection)
             await connection.execute(migration.sql)
             await connection.execute(
                 f"INSERT INTO {migration.package}.migration (version, name, sha256) VALUES ($1, $2, $3)",  # noqa: S608 - our own names

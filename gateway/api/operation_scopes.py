@@ -270,13 +270,18 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "writeOffReceivable",
             }
         ),
-        Scope.ACTS_READ: frozenset({"getAdministrativeAct", "listAdministrativeActs"}),
+        Scope.ACTS_READ: frozenset({"listAdministrativeActs"}),
         Scope.CLOCK_READ: frozenset({"getMarketClock"}),
         Scope.CLOCK_WRITE: frozenset({"setMarketClock"}),
         Scope.METRICS_READ: frozenset({"scrapeMetrics"}),
         Scope.STATUS_READ: frozenset({"getSummary"}),
     }
 )
+
+
+# Under these scopes a session is charged and paid: no act of administration, but for what is named below.
+_OF_SESSIONS: Final = frozenset({Scope.CAPTURE_WRITE, Scope.PLUG_AND_CHARGE_WRITE})
+_ADMINISTRATIVE_BESIDES: Final = frozenset({"setDoubleTapPolicy"})
 
 
 def _by_operation() -> dict[str, frozenset[Scope]]:
@@ -297,3 +302,11 @@ def scopes_of(operation: str) -> frozenset[Scope]:
         KeyError: the table does not name the operation.
     """
     return frozenset() if operation in WITHOUT_KEY else _REQUIRED[operation]
+
+
+def is_administrative(operation: str) -> bool:
+    """Whether what the operation changes is an administrative act, of the platform or of a party."""
+    if operation in _ADMINISTRATIVE_BESIDES:
+        return True
+    scopes = scopes_of(operation)
+    return any(scope.value.endswith(":write") for scope in scopes) and scopes.isdisjoint(_OF_SESSIONS)

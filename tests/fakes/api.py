@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import ClientResponse
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.acts.service import ActService
 from gateway.adapters.opcp import OpcpProtocol
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
@@ -73,6 +75,7 @@ from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
 from pnc.ev_certificate_pool import ContractPool
 from pnc.service import PlugAndChargeService
+from tests.fakes.acts import check_acts
 from tests.fakes.psp import FakePsp
 
 START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
@@ -181,7 +184,10 @@ class Api:
         if raw is not None:
             sent.setdefault("Content-Type", "application/json")
         response: ClientResponse = await self.client.request(method, path, data=raw, headers=sent)
-        return Answer(status=response.status, headers=response.headers, content=await response.read())
+        answer = Answer(status=response.status, headers=response.headers, content=await response.read())
+        if method != "GET" and answer.status < HTTPStatus.BAD_REQUEST:
+            await check_acts(self.services.pool, method, path, answer.headers)
+        return answer
 
     async def authorize(self, *, key: str, party: str = "parking", **changes: Any) -> Answer:
         return await self.call(
@@ -311,6 +317,7 @@ async def open_api(
         financial_reports=FinancialReportService(pool=pool, clock=clock),
         books=build_books(pool, clock, clearing),
         trust=TrustService(pool=pool),
+        acts=ActService(pool=pool),
     )
     scopes = {
         "parking": ("demand_partner", [ScopeSet.CAPTURE, Scope.SETTLEMENT_READ, ScopeSet.WEBHOOKS]),
