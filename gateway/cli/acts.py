@@ -28,9 +28,7 @@ _TIME: Final = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%
 @click.option("--request", "request_id", help="Only of the request with this X-Request-Id.")
 @click.option("--since", type=_TIME, help="Only from this time on, UTC.")
 @click.option("--until", type=_TIME, help="Only before this time, UTC.")
-@click.option(
-    "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="At most so many."
-)
+@click.option("--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="So many.")
 @as_json_option
 def command(
     *,

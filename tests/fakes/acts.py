@@ -44,21 +44,28 @@ def operation_of(method: str, path: str) -> str | None:
     return None
 
 
-async def check_acts(pool: Pool, method: str, path: str, headers: Mapping[str, str]) -> None:
-    """Fail where an administrative operation left no act, or one that does not name who asked."""
+def is_checked(method: str, path: str) -> bool:
+    """Whether the request is one that must leave an act."""
+    operation = None if method == "GET" else operation_of(method, path)
+    return operation is not None and is_administrative(operation)
+
+
+async def last_act(pool: Pool) -> int:
+    """The newest act's number."""
+    async with pool.acquire() as connection:
+        return int(await connection.fetchval("SELECT coalesce(max(id), 0) FROM gateway.admin_act"))
+
+
+async def check_acts(pool: Pool, method: str, path: str, headers: Mapping[str, str], *, since: int) -> None:
+    """Fail where the operation left no act since the act `since`, or one that does not name who asked."""
     operation = operation_of(method, path)
-    if operation is None or not is_administrative(operation) or "Idempotency-Replayed" in headers:
+    if "Idempotent-Replayed" in headers:
         return
     async with pool.acquire() as connection:
-        acts = await connection.fetch(
-            "SELECT operation, principal, key_prefix, path FROM gateway.admin_act WHERE request_id = $1",
-            headers["X-Request-Id"],
-        )
-        unnamed = await connection.fetch(
-            "SELECT object_table, kind FROM gateway.admin_act "
-            "WHERE operation IS NULL AND process = 'test' AND object_table NOT IN ('gateway.party')"
-        )
-    assert acts or operation in MAY_CHANGE_NOTHING, f"{operation} left no act"
-    assert {act["operation"] for act in acts} <= {operation}
-    assert all(act["principal"] and act["key_prefix"] and act["path"] for act in acts), operation
-    del unnamed
+        acts = await connection.fetch("SELECT * FROM gateway.admin_act WHERE id > $1", since)
+    ours = [act for act in acts if act["request_id"] == headers["X-Request-Id"]]
+    assert ours or operation in MAY_CHANGE_NOTHING, f"{operation} left no act"
+    assert {act["operation"] for act in ours} <= {operation}
+    assert all(act["principal"] and act["key_prefix"] and act["path"] for act in ours), operation
+    lost = [act["object_table"] for act in acts if act["operation"] is None]
+    assert lost == [], f"{operation} changed {lost} in no transaction of its own"

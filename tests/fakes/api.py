@@ -75,7 +75,7 @@ from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
 from pnc.ev_certificate_pool import ContractPool
 from pnc.service import PlugAndChargeService
-from tests.fakes.acts import check_acts
+from tests.fakes.acts import check_acts, is_checked, last_act
 from tests.fakes.psp import FakePsp
 
 START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
@@ -183,10 +183,12 @@ class Api:
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         if raw is not None:
             sent.setdefault("Content-Type", "application/json")
+        checked = is_checked(method, path)
+        since = await last_act(self.services.pool) if checked else 0
         response: ClientResponse = await self.client.request(method, path, data=raw, headers=sent)
         answer = Answer(status=response.status, headers=response.headers, content=await response.read())
-        if method != "GET" and answer.status < HTTPStatus.BAD_REQUEST:
-            await check_acts(self.services.pool, method, path, answer.headers)
+        if checked and answer.status < HTTPStatus.BAD_REQUEST:
+            await check_acts(self.services.pool, method, path, answer.headers, since=since)
         return answer
 
     async def authorize(self, *, key: str, party: str = "parking", **changes: Any) -> Answer:
