@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from gateway.acts import repository as acts_repository
 from gateway.acts.act import Act
-from gateway.acts.tables import WATCHED
+from gateway.acts.tables import RECORDS_OF_MIGRATIONS, WATCHED
 from gateway.database import BareConnection, connect
 from gateway.errors import MigrationError
 
@@ -195,6 +195,7 @@ async def _apply(connection: BareConnection, migration: Migration) -> None:
         async with connection.transaction():
             await Act(operation=f"migrate {migration}").begin(connection)
             await connection.execute(migration.sql)
+            await acts_repository.watch_tables(connection, RECORDS_OF_MIGRATIONS)
             await connection.execute(
                 f"INSERT INTO {migration.package}.migration (version, name, sha256) VALUES ($1, $2, $3)",  # noqa: S608 - our own names
                 migration.version,

@@ -40,10 +40,13 @@ class WatchedTable:
         return ", ".join(self.columns)
 
 
-WATCHED: Final = (
+RECORDS_OF_MIGRATIONS: Final = (
     WatchedTable(name="gateway.migration"),
     WatchedTable(name="clearing.migration"),
     WatchedTable(name="pnc.migration"),
+)
+WATCHED: Final = (
+    *RECORDS_OF_MIGRATIONS,
     WatchedTable(name="gateway.party"),
     WatchedTable(
         name="gateway.api_key",

@@ -15,9 +15,11 @@ from gateway.database import Pool
 # They may write nothing of ours: what they were asked for was so before, or is the PSP's.
 MAY_CHANGE_NOTHING = frozenset(
     {
+        "createAgreement",
         "createOnboardingLink",
         "rescheduleDueDates",
         "runDisbursements",
+        "topUpTreasury",
     }
 )
 
