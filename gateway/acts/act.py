@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from gateway.acts import repository
-from gateway.database import UNIT_OF_WORK, Connection, encode_json
+from gateway.database import UNIT_OF_WORK, Connection, UnitOfWork, encode_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Act:
 
 
 @contextmanager
-def acting(act: Act) -> Iterator[None]:
+def acting(act: UnitOfWork) -> Iterator[None]:
     """Make every transaction within the block one of this act."""
     token = UNIT_OF_WORK.set(act)
     try:
