@@ -20,6 +20,7 @@ from typing import Any, Final
 import asyncpg
 from typing_extensions import override
 
+from gateway import database_roles
 from gateway.acts import repository as acts_repository
 from gateway.acts.act import Act
 from gateway.acts.tables import RECORDS_OF_MIGRATIONS, WATCHED
@@ -108,6 +109,8 @@ async def migrate(
     async with connect(
         dsn, application="networkcore migrate", statement_timeout_ms=0, wait_seconds=wait_seconds
     ) as connection:
+        if not await _has_to_migrate(connection, wanted):
+            return []
         await _lock(connection)
         applied = []
         # The lock ends with the connection, also when this process is killed.
@@ -118,6 +121,7 @@ async def migrate(
             applied.append(migration)
         async with connection.transaction():
             await acts_repository.watch_tables(connection, WATCHED)
+            await database_roles.grant_access(connection)
         return applied
 
 
@@ -126,6 +130,23 @@ async def list_pending(dsn: str, *, migrations: Sequence[Migration] | None = Non
     wanted = load_migrations() if migrations is None else list(migrations)
     async with connect(dsn, application="networkcore migrate") as connection:
         return _missing(wanted, await _records(connection, wanted))
+
+
+async def _has_to_migrate(connection: BareConnection, wanted: Sequence[Migration]) -> bool:
+    """Whether there is anything to do; a role that runs the product may do none of it, and need not.
+
+    Raises:
+        MigrationError: migrations are pending, and this role may not apply them.
+    """
+    records = await _records(connection, wanted)
+    if not records or await database_roles.may_migrate(connection):
+        return True
+    if pending := _missing(wanted, records):
+        raise MigrationError(
+            f"{len(pending)} migrations are pending, from {pending[0]} on, and this role of the database may "
+            "not apply them; run networkcore migrate with the owner's DATABASE_URL"
+        )
+    return False
 
 
 async def _lock(connection: BareConnection) -> None:
