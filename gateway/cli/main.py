@@ -60,6 +60,8 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "acts": ("gateway.cli.acts", "Show who changed what, when, and at whose request."),
+        "secrets": ("gateway.cli.secrets", "Seal stored secrets with the first key."),
         "contract-pool": (
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",
