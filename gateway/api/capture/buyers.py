@@ -18,7 +18,6 @@ from clearing.parties.business_details import (
 from clearing.parties.party import DocumentCadence, Party, PartyKind
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, Line
 from gateway.api.idempotency import KeyRule
@@ -175,7 +174,6 @@ ENDPOINTS: Final = (
         description="A buyer is a business, such as a fleet, in whose name the invoices of its sessions are "
         "written, with the VAT that applies to it. It belongs to your party.",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=create,
         body=BuyerBody,
         answers={201: BuyerSchema},
@@ -188,7 +186,6 @@ ENDPOINTS: Final = (
         operation="listBuyers",
         summary="List buyers",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=BuyersQuery,
         answers={200: BuyerSchema},
@@ -200,7 +197,6 @@ ENDPOINTS: Final = (
         operation="getBuyer",
         summary="Get a buyer",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: BuyerSchema},
         problems=(problems.NOT_FOUND,),
@@ -214,7 +210,6 @@ ENDPOINTS: Final = (
         "note and issued anew in the buyer's name, and its VAT is booked again; the price stays. "
         "state_conflict where the payment is disputed or was given back, or the session is cancelled.",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=set_session_buyer,
         body=SessionBuyerBody,
         answers={200: BuyerSchema},
