@@ -11,7 +11,9 @@ from typing import Final
 from gateway.scopes import Scope
 
 # These need no key: what their path names is the proof.
-WITHOUT_KEY: Final = frozenset({"getDriverReceipt"})
+WITHOUT_KEY: Final = frozenset(
+    {"getBuyerPage", "getDriverReceipt", "getNamedInvoice", "getNamedInvoices", "nameBuyer"}
+)
 
 OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
     {
@@ -62,6 +64,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "completeSession",
                 "createAuthorization",
                 "createBuyer",
+                "createBuyerLink",
                 "createConnectionToken",
                 "createCustomer",
                 "createRefund",

@@ -19,7 +19,6 @@ from clearing.money import to_major
 from clearing.parties.business_details import language_of
 from gateway import api_schemas
 from gateway.api import pages, problems
-from gateway.api.auth import Scope
 from gateway.api.capture.buyers import BuyerBody, buyer_party
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse
 from gateway.api.problems import ProblemError
@@ -249,7 +248,6 @@ ENDPOINTS: Final = (
         description="For the driver: a page without a key on which to name, once, the company that the "
         "session's invoice is written to, within 90 days. The same link each time.",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=create_link,
         answers={200: BuyerLinkSchema},
         problems=(problems.NOT_FOUND,),
