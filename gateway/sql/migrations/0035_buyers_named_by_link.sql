@@ -1,7 +1,7 @@
 -- A driver names the business that buys a session, by the link of its receipt.
 
--- What a buyer was named as, hashed: a business that is named for many sessions of a party is one buyer of it. NULL: its
--- party created it.
+-- What a buyer was named as, hashed: a business that is named for many sessions of a party is one buyer of it.
+-- NULL: its party created it.
 ALTER TABLE gateway.buyer ADD COLUMN named_sha256 bytea CHECK (length(named_sha256) = 32);
 ALTER TABLE gateway.buyer ADD UNIQUE (party_id, named_sha256);
 
