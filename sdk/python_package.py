@@ -41,7 +41,9 @@ def generate_client(folder: Path) -> Path:
     settings = ConfigFile(
         package_name_override=PACKAGE,
         # The generator reads JSON and bytes; a payment file is bytes to it.
-        content_type_overrides={"application/xml": "application/octet-stream"},
+        content_type_overrides=dict.fromkeys(
+            ("application/xml", "application/pdf"), "application/octet-stream"
+        ),
         post_hooks=[],
     )
     config = Config.from_sources(

@@ -28,7 +28,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     settings = ConfigFile(
         package_name_override="generated_client",
         # The generator reads JSON and bytes; a payment file is bytes to it.
-        content_type_overrides={"application/xml": "application/octet-stream"},
+        content_type_overrides=dict.fromkeys(
+            ("application/xml", "application/pdf"), "application/octet-stream"
+        ),
         post_hooks=[],
     )
     config = Config.from_sources(
