@@ -34,6 +34,10 @@ from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, close_pool, create_pool_from, transaction
 from gateway.documents.document_service import DocumentService
+from gateway.driver_page.administration import DriverPageAdministration
+from gateway.driver_page.routes import driver_page_routes
+from gateway.driver_page.service import DriverPaymentService
+from gateway.driver_page.services import build_driver_page
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
@@ -44,6 +48,7 @@ from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
 from gateway.jobs.driver_documents import DriverDocumentJob
+from gateway.jobs.driver_payments import DriverPaymentJob
 from gateway.jobs.exceptions import ExceptionsJob
 from gateway.jobs.fx_rates import FxRatesJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
@@ -263,9 +268,10 @@ def build_web(app: Application) -> web.Application:
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
-        remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        remote=_remote(app),
         charging_preferences=ChargingPreferencesService(services=_ocpi(app), payments=app.payments),
         bookings=BookingService(services=_ocpi(app), payments=app.payments),
+        driver_pages=DriverPageAdministration(pool=app.pool, clock=app.clock),
         evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         stations=_stations(app),
@@ -275,7 +281,21 @@ def build_web(app: Application) -> web.Application:
     )
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
+    driver_page = build_driver_page(
+        base_url=settings.base_url,
+        payments=app.payments,
+        remote=_remote(app),
+        directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
+        buyers=services.buyers,
+        documents=services.documents,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    web_application.add_routes(driver_page_routes(driver_page))
     return web_application
+
+
+def _remote(app: Application) -> RemoteControlService:
+    return RemoteControlService(services=_ocpi(app), payments=app.payments)
 
 
 def _stations(app: Application) -> StationServices:
@@ -374,6 +394,13 @@ def jobs(app: Application) -> Sequence[Job]:
             checks=_party_checks(app),
         ),
         DriverDocumentJob(pool=app.pool, clock=app.clock),
+        DriverPaymentJob(
+            pool=app.pool,
+            clock=app.clock,
+            driver_payments=DriverPaymentService(
+                pool=app.pool, clock=app.clock, payments=app.payments, remote=_remote(app)
+            ),
+        ),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
         *_sanctions(app),
         *_vat_evidence(app),
