@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
-from clearing.errors import InvalidPartyError
+from clearing.errors import ClearingError
 from clearing.language import Language
 from clearing.parties.business_details import BusinessAddress, BusinessDetails
 from clearing.parties.party import DocumentCadence, Party, PartyKind
@@ -50,7 +50,7 @@ def wrong_fields(fields: Mapping[str, str]) -> list[str]:
 def buyer_of(fields: Mapping[str, str], *, token: str, language: Language) -> Party:
     """The buyer; the same fields of the same payment are the same buyer.
 
-    Raises InvalidPartyError, naming the field.
+    Raises ClearingError, naming the field.
     """
     key = "\n".join([token, *(fields[name] for name in FIELDS)])
     digest = hashlib.sha256(key.encode()).digest()
@@ -77,7 +77,7 @@ def buyer_of(fields: Mapping[str, str], *, token: str, language: Language) -> Pa
     )
 
 
-def field_of(error: InvalidPartyError) -> str:
+def field_of(error: ClearingError) -> str:
     """The field of the form that an error is about; `vat_id` where it names another."""
     text = str(error)
-    return next((name for name in FIELDS if name in text), "vat_id")
+    return next((name for name in FIELDS if f" {name}:" in text), "vat_id")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from clearing.errors import ClearingConflictError, ClearingError, InvalidPartyError
+from clearing.errors import ClearingError
 from clearing.language import Language
 from clearing.pricing.explain import receipt
 from gateway.driver_page import presenter
@@ -39,7 +39,7 @@ from gateway.driver_page.visits import (
     guarded,
     language_of,
 )
-from gateway.errors import RecordConflictError, RecordNotFoundError
+from gateway.errors import RecordConflictError
 from gateway.ocpi.connectors import evse_key
 from gateway.payments.errors import PaymentError
 
@@ -193,7 +193,7 @@ class _DriverPage:
                 await self.services.buyers.set_session_buyer(
                     payment.session.session.id, buyer.id, party_id=party_id
                 )
-            except InvalidPartyError as error:
+            except ClearingError as error:
                 wrong = [field_of(error)]
             except RecordConflictError as error:
                 raise NotPossibleError(str(error)) from error
@@ -331,7 +331,7 @@ class _DriverPage:
         lines = receipt(price.priced, locale=f"{language}-{session.tax_jurisdiction[:2]}")
         try:
             found = await self.services.documents.get_receipt(session.id, party_id=party_id, admin=False)
-        except (ClearingConflictError, ClearingError, RecordNotFoundError):
+        except ClearingError:  # none is issued yet
             found = await self.services.documents.get_receipt(
                 session.id, party_id=party_id, admin=False, with_documents=False
             )

@@ -253,39 +253,44 @@ async def open_driver_page(
     services = replace(services, live_seconds=0.05, **changes)
     app = web.Application()
     app.router.add_routes(driver_page_routes(services))
-    cpo, operator = web.Application(), CommandReceiver()
-    cpo.router.add_route("POST", "/commands/{command}", operator.handle)
-    async with TestServer(cpo) as platform, TestClient(TestServer(app)) as client:
-        if connected:
+    try:
+        cpo, operator = web.Application(), CommandReceiver()
+        cpo.router.add_route("POST", "/commands/{command}", operator.handle)
+        # A platform without a receiver of commands still sends its CDRs.
+        module = "commands" if connected else "cdrs"
+        async with TestServer(cpo) as platform, TestClient(TestServer(app)) as client:
             edge.cpo.endpoints = [
                 {
-                    "identifier": "commands",
-                    "role": "RECEIVER",
-                    "url": f"http://127.0.0.1:{platform.port}/commands",
+                    "identifier": module,
+                    "role": "RECEIVER" if connected else "SENDER",
+                    "url": f"http://127.0.0.1:{platform.port}/{module}",
                 }
             ]
-        await edge.party(PARTNER, "demand_partner")
-        driver = Driver(
-            edge=edge,
-            psp=psp,
-            payments=payments,
-            services=services,
-            clearing=clearing,
-            client=cast("TestClient[Any, Any]", client),
-            operator=operator,
-            ocpi_token=await edge.register("NL-ABC"),
-        )
-        await edge.call(
-            "PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", driver.ocpi_token, location(**(place or {}))
-        )
-        await edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", driver.ocpi_token, tariff(**(price or {})))
-        async with transaction(pool) as connection:
-            for party in world.PARTIES.values():
-                await clearing.reference_data.register_party(connection, party, now=NOW)
-            if set_up:
-                page = DriverPageRecord(
-                    party_id="NL-ABC", demand_partner_id=PARTNER, brand=BRAND, support="+31 10 1234567"
-                )
-                await repository.set_page(connection, page, now=NOW)
-        yield driver
-    await stop_edge(edge)
+            await edge.party(PARTNER, "demand_partner")
+            driver = Driver(
+                edge=edge,
+                psp=psp,
+                payments=payments,
+                services=services,
+                clearing=clearing,
+                client=cast("TestClient[Any, Any]", client),
+                operator=operator,
+                ocpi_token=await edge.register("NL-ABC"),
+            )
+            await edge.call(
+                "PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", driver.ocpi_token, location(**(place or {}))
+            )
+            await edge.call(
+                "PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", driver.ocpi_token, tariff(**(price or {}))
+            )
+            async with transaction(pool) as connection:
+                for party in world.PARTIES.values():
+                    await clearing.reference_data.register_party(connection, party, now=NOW)
+                if set_up:
+                    page = DriverPageRecord(
+                        party_id="NL-ABC", demand_partner_id=PARTNER, brand=BRAND, support="+31 10 1234567"
+                    )
+                    await repository.set_page(connection, page, now=NOW)
+            yield driver
+    finally:
+        await stop_edge(edge)
