@@ -1,4 +1,4 @@
-"""The driver page on a real PostgreSQL: an operator with OCPI, a PSP, and a phone's browser without cookies."""
+"""The driver page on a real PostgreSQL: an operator with OCPI, a PSP, a phone's browser without cookies."""
 
 import json
 import re
@@ -228,6 +228,7 @@ async def open_driver_page(
     base_url: str = "http://page.test",
     place: dict[str, Any] | None = None,
     price: dict[str, Any] | None = None,
+    port: int | None = None,
     **changes: Any,
 ) -> AsyncIterator[Driver]:
     """The page for the operator NL-ABC, whose platform takes commands if `connected`."""
@@ -258,7 +259,7 @@ async def open_driver_page(
         cpo.router.add_route("POST", "/commands/{command}", operator.handle)
         # A platform without a receiver of commands still sends its CDRs.
         module = "commands" if connected else "cdrs"
-        async with TestServer(cpo) as platform, TestClient(TestServer(app)) as client:
+        async with TestServer(cpo) as platform, TestClient(TestServer(app, port=port)) as client:
             edge.cpo.endpoints = [
                 {
                     "identifier": module,
