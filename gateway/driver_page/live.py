@@ -24,9 +24,9 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveLook:
-    """The page as it is now; `moving`: it is about to change."""
+    """The page as it is now, None where it was not looked at; `moving`: it is about to change."""
 
-    html: str
+    html: str | None
     moving: bool
 
 
@@ -60,7 +60,7 @@ class LiveStreams:
                 response = web.StreamResponse(headers=_HEADERS)
                 await response.prepare(request)
                 await response.write(f"retry: {round(self.pause_seconds * 1000)}\n\n".encode())
-            if seen.html != known:
+            if seen.html is not None and seen.html != known:
                 known, silent = seen.html, 0
                 await response.write(_event(seen.html))
             else:

@@ -71,7 +71,7 @@ def offer_context(offer: Offer, language: Language) -> dict[str, Any]:
         else [_connector(one, texts) for one in offer.entry.connectors],
         "headline": prices[0] if prices else None,
         "others": prices[1:],
-        "vat": None if _adds_tax(offer, language) else texts["vat_included"],
+        "vat": texts["vat_included"] if _says_no_tax(offer, language) else None,
         "hold": money(offer.hold_minor, offer.currency, locale=f"{language}-{offer.point.country}"),
         "warning": _warning(offer, texts),
         "usable": offer.usable,
@@ -143,10 +143,10 @@ def _price_parts(text: str) -> tuple[str, str]:
     return price, rest if comma else ""
 
 
-def _adds_tax(offer: Offer, language: Language) -> bool:
-    """Whether a price says that tax is still to come."""
+def _says_no_tax(offer: Offer, language: Language) -> bool:
+    """Whether no price says anything of tax: then it is what is charged."""
     extra = translations_for(language).tax_extra
-    return any(extra in text for text in offer.prices)
+    return not any("%" in text or extra in text for text in offer.prices)
 
 
 def _warning(offer: Offer, texts: Mapping[str, str]) -> str | None:

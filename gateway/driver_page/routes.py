@@ -302,9 +302,10 @@ class _DriverPage:
         return html("payment.html", frame, context, status=status)
 
     async def _look(self, request: web.Request, number: int) -> LiveLook:
-        payment = await self.services.driver_payments.read(
-            request.match_info["token"], at_psp=number % _BANK_EVERY == 0
-        )
+        at_psp = number % _BANK_EVERY == 0
+        payment = await self.services.driver_payments.read(request.match_info["token"], at_psp=at_psp)
+        if payment.stage is Stage.CONFIRM and not at_psp:
+            return LiveLook(html=None, moving=True)
         language = self._language(request, payment)
         context = await self._context(payment, language)
         moving = bool(context["moving"]) or payment.stage is Stage.CONFIRM

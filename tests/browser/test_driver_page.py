@@ -83,7 +83,7 @@ async def test_a_driver_pays_confirms_charges_and_has_a_receipt(
         await watched.check()
         await pay(page, ASKS)
         await page.wait_for_url("**/authenticate")  # the bank's page, without a tap
-        await page.get_by_role("button", name="Confirm").or_(page.locator("button").first).first.click()
+        await page.get_by_role("button", name="Accept").click()
         await page.wait_for_url("**/charge/*")
         await stage(page, "starting")
         assert "secret" not in page.url
