@@ -15,9 +15,7 @@ _FORMATS = ("png", "svg", "pdf")
 
 @click.command(name="qr")
 @click.argument("evse_ids", nargs=-1, required=True, metavar="EVSE_ID...")
-@click.option(
-    "--url", metavar="URL", help="Where drivers reach us; NETWORKCORE_PUBLIC_URL if not given."
-)
+@click.option("--url", metavar="URL", help="Where drivers reach us; NETWORKCORE_PUBLIC_URL if not given.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

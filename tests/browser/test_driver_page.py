@@ -1,4 +1,4 @@
-"""The driver's way in a real browser: from the QR code to the receipt, with a bank that asks, and a decline."""
+"""The driver's way in a real browser: from the price to the receipt, with a bank that asks, and a decline."""
 
 import socket
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A gateway that dies anywhere in a driver's payment: the next tap goes on, and there is one hold, one capture."""
+"""A gateway that dies anywhere in a driver's payment: the next tap goes on; one hold, one capture."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress

@@ -21,6 +21,8 @@ from gateway.driver_page.repository import DriverPageRecord
 from gateway.driver_page.routes import driver_page_routes
 from gateway.driver_page.services import DriverPageServices, build_driver_page
 from gateway.ids import format_id
+from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.driver_payments import DriverPaymentJob
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
@@ -188,6 +190,21 @@ class Driver:
             cdr_raw=json.dumps(tree).encode(),
             cdr_version="2.2.1",
         )
+
+    async def clear(self) -> None:
+        """Clear what was captured, and issue the drivers' documents."""
+        async with transaction(self.pool) as connection:
+            now = self.edge.clock.now()
+            await self.clearing.reference_data.import_bundled_rates(connection, now=now)
+            await self.clearing.reference_data.put_agreement(
+                connection, world.agreement(world.NL_CPO), now=now
+            )
+        clock = self.edge.clock
+        cleared = await ClearingJob(
+            pool=self.pool, clock=clock, sessions=self.clearing.sessions, batch_size=10, chain=0
+        ).run_once()
+        assert cleared
+        assert await DriverDocumentJob(pool=self.pool, clock=clock).run_once()
 
     async def run_job(self, *, after: timedelta) -> None:
         self.edge.clock.at += after

@@ -1,8 +1,10 @@
 """The driver page over real HTTP on a real PostgreSQL: each path from the price to the receipt."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from html import unescape
 
 import pytest
 
@@ -11,6 +13,15 @@ from gateway.database import Pool
 from gateway.rate_limit import RateRule
 from tests.fakes.driver_page import BRAND, EVSE, PAGE, Driver, open_driver_page, token_of
 from tests.fakes.ocpi_objects import tariff
+
+COMPANY = {
+    "name": "Vracht B.V.",
+    "street": "Haven 3",
+    "postal_code": "3011 AB",
+    "city": "Rotterdam",
+    "country": "nl",
+    "vat_id": "NL 0044 95445 B01",
+}
 
 
 @pytest.fixture
@@ -96,6 +107,38 @@ async def test_a_paid_session_is_started_and_followed_to_its_receipt(driver: Dri
     assert "Your receipt will be here" in paid.words
     assert "The operator sent no signed record" in paid.words
     assert driver.psp.capture_effects == 1
+
+
+async def test_the_receipt_and_a_refund_are_documents_to_download(driver: Driver) -> None:
+    token = token_of(await driver.pay())
+    await driver.complete(token)
+    waiting = await driver.get(f"/charge/{token}/receipt.pdf")
+    assert waiting.status == 409
+    await driver.clear()
+    page = await driver.get(f"/charge/{token}")
+    assert "Receipt (PDF)" in page.words
+    assert 'data-moving="0"' in page.text
+    [path] = re.findall(r'href="(/charge/[^"]*/receipt\.pdf[^"]*)"', page.text)
+    document = await driver.get(unescape(path))
+    assert document.status == 200
+    assert document.text.startswith("%PDF-")
+    assert document.headers["Content-Disposition"].startswith('attachment; filename="D')
+    unknown = await driver.get(f"/charge/{token}/receipt.pdf?document=DI-other")
+    assert unknown.status == 409
+    late = await driver.post(f"/charge/{token}/company", COMPANY)
+    assert late.status == 409  # its VAT is decided
+    assert "was made out already" in page.words
+
+
+async def test_a_company_is_the_buyer_on_the_invoice(driver: Driver) -> None:
+    token = token_of(await driver.pay())
+    assert (await driver.post(f"/charge/{token}/company", COMPANY)).status == 303
+    await driver.complete(token)
+    await driver.clear()
+    buyer = await driver.pool.fetchval("SELECT buyer_id FROM gateway.session_buyer")
+    [name] = await driver.pool.fetch("SELECT * FROM clearing.party WHERE id = $1", buyer)
+    assert name["name"] == "Vracht B.V."
+    assert (await driver.get(f"/charge/{token}/receipt.pdf")).status == 200
 
 
 async def test_the_same_form_twice_is_one_payment(driver: Driver) -> None:
@@ -285,20 +328,12 @@ async def test_names_of_others_are_text(pool: Pool) -> None:
 
 async def test_a_company_is_named_until_the_session_is_cleared(driver: Driver) -> None:
     token = token_of(await driver.pay())
-    form = {
-        "name": "Vracht B.V.",
-        "street": "Haven 3",
-        "postal_code": "3011 AB",
-        "city": "Rotterdam",
-        "country": "nl",
-        "vat_id": "NL 0044 95445 B01",
-    }
     for _ in range(2):  # a double tap is one buyer
-        assert (await driver.post(f"/charge/{token}/company", form)).status == 303
+        assert (await driver.post(f"/charge/{token}/company", COMPANY)).status == 303
     assert await driver.pool.fetchval("SELECT count(*) FROM gateway.buyer WHERE party_id = 'superapp'") == 1
     assert await driver.pool.fetchval("SELECT count(*) FROM gateway.session_buyer") == 1
     assert "in the company's name" in (await driver.get(f"/charge/{token}")).words
-    bad = await driver.post(f"/charge/{token}/company", form | {"vat_id": "NL004495446B01"})
+    bad = await driver.post(f"/charge/{token}/company", COMPANY | {"vat_id": "NL004495446B01"})
     assert bad.status == 422
 
 
