@@ -1,4 +1,4 @@
-"""The driver page's pure parts: stages, languages, a company's fields, the code on the charger, the policy."""
+"""The driver page's pure parts: stages, languages, a company's fields, the code on a charger, the policy."""
 
 import struct
 import zlib
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from clearing.language import Language
 from gateway.api_schemas import SessionState
+from gateway.cli.main import networkcore
 from gateway.driver_page import qr_codes
 from gateway.driver_page.buyers import FIELDS, buyer_fields, buyer_of, wrong_fields
 from gateway.driver_page.languages import choose_language, texts_of
