@@ -36,7 +36,6 @@ from gateway.database import Pool, close_pool, create_pool_from, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
 from gateway.driver_page.routes import driver_page_routes
-from gateway.driver_page.service import DriverPaymentService
 from gateway.driver_page.services import build_driver_page
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
@@ -48,7 +47,6 @@ from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
 from gateway.jobs.driver_documents import DriverDocumentJob
-from gateway.jobs.driver_payments import DriverPaymentJob
 from gateway.jobs.exceptions import ExceptionsJob
 from gateway.jobs.fx_rates import FxRatesJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
@@ -268,7 +266,7 @@ def build_web(app: Application) -> web.Application:
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
-        remote=_remote(app),
+        remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
         charging_preferences=ChargingPreferencesService(services=_ocpi(app), payments=app.payments),
         bookings=BookingService(services=_ocpi(app), payments=app.payments),
         driver_pages=DriverPageAdministration(pool=app.pool, clock=app.clock),
@@ -281,21 +279,14 @@ def build_web(app: Application) -> web.Application:
     )
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
-    driver_page = build_driver_page(
-        base_url=settings.base_url,
-        payments=app.payments,
-        remote=_remote(app),
-        directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
-        buyers=services.buyers,
-        documents=services.documents,
-        trusted_proxies=settings.trusted_proxies,
-    )
-    web_application.add_routes(driver_page_routes(driver_page))
+    web_application.add_routes(_driver_page(app, services))
     return web_application
 
 
-def _remote(app: Application) -> RemoteControlService:
-    return RemoteControlService(services=_ocpi(app), payments=app.payments)
+def _driver_page(app: Application, services: ApiServices) -> list[web.RouteDef]:
+    proxies = app.settings.trusted_proxies
+    page = build_driver_page(_ocpi(app), app.payments, services.buyers, services.documents, proxies)
+    return driver_page_routes(page)
 
 
 def _stations(app: Application) -> StationServices:
@@ -394,13 +385,6 @@ def jobs(app: Application) -> Sequence[Job]:
             checks=_party_checks(app),
         ),
         DriverDocumentJob(pool=app.pool, clock=app.clock),
-        DriverPaymentJob(
-            pool=app.pool,
-            clock=app.clock,
-            driver_payments=DriverPaymentService(
-                pool=app.pool, clock=app.clock, payments=app.payments, remote=_remote(app)
-            ),
-        ),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
         *_sanctions(app),
         *_vat_evidence(app),

@@ -1,5 +1,6 @@
 """What the driver page works with, built once by the composition root."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,6 +10,7 @@ from gateway.driver_page.offers import OfferService
 from gateway.driver_page.service import DriverPaymentService
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.remote import RemoteControlService
+from gateway.ocpi.services import OcpiServices
 from gateway.partners.buyer_service import BuyerService
 from gateway.payments.service import PaymentService
 from gateway.rate_limit import RateRule
@@ -41,24 +43,32 @@ class DriverPageServices:
 
 
 def build_driver_page(
-    *,
-    base_url: str,
+    ocpi: OcpiServices,
     payments: PaymentService,
-    remote: RemoteControlService,
-    directory: EvseDirectory,
     buyers: BuyerService,
     documents: DocumentService,
-    trusted_proxies: tuple[IpNetwork, ...] = (),
+    trusted_proxies: Sequence[IpNetwork] = (),
 ) -> DriverPageServices:
-    """Compose the page over the services of the API."""
-    pool, clock = payments.pool, payments.clock
+    """Compose the page over the services of the API; drivers reach it where OCPI peers reach us."""
+    pool, clock = ocpi.pool, ocpi.clock
+    directory = EvseDirectory(pool=pool, clock=clock, tariffs=payments.tariffs)
     return DriverPageServices(
-        base_url=base_url,
+        base_url=ocpi.public_url,
         offers=OfferService(pool=pool, clock=clock, payments=payments, directory=directory),
-        driver_payments=DriverPaymentService(pool=pool, clock=clock, payments=payments, remote=remote),
+        driver_payments=build_driver_payments(ocpi, payments),
         payments=payments,
         buyers=buyers,
         documents=documents,
         looking=AddressLimiter(LOOKING, trusted_proxies=trusted_proxies),
         paying=AddressLimiter(PAYING, trusted_proxies=trusted_proxies),
+    )
+
+
+def build_driver_payments(ocpi: OcpiServices, payments: PaymentService) -> DriverPaymentService:
+    """Compose the payments of the page, as the worker needs them too."""
+    return DriverPaymentService(
+        pool=ocpi.pool,
+        clock=ocpi.clock,
+        payments=payments,
+        remote=RemoteControlService(services=ocpi, payments=payments),
     )

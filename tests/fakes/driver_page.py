@@ -24,14 +24,11 @@ from gateway.ids import format_id
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.driver_payments import DriverPaymentJob
-from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
-from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.partners.buyer_service import BuyerService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
-from gateway.payments.tariff_snapshots import TariffSnapshotService
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
@@ -261,13 +258,12 @@ async def open_driver_page(
         updates=OcpiLastUpdates(),
     )
     services = build_driver_page(
-        base_url=base_url,
-        payments=payments,
-        remote=RemoteControlService(services=edge.services, payments=payments),
-        directory=EvseDirectory(pool=pool, clock=edge.clock, tariffs=TariffSnapshotService()),
-        buyers=BuyerService(pool=pool, clock=edge.clock, clearing=clearing),
-        documents=DocumentService(pool=pool, clock=edge.clock, payments=payments),
+        edge.services,
+        payments,
+        BuyerService(pool=pool, clock=edge.clock, clearing=clearing),
+        DocumentService(pool=pool, clock=edge.clock, payments=payments),
     )
+    services = replace(services, base_url=base_url)
     services = replace(services, live_seconds=0.05, **changes)
     app = web.Application()
     app.router.add_routes(driver_page_routes(services))
