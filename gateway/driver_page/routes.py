@@ -252,7 +252,7 @@ class _DriverPage:
                 "key": payers.publishable_key,
                 "token": secrets.token_urlsafe(_TOKEN_BYTES),
                 "cpo": offer.point.cpo_id,
-                "amount": offer.hold_minor,
+                "amount": payers.form_amount(offer.hold_minor, offer.currency),
                 "currency": offer.currency.lower(),
                 "wallets": payers.page_sources.wallets,
             }

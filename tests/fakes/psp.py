@@ -106,6 +106,9 @@ class FakePayers:
         self._answers: dict[str, str] = {}
         self._numbers = itertools.count(1)
 
+    def form_amount(self, minor: int, _currency: str) -> int:
+        return minor
+
     def finish(self, psp_setup: str, **changes: Any) -> None:
         """The driver has acted: by default the setup succeeded."""
         done: dict[str, Any] = {

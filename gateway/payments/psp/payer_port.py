@@ -133,6 +133,10 @@ class PayerPsp(Protocol):
         """The hosts that a page with that form needs."""
         ...
 
+    def form_amount(self, minor: int, currency: str) -> int:
+        """An amount as the form is given it, which wallets show: in the PSP's unit, not ISO 4217's."""
+        ...
+
     async def create_customer(self, request: PspCustomerRequest) -> CustomerOutcome:
         """Create a customer."""
         ...

@@ -199,6 +199,7 @@ def test_a_page_loads_its_own_files_and_of_the_psp_what_its_form_needs() -> None
     assert sandbox.page_sources == PageSources(
         scripts=("http://127.0.0.1:9",), frames=("http://127.0.0.1:9",)
     )
+    assert sandbox.form_amount(1500, "ISK") == 150_000  # docs.stripe.com/currencies#special-cases
     for one in (own, live):
         assert "unsafe" not in one
         assert "form-action 'self'" in one

@@ -27,6 +27,7 @@ from gateway.payments.psp.payer_port import (
     SetupStatus,
 )
 from gateway.payments.psp.port import Declined, PspOutcomeUnknown
+from gateway.payments.psp.stripe.objects import to_stripe_amount
 from gateway.payments.psp.stripe.responses import StripeObject
 from gateway.payments.psp.stripe.wire import StripeWire
 
@@ -120,6 +121,10 @@ class StripePayers:
         if self._base_url is None:
             return _PAGE_SOURCES
         return PageSources(scripts=(self._base_url,), frames=(self._base_url,))
+
+    def form_amount(self, minor: int, currency: str) -> int:
+        """As in a request."""
+        return to_stripe_amount(minor, currency)
 
     async def create_customer(self, request: PspCustomerRequest) -> CustomerOutcome:
         """Create a Customer that says whose it is."""
