@@ -269,7 +269,7 @@ def _meter(
 
 
 def _company(payment: DriverPayment) -> str | None:
-    """Whether a company may be named: `open`, `set`, `late`; None at stages without an invoice."""
+    """Whether a company may be named (`open`) or is (`set`); None at stages without an invoice."""
     if payment.session is None or payment.stage in {
         Stage.CONFIRM,
         Stage.CHECKING,
@@ -280,9 +280,7 @@ def _company(payment: DriverPayment) -> str | None:
         Stage.UNPAID,
     }:
         return None
-    if payment.buyer_id is not None:
-        return "set"
-    return "late" if payment.session.session.state in {"cleared", "cancelled"} else "open"
+    return "open" if payment.buyer_id is None else "set"
 
 
 def _locale(payment: DriverPayment, language: Language) -> str:

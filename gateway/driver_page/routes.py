@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from clearing.errors import ClearingError
+from clearing.errors import ClearingError, InvalidPartyError, InvalidVatIdError
 from clearing.language import Language
 from clearing.pricing.explain import receipt
 from gateway.driver_page import presenter
@@ -193,10 +193,10 @@ class _DriverPage:
                 await self.services.buyers.set_session_buyer(
                     payment.session.session.id, buyer.id, party_id=party_id
                 )
-            except ClearingError as error:
+            except (InvalidPartyError, InvalidVatIdError) as error:
                 wrong = [field_of(error)]
-            except RecordConflictError as error:
-                raise NotPossibleError(str(error)) from error
+            except (RecordConflictError, ClearingError):
+                return await self._payment_page(request, notice="company_late", status=_CONFLICT)
         if wrong:
             return await self._payment_page(request, fields=fields, wrong=wrong, status=_UNPROCESSABLE)
         return _see_other(self._here(request))
@@ -289,7 +289,6 @@ class _DriverPage:
             "company_inputs": list(_WAITS.items()),
             "company_fields": fields or dict.fromkeys(FIELDS, ""),
             "company_wrong": wrong or [],
-            "company_url": None,
         }
         page = payment.page
         frame = frame_of(

@@ -125,9 +125,6 @@ async def test_the_receipt_and_a_refund_are_documents_to_download(driver: Driver
     assert document.headers["Content-Disposition"].startswith('attachment; filename="D')
     unknown = await driver.get(f"/charge/{token}/receipt.pdf?document=DI-other")
     assert unknown.status == 409
-    late = await driver.post(f"/charge/{token}/company", COMPANY)
-    assert late.status == 409  # its VAT is decided
-    assert "was made out already" in page.words
 
 
 async def test_a_company_is_the_buyer_on_the_invoice(driver: Driver) -> None:
@@ -139,6 +136,15 @@ async def test_a_company_is_the_buyer_on_the_invoice(driver: Driver) -> None:
     [name] = await driver.pool.fetch("SELECT * FROM clearing.party WHERE id = $1", buyer)
     assert name["name"] == "Vracht B.V."
     assert (await driver.get(f"/charge/{token}/receipt.pdf")).status == 200
+
+
+async def test_a_company_that_can_not_be_named_any_more_is_said_so(driver: Driver) -> None:
+    token = token_of(await driver.pay())
+    await driver.complete(token)
+    await driver.pool.execute("UPDATE gateway.session SET state = 'cancelled'")
+    late = await driver.post(f"/charge/{token}/company", COMPANY)
+    assert late.status == 409
+    assert "was made out already" in late.words
 
 
 async def test_the_same_form_twice_is_one_payment(driver: Driver) -> None:
