@@ -139,9 +139,8 @@ async def test_a_company_is_the_buyer_on_the_invoice(driver: Driver) -> None:
 
 
 async def test_a_company_that_can_not_be_named_any_more_is_said_so(driver: Driver) -> None:
-    token = token_of(await driver.pay())
-    await driver.complete(token)
-    await driver.pool.execute("UPDATE gateway.session SET state = 'cancelled'")
+    token = token_of(await driver.pay("pm_challenge"))
+    await driver.post(f"/charge/{token}/cancel", {})
     late = await driver.post(f"/charge/{token}/company", COMPANY)
     assert late.status == 409
     assert "was made out already" in late.words
