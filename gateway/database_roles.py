@@ -30,6 +30,7 @@ APPEND_ONLY: Final = (
 HIDDEN_FROM_REPORTS: Final = (
     "gateway.api_key",
     "gateway.contract_pool_feed",
+    "gateway.driver_payment",
     "gateway.idempotency_key",
     "gateway.ocpi_peer",
     "gateway.receipt_link",

@@ -52,6 +52,7 @@ class DriverPageAdministration:
         return page
 
     async def remove(self, *, party_id: str) -> None:
-        """Take a party's own page away; what was paid on it stays. Again, it changes nothing."""
-        async with self.pool.acquire() as connection:
-            await repository.remove_page(connection, party_id=party_id)
+        """Take a party's own page away; what was paid on it stays."""
+        async with transaction(self.pool) as connection:
+            if not await repository.remove_page(connection, party_id=party_id):
+                raise RecordNotFoundError(f"{party_id} has no driver page of its own")

@@ -103,9 +103,9 @@ async def set_page(connection: Connection, page: DriverPageRecord, *, now: datet
     )
 
 
-async def remove_page(connection: Connection, *, party_id: str) -> None:
-    """A party has no page of its own any more."""
-    await _sql.remove_page(connection, party_id=party_id)
+async def remove_page(connection: Connection, *, party_id: str) -> bool:
+    """Remove a party's own page; False: it has none."""
+    return await _sql.remove_page(connection, party_id=party_id) is not None
 
 
 async def load_page(connection: Connection, *, party_id: str) -> DriverPageRecord | None:

@@ -7,8 +7,8 @@ ON CONFLICT (party_id) DO UPDATE
 SET demand_partner_id = excluded.demand_partner_id, brand = excluded.brand, support = excluded.support,
     updated_at = excluded.updated_at;
 
--- name: remove_page!
-DELETE FROM gateway.driver_page WHERE party_id = :party_id;
+-- name: remove_page$
+DELETE FROM gateway.driver_page WHERE party_id = :party_id RETURNING party_id;
 
 -- name: load_page^
 SELECT party_id, demand_partner_id, brand, support FROM gateway.driver_page WHERE party_id = :party_id;

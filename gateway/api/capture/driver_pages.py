@@ -9,9 +9,9 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import Line, Slug
+from gateway.api.problems import ProblemError
 from gateway.driver_page.repository import DriverPageRecord
 
 _PATH: Final = "/v1/parties/{id}/driver-page"
@@ -51,7 +51,9 @@ async def put(call: ApiRequest) -> ApiResponse:
 
 
 async def get(call: ApiRequest) -> ApiResponse:
-    """A party's own page."""
+    """A party's own page: the caller's, or any for the platform."""
+    if not call.caller.admin and call.path["id"] != call.caller.party_id:
+        raise ProblemError(problems.NOT_FOUND, f"There is no party {call.path['id']}.")
     return ApiResponse(body=_shown(await call.services.driver_pages.get(party_id=call.path["id"])))
 
 
@@ -77,7 +79,6 @@ ENDPOINTS: Final = (
         "id `platform`, at those of every CPO without a page of its own. The sessions are the demand "
         "partner's, by its agreement with the CPO.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=put,
         body=DriverPageBody,
         answers={200: DriverPageSchema},
@@ -89,7 +90,6 @@ ENDPOINTS: Final = (
         operation="getDriverPage",
         summary="Get a driver page",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=get,
         answers={200: DriverPageSchema},
         problems=(problems.NOT_FOUND,),
@@ -101,8 +101,8 @@ ENDPOINTS: Final = (
         summary="Remove a driver page",
         description="Payments that were begun on it stay as they are.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=delete,
         answers={204: None},
+        problems=(problems.NOT_FOUND,),
     ),
 )

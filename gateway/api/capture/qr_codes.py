@@ -8,7 +8,6 @@ from typing import Final, Literal
 from pydantic import Field
 
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.evses import EvseQuery, find_evse
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse
 from gateway.driver_page.qr_codes import PDF, PNG, SVG, QrSheet, draw_pdf, draw_png, draw_svg, page_address
@@ -51,7 +50,6 @@ ENDPOINTS: Final = (
         description="Leads to `/c/{evse_id}`, where a driver without an account pays. The page exists where "
         "`PUT /v1/parties/{id}/driver-page` has set one up for the EVSE's CPO or for all.",
         tag="EVSEs",
-        scope=Scope.CAPTURE,
         handler=get,
         query=QrCodeQuery,
         answers={200: None},
