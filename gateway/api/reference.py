@@ -81,7 +81,7 @@ def build_reference(document: Mapping[str, Any], *, base_url: str) -> Reference:
             example=_text(sample(document, schema)),
         )
     found[f"{ROOT}/event-types"] = _render(
-        "events", subjects, title="Events", fields=_linked(pages.events_section(document))
+        "events", subjects, title="Event types", fields=_linked(pages.events_section(document))
     )
     return Reference(pages=found, entries=list(_entries(document)), subjects=subjects)
 
