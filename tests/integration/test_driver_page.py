@@ -369,9 +369,8 @@ async def test_paying_is_limited_by_address_and_by_charger(pool: Pool) -> None:
     async with open_driver_page(pool, paying=limit) as driver:
         answers = [(await driver.send_payment(f"pm_{number}")).status for number in range(5)]
         assert answers == [303, 303, 303, 429, 429]
-    async with open_driver_page(
-        pool, paying=AddressLimiter(RateRule(name="address", per_second=100, burst=100))
-    ) as driver:
+    many = AddressLimiter(RateRule(name="address", per_second=100, burst=100))
+    async with open_driver_page(pool, paying=many) as driver:
         for number in range(17):
             assert (await driver.send_payment(f"pm_more_{number}")).status == 303
         full = await driver.send_payment("pm_last")
