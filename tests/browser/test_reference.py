@@ -9,10 +9,9 @@ from gateway.api import reference
 from gateway.api.openapi import openapi_document
 from gateway.api.reference import build_reference
 from gateway.api.routes import endpoints
-from tests.browser.conftest import PHONE, TABLET, OpenPage, Theme
+from tests.browser.conftest import PHONE, TABLET, WIDE, OpenPage, Theme
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-WIDE = 1440
 
 
 @pytest.mark.parametrize(
