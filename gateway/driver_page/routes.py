@@ -230,7 +230,7 @@ class _DriverPage:
         return _download(content, "application/xml", "meter-data.xml")
 
     async def _offer(self, name: str, cpo_id: str | None, language: Language) -> Offer:
-        if not evse_key(name):
+        if not evse_key(name) or not (cpo_id or "").isprintable():
             raise NoDriverPageError("an EVSE ID has letters or digits")
         return await self.services.offers.find(name, cpo_id=cpo_id, locale=language.value)
 

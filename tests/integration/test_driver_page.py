@@ -283,7 +283,8 @@ async def test_what_changes_between_the_page_and_the_payment_is_shown_first(driv
 
 
 async def test_an_evse_that_nobody_has_published_is_not_found(driver: Driver) -> None:
-    for path in ("/c/NL*ABC*E9999", "/c/-", "/c/%F0%9F%9A%97"):
+    odd = ("/c/NL*ABC*E0001?cpo=%00", "/c/NL*ABC*E0001?cpo=DE-XYZ", "/c/%00")
+    for path in ("/c/NL*ABC*E9999", "/c/-", "/c/%F0%9F%9A%97", *odd):
         page = await driver.get(path)
         assert page.status == 404, path
     assert "not known here" in (await driver.get("/c/NL*ABC*E9999")).words
