@@ -83,8 +83,9 @@ async def sum_under_way(connection: Connection, open_sessions: Sequence[UUID]) -
     """What has begun and is not in every book yet, by currency; transfers are clearing's."""
     found: dict[str, UnderWay] = {}
     async for row in _sql.under_way(connection, **_keys(open_sessions)):
-        fields = dict(row)
-        found[fields.pop("currency")] = UnderWay(**fields)
+        figures = dict(row)
+        currency = figures.pop("currency")
+        found[currency] = UnderWay(**figures)
     return found
 
 

@@ -153,7 +153,7 @@ def oldest_proof(checkpoints: Sequence[SealedCheckpoint], *, shares: int) -> dat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class RecheckShare:
     """Which older rows a run proves again: those whose number leaves `number` when divided by `of`."""
 
     number: int

@@ -16,8 +16,8 @@ from clearing.captured_session import MAX_SHARD
 from clearing.daily_audit.checkpoint import (
     ChainPosition,
     CheckpointContent,
+    RecheckShare,
     SealedCheckpoint,
-    Share,
     oldest_proof,
 )
 from clearing.daily_audit.figures import LedgerFigures
@@ -84,7 +84,7 @@ class LedgerRun:
     checkpoints: Sequence[SealedCheckpoint]
     before: CheckpointContent
     shares: int
-    share: Share | None
+    share: RecheckShare | None
     heads: dict[int, int]
     documented: Mapping[int, int]
     pending: Mapping[int, Sequence[int]]

@@ -22,8 +22,8 @@ from clearing.daily_audit import repository
 from clearing.daily_audit.checkpoint import (
     ChainPosition,
     CheckpointContent,
+    RecheckShare,
     SealedCheckpoint,
-    Share,
     broken_links,
     seal,
 )
@@ -66,7 +66,7 @@ async def open_run(connection: Connection, *, shares: int, known: tuple[int, str
         checkpoints=intact,
         before=before,
         shares=shares,
-        share=Share(number=intact[-1].sequence % shares, of=shares) if intact else None,
+        share=RecheckShare(number=intact[-1].sequence % shares, of=shares) if intact else None,
         heads=await repository.load_heads(connection),
         documented=documented,
         pending=await repository.list_pending_positions(connection),
@@ -223,7 +223,7 @@ async def _prove_disbursements(connection: Connection, run: LedgerRun) -> None:
     days: list[date] = []
     if span is not None:
         first, last = span[0].toordinal(), span[1].toordinal()
-        share = run.share or Share(number=0, of=1)
+        share = run.share or RecheckShare(number=0, of=1)
         days = [date.fromordinal(one) for one in share.ordinals(first, last)]
     run.proved_disbursements, found = await repository.prove_disbursements(
         connection, ids=list(run.disbursements), days=days
@@ -235,7 +235,7 @@ async def _prove_disbursements(connection: Connection, run: LedgerRun) -> None:
 async def _prove_documents(connection: Connection, run: LedgerRun) -> None:
     """Numbers without gaps and contents as issued: the new ones, and the share of the older ones."""
     run.series = await repository.load_series(connection)
-    share = run.share or Share(number=0, of=1)
+    share = run.share or RecheckShare(number=0, of=1)
     for key, following in run.series.items():
         if not key[1].startswith(_DRIVER_SERIES):
             continue
