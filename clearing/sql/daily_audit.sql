@@ -186,8 +186,8 @@ SELECT issuer_id, series, next_number FROM clearing.document_series;
 -- name: driver_documents_numbered^
 -- How many of these numbers of a series are stored: each shard is asked by its own index.
 SELECT count(d.number) AS stored, count(DISTINCT d.number) AS numbers
-FROM generate_series(0, 63) AS shard
-JOIN clearing.driver_document AS d ON d.shard = shard::smallint AND d.series = :series AND d.number BETWEEN :first AND :last;
+FROM generate_series(0, 63) AS known (shard)
+JOIN clearing.driver_document AS d ON d.shard = known.shard::smallint AND d.series = :series AND d.number BETWEEN :first AND :last;
 
 -- name: hashed_documents
 -- Contents of documents with hashes: all from a number on, and of the lower ones a share.
