@@ -16,6 +16,7 @@ from clearing.ledger.journal_entry import PSP_RECEIVABLE
 from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
 from gateway import audit_repository
+from gateway.acts.service import ActVerification, verify_acts
 from gateway.audit_repository import AccountDifference, AuditRun, OpenWork
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
@@ -107,6 +108,9 @@ async def audit_system(
         after = await _own_figures(connection)
         unbooked = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
+        acts = await verify_acts(connection)
+    findings += act_findings(acts)
+    checks.append(act_check(acts))
     if records is None:
         checks.append(psp_not_compared("no key of the PSP is set") if psp_expected else psp_left_out())
     elif isinstance(records, PspOutcomeUnknown):
@@ -220,6 +224,32 @@ def account_finding(one: AccountDifference) -> AuditFinding:
         f"held {one.held_minor}, expected {one.held_due}"
     )
     return AuditFinding(check="funded_account", subject=f"{one.party_id} {one.currency}", detail=detail)
+
+
+def act_check(acts: ActVerification) -> AuditCheck:
+    """What the hash chain of the administrative acts came to."""
+    left_out = ""
+    if acts.unsealed and acts.unsealed_since is not None:
+        left_out = f"{acts.unsealed} acts not sealed yet, since {acts.unsealed_since:%Y-%m-%d %H:%M} UTC"
+    return AuditCheck(
+        name="administrative_acts",
+        subject="all",
+        result=AuditResult.DIFFERS if acts.broken else AuditResult.AGREES,
+        compared=f"{acts.sealed} administrative acts with their hash chain",
+        left_out=left_out,
+    )
+
+
+def act_findings(acts: ActVerification) -> list[AuditFinding]:
+    """Each administrative act that is not what was sealed."""
+    return [
+        AuditFinding(
+            check="administrative_acts",
+            subject=f"act_{act_id}",
+            detail="the act was changed or removed after it was sealed",
+        )
+        for act_id in acts.broken
+    ]
 
 
 def psp_not_compared(reason: str) -> AuditCheck:

@@ -21,12 +21,15 @@ from clearing.ledger.journal_entry import PSP_RECEIVABLE
 from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
 from gateway import audit_repository, daily_audit_repository
+from gateway.acts.service import verify_acts
 from gateway.audit import (
     DETAILS,
     AuditCheck,
     AuditResult,
     SystemAudit,
     account_finding,
+    act_check,
+    act_findings,
     in_no_book,
     named_lines,
     psp_left_out,
@@ -101,7 +104,9 @@ async def audit_daily(
         waiting = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
         open_work = await audit_repository.open_work(connection)
-    checks = _own_checks(run)
+        acts = await verify_acts(connection)
+    checks = [*_own_checks(run), act_check(acts)]
+    run.findings += act_findings(acts)
     if records is None:
         checks.append(psp_not_compared("no key of the PSP is set") if psp_expected else psp_left_out())
     elif isinstance(records, PspOutcomeUnknown):
