@@ -53,14 +53,21 @@ class GroupMember:
         """The listening socket of the group."""
         return socket.socket(fileno=self.descriptor)
 
-    async def wait_for_go(self) -> asyncio.StreamReader | None:
-        """Say that this process is ready and wait until all are; None: the parent is gone."""
+    async def wait_for_go(self, stop: asyncio.Event) -> asyncio.StreamReader | None:
+        """Say that this process is ready and wait until all are; None: `stop`, or the parent is gone."""
         commands = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
         )
         os.write(sys.stdout.fileno(), READY)
-        return commands if await commands.readline() == GO else None
+        answer = asyncio.ensure_future(commands.readline())
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((answer, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not answer.done():
+            answer.cancel()
+            return None
+        return commands if answer.result() == GO else None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -60,8 +60,8 @@ async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMe
         await runner.setup()
         try:
             async with edge.group.shared():
-                parent = await member.wait_for_go()
-                if parent is None or stop.is_set():
+                parent = await member.wait_for_go(stop)
+                if parent is None:
                     return
                 await web.SockSite(runner, member.socket(), ssl_context=tls).start()
                 _log.info("gateway_process_ready", url=settings.base_url)

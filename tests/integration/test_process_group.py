@@ -22,6 +22,7 @@ from gateway.api.process_metrics import ProcessMetrics
 ROOT = Path(__file__).parents[2]
 KEY = "nck_test_admin_of_the_platform_0123456789"
 PROCESSES = 2
+pytestmark = pytest.mark.timeout(400)  # three processes start for each test
 
 
 @dataclass(slots=True, kw_only=True)
