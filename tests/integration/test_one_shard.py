@@ -90,7 +90,7 @@ SEVERAL_SHARDS = {
         gateway/payments: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
         gateway/webhooks: list_deliveries list_events
-        clearing/disbursements: list_disbursements select_disbursement select_disbursements
+        clearing/disbursements: list_disbursements open_payables select_disbursement select_disbursements
     """,
     "reports, sums and the exceptions of the whole system": """
         gateway/exceptions: found
