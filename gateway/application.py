@@ -47,7 +47,6 @@ from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.exceptions import ExceptionsJob
 from gateway.jobs.fx_rates import FxRatesJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
-from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
 from gateway.jobs.job import Job
 from gateway.jobs.ocpi_jobs import ocpi_jobs
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
@@ -57,6 +56,7 @@ from gateway.jobs.plug_and_charge import plug_and_charge_jobs
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
+from gateway.jobs.retention import retention_jobs
 from gateway.jobs.sanctions_screening import SanctionsScreeningJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.top_ups import TopUpJob
@@ -362,7 +362,7 @@ def jobs(app: Application) -> Sequence[Job]:
         PspEventPollJob(clock=app.clock, payments=app.payments),
         TopUpJob(clock=app.clock, funding=_funding(app)),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp, payments=app.payments),
-        IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
+        *retention_jobs(settings, pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
         ConnectedAccountJob(clock=app.clock, accounts=_accounts(app)),

@@ -23,6 +23,8 @@ from gateway.ids import format_id
 from gateway.payments import unbooked_charge_repository
 from gateway.payments.psp.port import Psp, PspOutcomeUnknown
 from gateway.payments.unbooked_charge_repository import UnbookedTotals
+from gateway.personal_data import retention_service
+from gateway.personal_data.retention_repository import RetentionRun
 from gateway.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
 
 _SHOWN: Final = 100  # findings of one kind that are listed
@@ -62,12 +64,14 @@ class SystemAudit:
     """The proof: clearing's own report, and what crosses packages or is compared with the PSP's record.
 
     `findings` are the differences beside clearing's own, `checks` says of every check whether it compared.
+    `retention` is the last run that removed personal data whose time was over.
     """
 
     clearing: AuditReport
     findings: Sequence[AuditFinding]
     checks: Sequence[AuditCheck]
     open_work: OpenWork
+    retention: RetentionRun | None = None
 
     @property
     def result(self) -> AuditResult:
@@ -106,6 +110,7 @@ async def audit_system(
         after = await _own_figures(connection)
         in_no_book = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
+        retention = await retention_service.find_latest_run(connection)
     if records is None:
         checks.append(_psp_not_compared("no key of the PSP is set") if psp_expected else _psp_left_out())
     elif isinstance(records, PspOutcomeUnknown):
@@ -123,7 +128,9 @@ async def audit_system(
             if not one.agrees
         ]
         findings += [_in_no_book(one) for one in in_no_book if one.waiting]
-    return SystemAudit(clearing=report, findings=findings, checks=checks, open_work=open_work)
+    return SystemAudit(
+        clearing=report, findings=findings, checks=checks, open_work=open_work, retention=retention
+    )
 
 
 async def _against_itself(connection: Connection, report: AuditReport) -> list[AuditFinding]:
