@@ -99,6 +99,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.personal_data.administration import build_persons
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.contract_signals import ContractSignalService
@@ -246,6 +247,7 @@ def build_web(app: Application) -> web.Application:
         documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
         exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         cdr_limits=CdrLimitService(pool=app.pool, clock=app.clock),
+        persons=build_persons(settings, pool=app.pool, clock=app.clock),
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),

@@ -56,11 +56,11 @@ def compact_emaids(text: str) -> Sequence[str]:
 
 
 async def find(
-    executor: Executor, *, environment: str, emaids: Sequence[str], mandates: Sequence[str]
+    executor: Executor, *, environment: str, emaids: Sequence[str], payment_references: Sequence[str]
 ) -> DriverContracts:
-    """Contracts by compact eMAID or by mandate, and their decisions. An eMAID needs no contract here."""
+    """Contracts by compact eMAID or by what pays, and their decisions. An eMAID needs no contract here."""
     contracts = await personal_data.list_contracts(
-        executor, environment=environment, emaids=emaids, mandates=mandates
+        executor, environment=environment, emaids=emaids, payment_references=payment_references
     )
     decisions = await personal_data.list_decisions(
         executor,
@@ -86,7 +86,7 @@ async def export(
 async def erase(
     executor: Executor, found: DriverContracts, *, environment: str, emaids: Sequence[str]
 ) -> Mapping[str, int]:
-    """Delete them all; rows by table. `found.why_not_erased` is empty."""
+    """Delete them all, with their history and certificates. `found.why_not_erased` is empty."""
     names = [*emaids, *found.emaids]
     decisions = await personal_data.delete_decisions(
         executor,
@@ -95,12 +95,7 @@ async def erase(
         contracts=[one.contract_id for one in found.contracts],
     )
     gone = await personal_data.delete_contracts(executor, environment=environment, emaids=names)
-    return {
-        "pnc.decision": decisions,
-        "pnc.contract": gone["contracts"],
-        "pnc.contract_change": gone["changes"],
-        "pnc.contract_certificate": gone["certificates"],
-    }
+    return {"decision": decisions, "contract": sum(gone.values())}
 
 
 async def count_due(executor: Executor, *, environment: str, before: datetime) -> int:

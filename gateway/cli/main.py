@@ -52,6 +52,15 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "retention": (
+            "gateway.cli.retention",
+            "Show what personal data are kept, until when, and what is due to be removed.",
+        ),
+        "erase": ("gateway.cli.erase", "Find and erase the personal data of a driver."),
+        "personal-data": (
+            "gateway.cli.personal_data",
+            "Export the personal data of a driver; list erasures.",
+        ),
         "contract-pool": (
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",

@@ -19,7 +19,7 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 def blot_cdr(raw: bytes) -> bytes:
-    """The CDR with its token's ids replaced and its signed meter data left out; blotted twice, it is the same.
+    """The CDR with its token's ids replaced, without its signed meter data; blotted twice, it is the same.
 
     What is no JSON object is replaced whole: nothing says what of it is a person's.
     """

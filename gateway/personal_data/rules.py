@@ -15,6 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from typing_extensions import override
+
 from gateway.errors import ConfigurationError
 
 _KEEP: Final = re.compile(r"([1-9][0-9]{0,3}) (hours|days|months)")
@@ -64,6 +66,7 @@ class KeepPeriod:
         """Whether it is a number of hours, days or months."""
         return self.unit not in {KeepUnit.LAW, KeepUnit.CAUSE}
 
+    @override
     def __str__(self) -> str:
         if self.counted:
             unit = self.unit.value.removesuffix("s") if self.count == 1 else self.unit.value
@@ -106,7 +109,7 @@ class RetentionPolicy:
         return date(sale.year + self.years(tax_jurisdiction), 12, 31)
 
     def legal_limits(self, now: datetime) -> Mapping[str, datetime]:
-        """By country, the instant before which sales need not be proved any more; "*": every other country."""
+        """By country, the instant before which sales need no proof any more; "*": every other country."""
         known = {*self.legal_years, "XI"}
         return {one: datetime(now.year - self.years(one), 1, 1, tzinfo=UTC) for one in sorted(known)}
 

@@ -55,11 +55,11 @@ async def list_expired(
 
 
 async def list_contracts(
-    executor: Executor, *, environment: str, emaids: Sequence[str], mandates: Sequence[str]
+    executor: Executor, *, environment: str, emaids: Sequence[str], payment_references: Sequence[str]
 ) -> Sequence[DriverContract]:
-    """Contracts by their eMAID, or by the mandate that pays."""
+    """Contracts by their eMAID, or by the mandate at the PSP that pays."""
     rows = _QUERIES.contracts_of(
-        executor, environment=environment, emaids=list(emaids), mandates=list(mandates)
+        executor, environment=environment, emaids=list(emaids), payment_references=list(payment_references)
     )
     return [DriverContract(**dict(row)) for row in await fetch_all(rows)]
 

@@ -35,8 +35,8 @@ def quiet() -> Iterator[None]:
 
 async def test_every_column_is_personal_by_the_table_or_is_not_for_a_named_reason(pool: Pool) -> None:
     rows = await pool.fetch(
-        "SELECT table_schema || '.' || table_name || '.' || column_name AS name FROM information_schema.columns"
-        " WHERE table_schema IN ('gateway', 'clearing', 'pnc')"
+        "SELECT table_schema || '.' || table_name || '.' || column_name AS name"
+        " FROM information_schema.columns WHERE table_schema IN ('gateway', 'clearing', 'pnc')"
     )
     columns = {row["name"] for row in rows}
     listed = {column for rule in POLICY.rules.values() for column in rule.columns} | set(list_not_personal())
@@ -152,7 +152,8 @@ async def market(pool: Pool) -> Pool:
     )
     await pool.execute(
         "INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, secret, created_at)"
-        " VALUES (gen_random_uuid(), 'superapp', 'https://a.example', '{*}', decode(repeat('01', 32), 'hex'), now())"
+        " VALUES (gen_random_uuid(), 'superapp', 'https://a.example', '{*}',"
+        " decode(repeat('01', 32), 'hex'), now())"
     )
     return pool
 
@@ -213,8 +214,8 @@ async def test_messages_of_operators_end(market: Pool) -> None:
             at,
         )
         await market.execute(
-            "INSERT INTO gateway.ocpi_token (uid_key, type, uid, country_code, party_code, contract_id, issuer,"
-            " valid, whitelist, demand_partner_id, payment, last_updated)"
+            "INSERT INTO gateway.ocpi_token (uid_key, type, uid, country_code, party_code, contract_id,"
+            " issuer, valid, whitelist, demand_partner_id, payment, last_updated)"
             " VALUES ($1, 'RFID', $1, 'DE', 'ABC', 'C', 'I', $3, 'NEVER', 'superapp', '{}', $2)",
             name,
             old,
@@ -222,8 +223,8 @@ async def test_messages_of_operators_end(market: Pool) -> None:
         )
         for pulled in (False, True):
             await market.execute(
-                "INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version, status_code,"
-                " reason, raw, received_at, pulled) VALUES (gen_random_uuid(), 'DE-ABC', 'cdrs', $1, '2.2.1',"
+                "INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version,"
+                " status_code, reason, raw, received_at, pulled) VALUES (gen_random_uuid(), 'DE-ABC', 'cdrs', $1, '2.2.1',"
                 " 2001, 'r', '{}', $2, $3)",
                 name,
                 at,

@@ -127,7 +127,7 @@ def test_a_column_is_in_one_list_and_has_a_reason() -> None:
     assert not set(personal) & list_not_personal().keys()
     assert all(list_not_personal().values())
     for rule in POLICY.rules.values():
-        assert rule.what and rule.why and rule.since and rule.erase, rule.name
+        assert all((rule.what, rule.why, rule.since, rule.erase)), rule.name
 
 
 CDR = {
