@@ -95,7 +95,7 @@ async def erase(
         contracts=[one.contract_id for one in found.contracts],
     )
     gone = await personal_data.delete_contracts(executor, environment=environment, emaids=names)
-    return {"decision": decisions, "contract": sum(gone.values())}
+    return {"decision": decisions, "contract": gone["contracts"]}
 
 
 async def count_due(executor: Executor, *, environment: str, before: datetime) -> int:

@@ -74,7 +74,7 @@ class PersonService:
         if report.obstacles or not report.found:
             return report
         erasure_id = new_id()
-        pseudonym = f"{_PREFIX}-{format_id('x', erasure_id)[2:]}"
+        pseudonym = format_id(_PREFIX, erasure_id)
         erased = await repository.erase(connection, found.rows, pseudonym=pseudonym)
         erased |= _counted(
             await contracts.erase(

@@ -43,7 +43,7 @@ WHERE (a.uid_key, a.type) IN (SELECT * FROM unnest(:uid_keys::text[], :types::te
 -- How many rows of each rule are the person's.
 SELECT 'session' AS rule, count(*) FROM gateway.session
 WHERE (shard, id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
-  AND (metadata <> '{}' OR (session_ref IS NOT NULL AND session_ref NOT LIKE 'erased-%'))
+  AND (metadata <> '{}' OR (session_ref IS NOT NULL AND session_ref NOT IN (SELECT pseudonym FROM gateway.erasure)))
 UNION ALL
 SELECT 'payment_authorization', count(*) FROM gateway.payment_authorization
 WHERE id = ANY (:authorizations::uuid[])
@@ -128,7 +128,8 @@ WHERE (s.shard, s.id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::u
   AND (s.state IN ('active', 'exception') OR (s.state = 'completed' AND s.price_minor > 0))
 UNION ALL
 SELECT 'session', c.session_id, 'its capture has no outcome' FROM gateway.capture AS c
-WHERE (c.shard, c.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[])) AND c.state = 'requested'
+WHERE (c.shard, c.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
+  AND c.state = 'requested'
 UNION ALL
 SELECT 'session', c.session_id, format('%s %s of its price are owed', c.receivable_minor, c.currency)
 FROM gateway.capture AS c
@@ -139,7 +140,8 @@ SELECT 'authorization', a.id, 'the authorization is ' || a.state FROM gateway.pa
 WHERE a.id = ANY (:authorizations::uuid[]) AND a.state NOT IN ('captured', 'voided', 'failed')
 UNION ALL
 SELECT 'session', r.session_id, 'a refund has no outcome' FROM gateway.refund AS r
-WHERE (r.shard, r.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[])) AND r.state = 'requested'
+WHERE (r.shard, r.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
+  AND r.state = 'requested'
 UNION ALL
 SELECT 'session', d.session_id, 'a dispute is open' FROM gateway.dispute AS d
 WHERE (d.shard, d.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
@@ -152,7 +154,8 @@ SELECT 'session', t.session_id, 'a task of it is open: ' || t.kind FROM gateway.
 WHERE t.session_id = ANY (:sessions::uuid[])
 UNION ALL
 SELECT 'session', u.session_id, 'its usage waits for a decision' FROM gateway.stated_usage AS u
-WHERE (u.shard, u.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[])) AND u.state = 'exception'
+WHERE (u.shard, u.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
+  AND u.state = 'exception'
 UNION ALL
 SELECT 'session', u.session_id, 'money at the PSP is in no book yet' FROM gateway.unbooked_charge AS u
 WHERE u.session_id = ANY (:sessions::uuid[]) AND u.state IN ('open', 'adopting', 'refunding')
@@ -167,7 +170,8 @@ SELECT 'saved payment method', m.id, 'the PSP has not confirmed its removal yet'
 FROM gateway.payment_method AS m
 WHERE m.psp_method = ANY (:methods::text[]) AND m.removed_at IS NOT NULL AND m.detached_at IS NULL
 UNION ALL
-SELECT 'token', NULL, format('a token of the type %s is valid: make it invalid first', k.type) FROM gateway.ocpi_token AS k
+SELECT 'token', NULL, format('a token of the type %s is valid: make it invalid first', k.type)
+FROM gateway.ocpi_token AS k
 WHERE (k.uid_key, k.type) IN (SELECT * FROM unnest(:uid_keys::text[], :types::text[])) AND k.valid
 UNION ALL
 SELECT 'contract', NULL, 'a change of it by a contract pool waits' FROM gateway.contract_pool_event AS p
@@ -198,7 +202,7 @@ WITH names AS (
 UPDATE gateway.session
 SET metadata = '{}', session_ref = CASE WHEN session_ref IS NOT NULL THEN :pseudonym::text END
 WHERE (shard, id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
-  AND (metadata <> '{}' OR (session_ref IS NOT NULL AND session_ref NOT LIKE 'erased-%'));
+  AND (metadata <> '{}' OR (session_ref IS NOT NULL AND session_ref NOT IN (SELECT pseudonym FROM gateway.erasure)));
 
 -- name: erase_authorizations!
 UPDATE gateway.payment_authorization
@@ -335,7 +339,8 @@ WHERE k.session_id = ANY (:sessions::uuid[])
 UNION ALL
 SELECT 'gateway.customer', to_jsonb(c) FROM gateway.customer AS c WHERE c.id = ANY (:customers::uuid[])
 UNION ALL
-SELECT 'gateway.payment_method', to_jsonb(m) FROM gateway.payment_method AS m WHERE m.psp_method = ANY (:methods::text[])
+SELECT 'gateway.payment_method', to_jsonb(m)
+FROM gateway.payment_method AS m WHERE m.psp_method = ANY (:methods::text[])
 UNION ALL
 SELECT 'gateway.payment_method_setup', to_jsonb(p) FROM gateway.payment_method_setup AS p
 WHERE p.customer_id = ANY (:customers::uuid[])

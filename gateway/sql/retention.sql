@@ -146,7 +146,8 @@ SELECT count(*) FROM gone;
 -- name: due_ocpi_session$
 SELECT count(*) FROM gateway.ocpi_session
 WHERE received_at < :before
-  AND updated_at < :before - make_interval(days => coalesce((SELECT max(after_days) FROM gateway.missing_cdr_policy), 0));
+  AND updated_at < :before
+      - make_interval(days => coalesce((SELECT max(after_days) FROM gateway.missing_cdr_policy), 0));
 
 -- name: apply_ocpi_session$
 WITH due AS (
@@ -317,7 +318,8 @@ INSERT INTO gateway.retention_run (id, started_at) VALUES (:id, :now);
 
 -- name: record_removed!
 UPDATE gateway.retention_run
-SET removed = jsonb_set(removed, ARRAY[:rule::text], to_jsonb(coalesce((removed ->> :rule::text)::bigint, 0) + :count::bigint))
+SET removed = jsonb_set(
+    removed, ARRAY[:rule::text], to_jsonb(coalesce((removed ->> :rule::text)::bigint, 0) + :count::bigint))
 WHERE id = :id;
 
 -- name: finish_run!

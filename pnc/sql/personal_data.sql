@@ -15,7 +15,8 @@ LIMIT :limit FOR UPDATE OF c SKIP LOCKED;
 -- name: contracts_of
 SELECT emaid, contract_id, party, payment_kind, payment_reference, state, updated_at FROM pnc.contract
 WHERE environment = :environment
-  AND (emaid = ANY (:emaids::text[]) OR (payment_kind = 'psp_mandate' AND payment_reference = ANY (:payment_references::text[])))
+  AND (emaid = ANY (:emaids::text[])
+       OR (payment_kind = 'psp_mandate' AND payment_reference = ANY (:payment_references::text[])))
 ORDER BY emaid;
 
 -- name: decisions_of

@@ -55,8 +55,8 @@ async def drive(api: Api) -> dict[str, Any]:
                 "type": "psp_payment_method",
                 "payment_method": method,
                 "customer": customer,
-                "receipt_email": EMAIL,
             },
+            receipt_email=EMAIL,
             session_ref=f"trip-{number}",
             metadata={"driver": REFERENCE},
         )
@@ -67,7 +67,7 @@ async def drive(api: Api) -> dict[str, Any]:
 
 
 async def finish(api: Api, session: str, number: int) -> None:
-    body = {"source": "cdr", "version": "2.2.1", "cdr": json.loads(cdr(cdr_id=f"C{number}"))}
+    body = {"cdr": json.loads(cdr(cdr_id=f"C{number}"))}
     body["cdr"]["cdr_token"] = {"uid": UID, "type": "RFID", "contract_id": EMAID}
     done = await api.call("POST", f"/v1/sessions/{session}/complete", body, key=f"d{number}")
     assert done.status == 200, done.text
@@ -106,21 +106,23 @@ async def token_and_contract(api: Api, made: dict[str, Any]) -> None:
     )
     await pool.execute("INSERT INTO pnc.environment (environment) VALUES ('sandbox') ON CONFLICT DO NOTHING")
     await pool.execute(
-        "INSERT INTO pnc.contract (environment, emaid, contract_id, party, payment_kind, payment_reference, state,"
-        " valid_from, updated_at) VALUES ('sandbox', $1, gen_random_uuid(), 'parking', 'psp_mandate', $2,"
+        "INSERT INTO pnc.contract (environment, emaid, contract_id, party, payment_kind, payment_reference,"
+        " state, valid_from, updated_at) VALUES ('sandbox', $1, gen_random_uuid(), 'parking',"
+        " 'psp_mandate', $2,"
         " 'active', now(), now())",
         EMAID,
         f"{made['customer']}/{made['method']}",
     )
     await pool.execute(
-        "INSERT INTO pnc.contract_change (environment, emaid, contract_id, party, kind, revision, actor, reason, at)"
-        " SELECT environment, emaid, contract_id, party, 'created', 1, 'x', '', now() FROM pnc.contract"
+        "INSERT INTO pnc.contract_change (environment, emaid, contract_id, party, kind, revision, actor,"
+        " reason, at) SELECT environment, emaid, contract_id, party, 'created', 1, 'x', '', now() FROM"
+        " pnc.contract"
     )
     await pool.execute(
         "INSERT INTO pnc.decision (shard, id, environment, operator_id, session_ref, evse_id, ocpp_version,"
         " emaid, contract_id, state, trust_version, authorization_id, decided_at, closed_at)"
-        " SELECT 0, gen_random_uuid(), 'sandbox', 'DE-ABC', 'S1', 'E1', '2.0.1', emaid, contract_id, 'closed',"
-        " 1, $1, now(), now() FROM pnc.contract",
+        " SELECT 0, gen_random_uuid(), 'sandbox', 'DE-ABC', 'S1', 'E1', '2.0.1', emaid, contract_id,"
+        " 'closed', 1, $1, now(), now() FROM pnc.contract",
         format_id("auth", authorization[ids[1]]),
     )
 
@@ -181,6 +183,7 @@ async def test_a_driver_is_erased_by_any_name_and_the_books_stay(api: Api, subje
     for name in (EMAIL, REFERENCE, UID, EMAID, "fp_jo", made["customer"], made["method"], "trip-0"):
         assert name in before, name
     books = await _books(pool)
+    audited = (await audit_system(pool, clock=api.clock, psp=None)).all_findings
 
     found = await run(api, subject)
     assert found.outcome is ErasureOutcome.FOUND, found.obstacles
@@ -220,8 +223,7 @@ async def test_a_driver_is_erased_by_any_name_and_the_books_stay(api: Api, subje
     assert after.count(report.pseudonym) == 2  # in the place of the sessions' names
     assert "driver-1" in after  # the other driver
     assert await _books(pool) == books
-    audit = await audit_system(pool, clock=api.clock, psp=None)
-    assert not [one for one in audit.findings if one.check != "capture_is_cleared"]
+    assert (await audit_system(pool, clock=api.clock, psp=None)).all_findings == audited
 
     again = await run(api, subject, erase=True)
     assert again.outcome is ErasureOutcome.NOTHING
@@ -261,24 +263,36 @@ async def test_what_is_under_way_prevents_erasure_and_is_named(api: Api) -> None
         ("UPDATE gateway.capture SET receivable_minor = 5", "5 EUR of its price are owed"),
         ("UPDATE gateway.capture SET state = 'requested', captured_at = NULL", "its capture has no outcome"),
         (
-            "INSERT INTO gateway.refund (shard, id, session_id, state, amount_minor, currency, reason, created_at)"
-            " SELECT shard, id, session_id, 'requested', 1, 'EUR', 'duplicate', now() FROM gateway.capture",
+            (
+                "INSERT INTO gateway.refund (shard, id, session_id, state, amount_minor, currency, reason,"
+                " created_at) SELECT shard, id, session_id, 'requested', 1, 'EUR', 'duplicate', now()"
+                " FROM gateway.capture"
+            ),
             "a refund has no outcome",
         ),
         (
-            "INSERT INTO gateway.dispute (shard, id, session_id, psp_dispute, state, amount_minor, currency, reason,"
-            " opened_at, fee_currency) SELECT shard, id, session_id, id::text, 'opened', 1, 'EUR', 'x', now(), 'EUR'"
-            " FROM gateway.capture",
+            (
+                "INSERT INTO gateway.dispute (shard, id, session_id, psp_dispute, state, amount_minor,"
+                " currency,"
+                " reason, opened_at, fee_currency) SELECT shard, id, session_id, id::text, 'opened', 1,"
+                " 'EUR', 'x',"
+                " now(), 'EUR' FROM gateway.capture"
+            ),
             "a dispute is open",
         ),
         (
-            "INSERT INTO gateway.task (shard, id, kind, session_id, run_at)"
-            " SELECT shard, id, 'clear_session', session_id, now() FROM gateway.capture",
+            (
+                "INSERT INTO gateway.task (shard, id, kind, session_id, run_at)"
+                " SELECT shard, id, 'clear_session', session_id, now() FROM gateway.capture"
+            ),
             "a task of it is open: clear_session",
         ),
         (
-            "UPDATE gateway.psp_request SET state = 'unknown', finished_at = NULL, next_attempt_at = now()"
-            " WHERE kind = 'capture'",
+            (
+                "UPDATE gateway.psp_request SET state = 'unknown', finished_at = NULL, next_attempt_at ="
+                " now()"
+                " WHERE kind = 'capture'"
+            ),
             "a request to the PSP has no outcome",
         ),
         ("UPDATE gateway.payment_method SET detached_at = NULL", "the PSP has not confirmed its removal yet"),
@@ -305,7 +319,8 @@ async def test_what_arrives_after_an_erasure_is_erased_by_a_repeat(api: Api) -> 
     await run(api, NAMES[1], erase=True)
     late = await api.authorize(
         key="late",
-        payment={"type": "psp_payment_method", "payment_method": "pm_new", "receipt_email": EMAIL},
+        payment={"type": "psp_payment_method", "payment_method": "pm_new"},
+        receipt_email=EMAIL,
     )
     await finish(api, late.json["session"], 9)
     await end_everything(api, made)
@@ -317,16 +332,18 @@ async def test_what_arrives_after_an_erasure_is_erased_by_a_repeat(api: Api) -> 
 
 async def test_an_erased_event_is_abandoned_and_not_sent_again(api: Api) -> None:
     endpoint = await api.call(
-        "POST", "/v1/webhook-endpoints", {"url": "https://a.example/", "event_types": ["*"]}, key="w"
+        "POST", "/v1/webhook-endpoints", {"url": "https://a.example/", "events": ["*"]}, key="w"
     )
+    assert endpoint.status == 201, endpoint.text
     made = await drive(api)
     for number, session in enumerate(made["sessions"]):
         await finish(api, session, number)
     await end_everything(api, made)
     pool = api.services.pool
     await pool.execute(
-        "INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)"
-        " SELECT e.shard, w.id, e.id, e.object_id, 'pending', now(), now() FROM gateway.event AS e,"
+        "INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at,"
+        " created_at) SELECT e.shard, w.id, e.id, e.object_id, 'pending', now(), now() FROM gateway.event"
+        " AS e,"
         " gateway.webhook_endpoint AS w WHERE e.object_id = $1",
         made["sessions"][0],
     )
@@ -422,14 +439,14 @@ async def test_the_commands_find_export_erase_and_list(api: Api, database_url: s
     assert exported.returncode == 0, exported.stderr
     tables = json.loads((tmp_path / "x/personal-data.json").read_text())
     assert tables["gateway.customer"][0]["reference"] == REFERENCE
-    lines = list(csv.reader((tmp_path / "x/personal-data.csv").open(newline="")))
+    lines = list(csv.reader((tmp_path / "x/personal-data.csv").read_text("utf-8").splitlines()))
     assert ["gateway.customer", "1", "reference", REFERENCE] in lines
     assert ["gateway.session", "1", "cdr.cdr_token.uid", UID] in lines
     assert (tmp_path / "x/personal-data.csv").stat().st_mode & 0o077 == 0
     done = command(database_url, "erase", "--email", EMAIL, "--by", "anna", "--reason", "request 1")
     assert done.returncode == 0, done.stderr
     assert "Erased." in done.stdout
-    assert "pseudonym: erased-" in done.stdout
+    assert "pseudonym: erased_" in done.stdout
     assert "There is nothing to erase." in command(database_url, "erase", "--email", EMAIL).stdout
     listed = json.loads(command(database_url, "personal-data", "erasures", "--json").stdout)
     assert [one["reason"] for one in listed] == ["request 1"]

@@ -14,6 +14,8 @@ from gateway.database import Pool, transaction
 from gateway.jobs.retention import RetentionJob
 from gateway.personal_data import retention_service
 from gateway.personal_data.blotting import BLOTTED
+from gateway.personal_data.person import ErasureOutcome, Subject, SubjectKind
+from gateway.personal_data.person_service import PersonService
 from gateway.personal_data.retention_service import RetentionReport, RetentionService
 from gateway.personal_data.rules import default_policy, list_not_personal
 from tests.fakes.api import Hands
@@ -74,6 +76,34 @@ async def _report(pool: Pool, hands: Hands) -> RetentionReport:
 
 def _due(report: RetentionReport) -> dict[str, int]:
     return {line.rule.name: line.due for line in report.lines if line.due}
+
+
+async def _erase_one_driver(pool: Pool) -> None:
+    """Drivers of cleared sessions are erased; the audit and the hash chain stay as they were."""
+    hands = Hands(at=NOW, wall=NOW)
+    figures = await _figures(pool)
+    persons = PersonService(policy=POLICY, environment="sandbox")
+    rows = await pool.fetch(
+        "SELECT id, demand_partner_id FROM gateway.session"
+        " WHERE state = 'cleared' AND cdr IS NOT NULL ORDER BY id"
+    )
+    outcomes = []
+    for number, row in enumerate(rows):
+        subject = Subject(
+            kind=SubjectKind.REFERENCE, value=f"driver-{number}", party_id=row["demand_partner_id"]
+        )
+        await pool.execute(
+            "UPDATE gateway.session SET metadata = jsonb_build_object('driver', $2::text) WHERE id = $1",
+            row["id"],
+            subject.value,
+        )
+        async with transaction(pool) as connection:
+            report = await persons.erase(connection, subject, by="anna", reason="request", now=NOW)
+        outcomes.append(report.outcome)
+    assert ErasureOutcome.ERASED in outcomes
+    audited = await audit_system(pool, clock=hands, psp=None)
+    assert audited.ok, audited.all_findings
+    assert await _figures(pool) == figures
 
 
 @pytest.mark.slow
@@ -224,8 +254,8 @@ async def test_messages_of_operators_end(market: Pool) -> None:
         for pulled in (False, True):
             await market.execute(
                 "INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version,"
-                " status_code, reason, raw, received_at, pulled) VALUES (gen_random_uuid(), 'DE-ABC', 'cdrs', $1, '2.2.1',"
-                " 2001, 'r', '{}', $2, $3)",
+                " status_code, reason, raw, received_at, pulled)"
+                " VALUES (gen_random_uuid(), 'DE-ABC', 'cdrs', $1, '2.2.1', 2001, 'r', '{}', $2, $3)",
                 name,
                 at,
                 pulled,

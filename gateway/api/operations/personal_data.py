@@ -144,9 +144,9 @@ ENDPOINTS: Final = (
         path="/v1/personal-data/erase",
         operation="erasePersonalData",
         summary="Erase the personal data of a driver",
-        description="In one transaction: everything, or nothing while a session, a payment, a token, a contract"
-        " or a saved payment method is still in use; `obstacles` name what ends first. What the law keeps stays"
-        " and is listed. A repeat erases what has arrived since.",
+        description="In one transaction: everything, or nothing while a session, a payment, a token, a"
+        " contract or a saved payment method is still in use; `obstacles` name what ends first. What the law"
+        " keeps stays and is listed. A repeat erases what has arrived since.",
         tag="Operations",
         scope=Scope.ADMIN,
         handler=erase,
