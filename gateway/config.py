@@ -324,10 +324,7 @@ class Settings(BaseSettings):
     sanctions_list_path: str | None = Field(
         None, description="sanctions list, the EU's XML or CSV; default: screenings are recorded by hand"
     )
-
-    retention_path: str | None = Field(
-        None, description="TOML that changes how long personal data are kept; default: the bundled table"
-    )
+    retention_path: str | None = Field(None, description="TOML of other periods of personal data")
 
     database_pool_min: int = Field(2, ge=0, le=500)
     database_pool_max: int = Field(10, ge=1, le=500)
@@ -486,27 +483,6 @@ def load_inbox_path(environ: Mapping[str, str]) -> str | None:
     """
     given = read_set_values(environ, Settings.model_fields).get("bank_inbox_path")
     return str(given.value) if given is not None and given.value else None
-
-
-def load_retention_path(environ: Mapping[str, str]) -> str | None:
-    """The operator's changes of the table of personal data, alone; None where there are none.
-
-    Raises:
-        ConfigurationError: a named file can't be read.
-    """
-    given = read_set_values(environ, Settings.model_fields).get("retention_path")
-    return str(given.value) if given is not None and given.value else None
-
-
-def load_environment(environ: Mapping[str, str]) -> str:
-    """Whether the money is real, alone: `sandbox` or `production`, as the settings say it or by default.
-
-    Raises:
-        ConfigurationError: a named file can't be read.
-    """
-    given = read_set_values(environ, Settings.model_fields).get("environment")
-    default = Settings.model_fields["environment"].default
-    return str(given.value if given is not None and given.value else default)
 
 
 def load_database_url(environ: Mapping[str, str]) -> str:

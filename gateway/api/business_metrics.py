@@ -19,6 +19,7 @@ from gateway.audit_repository import AUDIT_RESULTS, AuditRun, find_latest_run
 from gateway.database import transaction
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import OpenExceptionCount
+from gateway.personal_data import retention_service
 from gateway.webhooks.repository import find_oldest_undelivered_event
 
 _FRESH: Final = timedelta(seconds=15)
@@ -43,8 +44,12 @@ class SettlementSlaMetrics:
                     sla = await read_settlement_sla(connection, now=services.now())
                     oldest = await find_oldest_undelivered_event(connection)
                     audited = await find_latest_run(connection)
+                    unremoved_s = await retention_service.age_seconds(
+                        connection, now=services.now(), wall_now=wall
+                    )
                 self.text = render(sla, oldest_event_at=oldest, now=services.now(), waiting=waiting)
                 self.text += render_audit(audited, wall_now=wall)
+                self.text += render_retention(age_s=unremoved_s)
                 self.until = wall + _FRESH
             return self.text
 
@@ -106,6 +111,18 @@ def render_audit(run: AuditRun | None, *, wall_now: datetime) -> bytes:
         "audit_last_run_seconds",
         "Since the last audit; -1: none yet.",
         -1 if run is None else max(0.0, (wall_now - run.finished_at).total_seconds()),
+    )
+    return generate_latest(registry)
+
+
+def render_retention(*, age_s: float) -> bytes:
+    """How long ago personal data whose time was over were removed last, in seconds of wall time."""
+    registry = CollectorRegistry()
+    _one(
+        registry,
+        "retention_last_run_seconds",
+        "Since the retention ended last; without a run, since this system began.",
+        age_s,
     )
     return generate_latest(registry)
 

@@ -4,20 +4,18 @@ Owns: the options and what is printed. Must not know what is erased. Without --b
 """
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
 
 from gateway.cli.clock import business_now
+from gateway.cli.retention_settings import read_environment, read_policy
 from gateway.cli.tables import show_rows
 from gateway.cli.transaction import in_transaction
-from gateway.config import load_environment, load_retention_path
 from gateway.database import Connection
 from gateway.personal_data.person import ErasureOutcome, ErasureReport, Subject, SubjectKind
 from gateway.personal_data.person_service import PersonService, kept_json
-from gateway.personal_data.rules import load_policy
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _REFUSED: Final = 1
@@ -58,9 +56,7 @@ def subject_of(**given: str | None) -> Subject:
 
 def person_service() -> PersonService:
     """The service, by the settings of the environment. Raises ConfigurationError."""
-    return PersonService(
-        policy=load_policy(load_retention_path(os.environ)), environment=load_environment(os.environ)
-    )
+    return PersonService(policy=read_policy(), environment=read_environment())
 
 
 @click.command(name="erase")

@@ -4,31 +4,35 @@ Owns: the options and what is printed. Must not know how anything is removed.
 """
 
 import asyncio
-import os
 from typing import Any
 
 import click
 
 from gateway.cli.clock import read_clock
+from gateway.cli.retention_settings import read_environment, read_policy
 from gateway.cli.tables import as_json_option, show_rows
 from gateway.cli.transaction import open_pool
-from gateway.config import load_environment, load_retention_path
 from gateway.database import transaction
 from gateway.personal_data.retention_service import RetentionLine, RetentionReport, RetentionService
-from gateway.personal_data.rules import load_policy
+from gateway.personal_data.rules import list_not_personal
 
 
 @click.command(name="retention")
 @click.option("--run", "remove", is_flag=True, help="Remove now what is due, as a worker does once a day.")
 @click.option("--columns", is_flag=True, help="Show the columns of each rule.")
+@click.option("--not-personal", is_flag=True, help="Show the columns without personal data, and why.")
 @as_json_option
-def command(*, remove: bool, columns: bool, as_json: bool) -> None:
+def command(*, remove: bool, columns: bool, not_personal: bool, as_json: bool) -> None:
     """Show what personal data are kept, until when, and how many rows are due. Nothing is changed.
 
     NETWORKCORE_RETENTION_PATH names a TOML file that changes periods; without it the bundled table counts.
     """
-    policy = load_policy(load_retention_path(os.environ))
-    service = RetentionService(policy=policy, environment=load_environment(os.environ))
+    if not_personal:
+        listed = [{"column": column, "why": reason} for column, reason in list_not_personal().items()]
+        show_rows(listed, title="No personal data", none="", as_json=as_json)
+        return
+    policy = read_policy()
+    service = RetentionService(policy=policy, environment=read_environment())
     report = asyncio.run(_work(service, remove=remove))
     rows = [_row(line, columns=columns or as_json) for line in report.lines]
     show_rows(rows, title=f"Personal data, table of {policy.as_of}", none="No rules.", as_json=as_json)

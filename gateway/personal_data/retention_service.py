@@ -15,7 +15,7 @@ from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id
 from gateway.personal_data import retention_repository
 from gateway.personal_data.retention_repository import DueBefore, RetentionRun
-from gateway.personal_data.rules import Disposal, KeepUnit, RetentionPolicy, RetentionRule
+from gateway.personal_data.rules import RetentionPolicy, RetentionRule
 from pnc import personal_data_service as contracts
 
 BATCH: Final = 500
@@ -146,8 +146,3 @@ async def age_seconds(connection: Connection, *, now: datetime, wall_now: dateti
         return max(0.0, (wall_now - last.finished_at).total_seconds())
     began = await retention_repository.find_beginning(connection)
     return 0.0 if began is None else max(0.0, (now - began).total_seconds())
-
-
-def is_carried_out(rule: RetentionRule) -> bool:
-    """Whether something removes the rule's rows when their time is over."""
-    return rule.then is not Disposal.NEVER and rule.keep.unit is not KeepUnit.CAUSE
