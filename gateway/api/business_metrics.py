@@ -186,6 +186,13 @@ def _exceptions(registry: CollectorRegistry, waiting: Sequence[OpenExceptionCoun
     )
     _labeled(
         registry,
+        "exceptions_overdue",
+        "Open exceptions past the age limit of their kind.",
+        ["kind"],
+        {(kind.value,): known[kind].overdue if kind in known else 0 for kind in ExceptionKind},
+    )
+    _labeled(
+        registry,
         "exception_oldest_seconds",
         "Age of the oldest open exception.",
         ["kind"],

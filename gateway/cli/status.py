@@ -109,7 +109,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         queue = ExceptionService(clearing=build_clearing())
         async with connection.transaction():
             await queue.refresh(connection, now=now, wall_now=wall_now)
-            counts = await queue.count_open(connection)
+            counts = await queue.count_open(connection, now=now)
             newest = await queue.list_exceptions(connection, ExceptionFilter(), limit=_SHOWN)
         sla = await read_settlement_sla(connection, now=now)
         oldest_event_at = await find_oldest_undelivered_event(connection)
@@ -205,7 +205,8 @@ def _exception(one: ExceptionRecord) -> dict[str, Any]:
 def exception_alerts(counts: Sequence[OpenExceptionCount]) -> list[str]:
     """One sentence for each kind of exception that is open; none means that the queue is empty."""
     return [
-        f"{KINDS[one.kind].title}: {one.open}, the oldest since {one.oldest_since:%F %H:%M} UTC: "
+        f"{KINDS[one.kind].title}: {one.open}, the oldest since {one.oldest_since:%F %H:%M} UTC"
+        f"{f', {one.overdue} overdue' if one.overdue else ''}: "
         f"networkcore exceptions list --kind {one.kind.value}"
         for one in counts
     ]

@@ -270,6 +270,9 @@ DELETE FROM gateway.recent_authorization WHERE authorization_id = ANY (:authoriz
 WITH notes AS (
     UPDATE gateway.exception_event AS n SET note = '' FROM gateway.exception AS x
     WHERE x.subject_id = ANY (:names::text[]) AND n.exception_id = x.id
+), proposals AS (
+    DELETE FROM gateway.exception_proposal AS p USING gateway.exception AS x
+    WHERE x.subject_id = ANY (:names::text[]) AND p.exception_id = x.id
 )
 UPDATE gateway.exception SET detail = '' WHERE subject_id = ANY (:names::text[]) AND detail <> '';
 

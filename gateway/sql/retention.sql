@@ -263,6 +263,8 @@ WITH due AS (
     LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 ), notes AS (
     UPDATE gateway.exception_event AS n SET note = '' FROM due WHERE n.exception_id = due.id
+), proposals AS (
+    DELETE FROM gateway.exception_proposal AS p USING due WHERE p.exception_id = due.id
 ), blotted AS (UPDATE gateway.exception AS x SET detail = '' FROM due WHERE x.id = due.id RETURNING 1)
 SELECT count(*) FROM blotted;
 
