@@ -25,7 +25,9 @@ class PersonBody(WireModel):
     """By which name a person is looked for."""
 
     kind: SubjectKind = Field(description="what the value is", examples=["email"])
-    value: str = Field(min_length=1, max_length=255, examples=["jo@example.com"])
+    value: str = Field(
+        min_length=1, max_length=255, description="the name itself", examples=["jo@example.com"]
+    )
     party: Slug | None = Field(None, description="with the kind reference: the party whose name it is")
 
     @model_validator(mode="after")
