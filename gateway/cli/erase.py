@@ -9,10 +9,11 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from gateway.acts.service import record_reading
 from gateway.cli.clock import business_now
 from gateway.cli.retention_settings import read_environment, read_policy
 from gateway.cli.tables import show_rows
-from gateway.cli.transaction import in_transaction
+from gateway.cli.transaction import command_act, in_transaction
 from gateway.database import Connection
 from gateway.personal_data.person import ErasureOutcome, ErasureReport, Subject, SubjectKind
 from gateway.personal_data.person_service import PersonService, kept_json
@@ -81,6 +82,7 @@ def command(
     async def work(connection: Connection) -> ErasureReport:
         now = await business_now(connection)
         if by is None or reason is None:
+            await record_reading(connection, command_act("erase"))
             return await service.report(connection, subject, now=now)
         return await service.erase(connection, subject, by=by.strip(), reason=reason.strip(), now=now)
 

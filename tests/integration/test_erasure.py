@@ -80,7 +80,7 @@ async def end_everything(api: Api, made: dict[str, Any]) -> None:
     await pool.execute("DELETE FROM gateway.task")
     await pool.execute("UPDATE gateway.session SET state = 'cleared' WHERE state = 'completed'")
     await pool.execute("UPDATE gateway.payment_method SET detached_at = removed_at")
-    await pool.execute("UPDATE gateway.ocpi_token SET valid = false")
+    await pool.execute("UPDATE gateway.ocpi_token SET valid = false, blocked_since = now()")
     await pool.execute("UPDATE pnc.contract SET state = 'cancelled'")
 
 

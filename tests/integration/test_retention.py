@@ -245,8 +245,9 @@ async def test_messages_of_operators_end(market: Pool) -> None:
         )
         await market.execute(
             "INSERT INTO gateway.ocpi_token (uid_key, type, uid, country_code, party_code, contract_id,"
-            " issuer, valid, whitelist, demand_partner_id, payment, last_updated)"
-            " VALUES ($1, 'RFID', $1, 'DE', 'ABC', 'C', 'I', $3, 'NEVER', 'superapp', '{}', $2)",
+            " issuer, valid, whitelist, demand_partner_id, payment, last_updated, blocked_since)"
+            " VALUES ($1, 'RFID', $1, 'DE', 'ABC', 'C', 'I', $3, 'NEVER', 'superapp', '{}', $2,"
+            " CASE WHEN NOT $3 THEN $2::timestamptz END)",
             name,
             old,
             name == "s2",

@@ -10,7 +10,6 @@ from typing import Any, Final, Self
 from pydantic import Field, model_validator
 
 from gateway import personal_data_schemas as schemas
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, Slug, before
 from gateway.ids import format_id
@@ -124,7 +123,6 @@ ENDPOINTS: Final = (
         description="What would be erased, what prevents it, what the law keeps and until when. Nothing is"
         " changed.",
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=find,
         body=PersonBody,
         answers={200: schemas.PersonReportSchema},
@@ -136,7 +134,6 @@ ENDPOINTS: Final = (
         summary="Export the personal data of a driver",
         description="Every row that is the driver's, by table: Regulation (EU) 2016/679 art. 15 and 20.",
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=export,
         body=PersonBody,
         answers={200: schemas.PersonExportSchema},
@@ -150,7 +147,6 @@ ENDPOINTS: Final = (
         " contract or a saved payment method is still in use; `obstacles` name what ends first. What the law"
         " keeps stays and is listed. A repeat erases what has arrived since.",
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=erase,
         body=ErasePersonBody,
         answers={200: schemas.PersonReportSchema},
@@ -162,7 +158,6 @@ ENDPOINTS: Final = (
         summary="List erasures",
         description="The erasures that were carried out. They name nobody.",
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=list_erasures,
         query=ListQuery,
         answers={200: schemas.ErasureSchema},
