@@ -70,6 +70,7 @@ WATCHED: Final = (
     WatchedTable(name="gateway.driver_page"),
     WatchedTable(name="gateway.cdr_limit"),
     WatchedTable(name="gateway.market_clock"),
+    WatchedTable(name="gateway.erasure"),
     WatchedTable(
         name="gateway.webhook_endpoint",
         hidden=("secret", "previous_secret"),
@@ -142,10 +143,12 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.event",
             "gateway.delivery",
             "gateway.audit_run",
+            "gateway.retention_run",
         ),
         "with a history of its own, which names who decided": (
             "gateway.exception",
             "gateway.exception_event",
+            "gateway.exception_proposal",
             "pnc.trust_event",
             "pnc.contract_change",
         ),

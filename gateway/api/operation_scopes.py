@@ -216,9 +216,25 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "uploadRevocationList",
             }
         ),
-        Scope.SUPPORT_READ: frozenset({"getDisputeEvidence", "getException", "listExceptions"}),
+        Scope.SUPPORT_READ: frozenset(
+            {
+                "exportPersonalData",
+                "findPersonalData",
+                "getDisputeEvidence",
+                "getException",
+                "listErasures",
+                "listExceptions",
+            }
+        ),
         Scope.SUPPORT_WRITE: frozenset(
-            {"acceptDispute", "assignException", "resolveException", "retryClearing", "submitDisputeEvidence"}
+            {
+                "acceptDispute",
+                "assignException",
+                "erasePersonalData",
+                "resolveException",
+                "retryClearing",
+                "submitDisputeEvidence",
+            }
         ),
         Scope.FINANCE_READ: frozenset(
             {

@@ -25,7 +25,7 @@ from gateway.api.capture import (
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
-from gateway.api.operations import acts, cdr_limits, exceptions
+from gateway.api.operations import acts, cdr_limits, exceptions, personal_data
 from gateway.api.partners import (
     agreements,
     api_keys,
@@ -116,6 +116,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *client_certificates.ENDPOINTS,
         *site_hosts.ENDPOINTS,
         *cdr_limits.ENDPOINTS,
+        *personal_data.ENDPOINTS,
         *missing_cdrs.ENDPOINTS,
         *double_taps.ENDPOINTS,
         *driver_pages.ENDPOINTS,
