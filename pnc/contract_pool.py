@@ -76,6 +76,7 @@ class WaitReason(StrEnum):
     CONTRACT_UNKNOWN = "contract_unknown"
     VEHICLE_WAS_RESET = "vehicle_was_reset"
     NOT_STORABLE = "not_storable"
+    FAILED = "failed"  # a defect of this system
 
 
 # The vehicle can't use its old certificates any more, or must not: its private key was replaced or given up.

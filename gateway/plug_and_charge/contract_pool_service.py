@@ -14,8 +14,10 @@ from datetime import timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
+import structlog
+
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, transaction
+from gateway.database import TRANSIENT, Connection, Pool, transaction
 from gateway.ids import new_id
 from gateway.partners import party_repository
 from gateway.partners.errors import PartnerConflictError, UnknownPartnerRecordError
@@ -31,10 +33,11 @@ from gateway.plug_and_charge.errors import PoolEventRejectedError
 from gateway.webhooks.repository import SecretRecord
 from gateway.webhooks.secret_cipher import SecretCipher
 from pnc import contract_certificates
-from pnc.contract_pool import PoolEvent
+from pnc.contract_pool import PoolEvent, WaitReason
 from pnc.errors import UnfitContractError
 from pnc.service import PlugAndChargeService
 
+_log = structlog.get_logger(__name__)
 EVENT_PREFIX: Final = "cpe"
 FEED_PREFIX: Final = "cpf"
 EVENTS_KEPT: Final = timedelta(days=400)
@@ -146,10 +149,12 @@ class ContractPoolService:
 
         Raises:
             UnknownPartnerRecordError: there is no such event (of that party).
-            PartnerConflictError: it does not wait.
+            PartnerConflictError: it does not wait, or its feed is switched off.
         """
         async with transaction(self.pool) as connection:
-            await _find(connection, event_id, party_id=party_id)
+            found = await _find(connection, event_id, party_id=party_id)
+            if not (await repository.load_feed(connection, found.feed_id)).enabled:
+                raise PartnerConflictError("the feed is switched off; nothing is applied until it is on")
             if not await repository.retry_event(connection, event_id):
                 raise PartnerConflictError("the event does not wait")
         await self.apply(event_id)
@@ -165,7 +170,11 @@ class ContractPoolService:
             return await _find(connection, event_id, party_id=party_id)
 
     async def apply_pending(self) -> int:
-        """Apply what was stored and not applied: a process ended, or a person asked for it again."""
+        """Apply what was stored and not applied: a process ended, or a person asked for it again.
+
+        An event that fails waits with its reason, and those behind it are applied. Raises what a database
+        raises that is away.
+        """
         async with self.pool.acquire() as connection:
             pending = await repository.list_pending(connection, limit=_BATCH)
         for event_id in pending:
@@ -180,13 +189,38 @@ class ContractPoolService:
             )
 
     async def apply(self, event_id: UUID) -> None:
-        """Apply a pending event, once: in one transaction with the change, its webhooks and the outcome."""
+        """Apply a pending event, once: in one transaction with the change, its webhooks and the outcome.
+
+        An event that can't be applied because of a defect waits for a person as every other one does. Raises
+        what a database raises that is away: the event stays pending.
+        """
+        try:
+            await self._apply(event_id)
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of one event: the others must go on
+            _log.error("contract_pool_event_failed", pool_event=str(event_id), exc_info=error)
+            async with transaction(self.pool) as connection:
+                record = await repository.lock_pending(connection, event_id)
+                if record is not None:
+                    await repository.decide(
+                        connection,
+                        event_id,
+                        state="waiting",
+                        reason=WaitReason.FAILED.value,
+                        detail=f"applying it failed ({type(error).__name__}); the log has the cause",
+                        now=self.clock.now(),
+                    )
+
+    async def _apply(self, event_id: UUID) -> None:
         verifier, _ = await self.decisions.load_trust(self.pool, environment=self.environment)
         async with transaction(self.pool) as connection:
             record = await repository.lock_pending(connection, event_id)
             if record is None:
                 return
             feed = await repository.load_feed(connection, record.feed_id)
+            if not feed.enabled:
+                return  # it stays pending until the feed is switched on again
             now = self.clock.now()
             state, reason, detail = await apply_event(
                 connection,

@@ -49,7 +49,12 @@ UPDATE gateway.contract_pool_event SET state = :state, reason = :reason, detail 
 WHERE id = :id;
 
 -- name: pending_events
-SELECT id FROM gateway.contract_pool_event WHERE state = 'pending' ORDER BY occurred_at, id LIMIT :limit;
+-- Those of a feed that is switched off stay until it is on again.
+SELECT e.id FROM gateway.contract_pool_event AS e
+JOIN gateway.contract_pool_feed AS f ON f.id = e.feed_id
+WHERE e.state = 'pending' AND f.enabled
+ORDER BY e.occurred_at, e.id
+LIMIT :limit;
 
 -- name: list_events
 SELECT * FROM gateway.contract_pool_event

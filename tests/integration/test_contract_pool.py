@@ -317,6 +317,54 @@ async def test_an_event_that_a_dead_process_left_is_applied_by_the_job_and_old_o
     assert (await feed.contract())["state"] == "blocked"
 
 
+async def test_an_event_that_fails_waits_and_those_behind_it_are_applied(feed: Feed, pool: Pool) -> None:
+    """A defect, here a name of a change that no version knows any more, stops its own event alone."""
+    await feed.send(CREATED, leaf=feed.station.leaf)
+    await feed.send(RESET, minutes=1)
+    await feed.send(DELETED, emaid=NEW, minutes=2)
+    await pool.execute("UPDATE gateway.contract_pool_event SET state = 'pending', decided_at = NULL")
+    await pool.execute("DELETE FROM gateway.contract_pool_position")
+    await pool.execute("UPDATE gateway.contract_pool_event SET change = 'gone' WHERE name = $1", CREATED)
+    service = feed.station.api.services.contract_pools
+    assert service is not None
+    assert await service.apply_pending() == 3
+    found = {event["type"]: (event["state"], event["reason"]) for event in await feed.events()}
+    assert found == {CREATED: ("waiting", "failed"), RESET: ("applied", ""), DELETED: ("applied", "")}
+    (waiting,) = await feed.events("waiting")
+    assert "ValueError" in waiting["detail"]
+    again = await feed.call("POST", f"contract-pool-events/{waiting['id']}/apply")
+    assert (again.status, again.json["state"], again.json["reason"]) == (200, "waiting", "failed")
+    queue = await feed.station.api.call("GET", "/v1/exceptions?kind=unapplied_pool_event", party="admin")
+    assert [exception["reason"] for exception in queue.json["data"]] == ["failed"]
+
+
+async def test_a_feed_that_is_switched_off_applies_nothing_until_it_is_on_again(
+    feed: Feed, pool: Pool
+) -> None:
+    await feed.send(CREATED, leaf=feed.station.leaf)
+    await feed.send(RESET, vehicle=OTHER_CAR, minutes=1)
+    (waiting,) = await feed.events("waiting")
+    await feed.send(DELETED, minutes=2)
+    await pool.execute(
+        "UPDATE gateway.contract_pool_event SET state = 'pending', decided_at = NULL WHERE name = $1", DELETED
+    )
+    await pool.execute("UPDATE pnc.contract SET state = 'active'")
+    await pool.execute(
+        "UPDATE gateway.contract_pool_position SET change = 'contract_stored', occurred_at = $1", START
+    )
+    await feed.set_up(enabled=False, secret=None)
+    service = feed.station.api.services.contract_pools
+    assert service is not None
+    assert await service.apply_pending() == 0
+    refused = await feed.call("POST", f"contract-pool-events/{waiting['id']}/apply")
+    assert (refused.status, "switched off" in refused.text) == (409, True)
+    assert [event["type"] for event in await feed.events("pending")] == [DELETED]
+    assert await feed.charge("a") == ACCEPTED
+    await feed.set_up(enabled=True, secret=None)
+    assert await service.apply_pending() == 1
+    assert await feed.charge("b") == BLOCKED
+
+
 async def test_secrets_are_kept_encrypted_and_follow_a_change_of_keys(feed: Feed, pool: Pool) -> None:
     old, new = ("old", b"1" * 32), ("new", b"2" * 32)
     assert await reencrypt_feed_secrets(pool, SecretCipher()) == 0
