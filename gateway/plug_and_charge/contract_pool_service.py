@@ -21,8 +21,10 @@ from gateway.database import TRANSIENT, Connection, Pool, transaction
 from gateway.ids import new_id
 from gateway.partners import party_repository
 from gateway.partners.errors import PartnerConflictError, UnknownPartnerRecordError
+from gateway.plug_and_charge import contract_pool_lookup_repository as lookup_repository
 from gateway.plug_and_charge import contract_pool_repository as repository
 from gateway.plug_and_charge.contract_pool_application import apply_event
+from gateway.plug_and_charge.contract_pool_lookup_repository import NewPoolLookup
 from gateway.plug_and_charge.contract_pool_repository import (
     NewPoolFeed,
     PoolEventRecord,
@@ -77,8 +79,17 @@ class ContractPoolService:
     secrets: SecretCipher
     protocols: Mapping[str, ContractPoolProtocol]
 
-    async def put_feed(self, feed: NewPoolFeed, *, secret: str | None) -> PoolFeedState:
+    async def put_feed(
+        self,
+        feed: NewPoolFeed,
+        *,
+        secret: str | None,
+        lookup: NewPoolLookup | None = None,
+        client_secret: str | None = None,
+    ) -> PoolFeedState:
         """Create a party's feed or change it; without a secret the stored one stays.
+
+        `lookup`: how the pool is asked, from now on; None: it is not asked.
 
         Raises:
             UnfitContractError: no secret is known, or `authorities` are no authorities' certificates.
@@ -103,8 +114,30 @@ class ContractPoolService:
                 secret=self.secrets.encrypt(feed_id, clear),
                 now=self.clock.now(),
             )
+            await self._put_lookup(connection, feed_id, lookup, client_secret)
             (state,) = await repository.list_feeds(connection, party_id=feed.party_id)
         return state
+
+    async def _put_lookup(
+        self, connection: Connection, feed_id: UUID, lookup: NewPoolLookup | None, client_secret: str | None
+    ) -> None:
+        if lookup is None:
+            await lookup_repository.delete_lookup(connection, feed_id)
+            return
+        known = await lookup_repository.find_lookup(connection, feed_id)
+        if client_secret is not None:
+            clear = client_secret.encode()
+        elif known is not None:
+            clear = self.secrets.decrypt(feed_id, known.secret)
+        else:
+            raise UnfitContractError(path="lookup/client_secret", problem="needed for a new look-up")
+        await lookup_repository.put_lookup(
+            connection,
+            lookup,
+            feed_id=feed_id,
+            secret=self.secrets.encrypt(feed_id, clear),
+            next_at=self.clock.wall_now(),
+        )
 
     async def list_feeds(self, *, party_id: str | None) -> list[PoolFeedState]:
         """Every feed, or a party's."""
@@ -246,7 +279,7 @@ async def _find(connection: Connection, event_id: UUID, *, party_id: str | None)
 
 
 async def reencrypt_feed_secrets(pool: Pool, cipher: SecretCipher) -> int:
-    """Encrypt what the first key has not encrypted; how many feeds were written.
+    """Encrypt what the first key has not encrypted; how many secrets were written.
 
     Raises ConfigurationError where no key of the settings decrypts a stored secret.
     """
@@ -258,5 +291,12 @@ async def reencrypt_feed_secrets(pool: Pool, cipher: SecretCipher) -> int:
             clear = cipher.decrypt(feed_id, stored)
             if cipher.key_name is not None:
                 await repository.put_feed_secret(connection, feed_id, cipher.encrypt(feed_id, clear))
+                written += 1
+        for feed_id, stored in await lookup_repository.list_encrypted_with_other_key(
+            connection, key=cipher.key_name
+        ):
+            clear = cipher.decrypt(feed_id, stored)
+            if cipher.key_name is not None:
+                await lookup_repository.put_lookup_secret(connection, feed_id, cipher.encrypt(feed_id, clear))
                 written += 1
     return written
