@@ -198,7 +198,8 @@ class AuthorizationDecision:
     `rejection_reason` is None for a good contract. `detail` says what was wrong, `notes` what a soft
     revocation policy let pass. `digest` names the presented proof. `authorization_id` is the payment's, once
     secured; `transaction_id`, `station_id` and `connector_id` the station's own, once named. `evse_ids` are
-    the station's EVSEs while it has not named the session's. `offline_since` and `offline_reason` are of a session that began before.
+    the station's EVSEs while it has not named the session's. `offline_since` and `offline_reason` are of a
+    session that began before.
     """
 
     shard: int

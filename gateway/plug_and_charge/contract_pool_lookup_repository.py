@@ -30,8 +30,8 @@ class PoolLookupRecord(FromRow):
     finished_at: datetime | None
     failures: int
     problem: str
-    party_id: str = ""
-    protocol: str = ""
+    party_id: str
+    protocol: str
 
     @property
     def secret(self) -> SecretRecord:

@@ -13,7 +13,9 @@ SET url = excluded.url, token_url = excluded.token_url, audience = excluded.audi
 DELETE FROM gateway.contract_pool_lookup WHERE feed_id = :feed_id;
 
 -- name: find_lookup^
-SELECT * FROM gateway.contract_pool_lookup WHERE feed_id = :feed_id;
+SELECT l.*, f.party_id, f.protocol FROM gateway.contract_pool_lookup AS l
+JOIN gateway.contract_pool_feed AS f ON f.id = l.feed_id
+WHERE l.feed_id = :feed_id;
 
 -- name: lease_lookup^
 -- The lookup that has been due the longest, of a feed that is on; nobody else takes it until the lease ends.
