@@ -226,7 +226,7 @@ async def test_a_provider_belongs_to_one_party_and_nobody_else_stores_contracts_
     imported = await call(
         "POST", "contract-imports", {"contracts": [paid, paid | {"emaid": "DE9ZZC87654321"}]}
     )
-    assert [row["outcome"] for row in imported.json["results"]] == ["rejected", "created"], imported.text
+    assert [row["outcome"] for row in imported.json["rows"]] == ["rejected", "created"], imported.text
     assert (await call("POST", "contracts", paid | {"party": "parking"})).status in {200, 201}
     assert statuses(await station.plug_in(ref="kept")) == ("Accepted", "Accepted")  # a person decides on it
     assert (await call("PUT", "providers/DE8", {"party": "parking"})).status == 400

@@ -23,7 +23,6 @@ from tests.fakes.ocpi_edge import NOW, start_edge, stop_edge
 from tests.fakes.ocpi_objects import location, tariff
 from tests.fakes.psp import FakePsp
 from tests.integration.test_ocpi_authorize import System
-from tests.integration.test_ocpi_whitelist import sent
 
 EMAID = "DE8AAC12345678"
 PLACE = {"location_id": "LOC1", "evse_uids": ["E1"]}
@@ -198,23 +197,6 @@ async def test_what_the_contract_does_not_allow_is_not_allowed(
     await follow(system)
     answer, _ = await system.ask(PLACE, uid=EMAID, kind="EMAID", version="2.3.0")
     assert answer["data"]["allowed"] == allowed
-
-
-@pytest.mark.parametrize(
-    "limit", [{"sessions_at_once": 1}, {"amount_per_day_minor": 1_000, "currency": "EUR"}]
-)
-async def test_the_limits_of_a_contract_are_not_evaded_by_a_token_stored_under_its_emaid(
-    system: System, limit: dict[str, Any]
-) -> None:
-    """Neither by asking, nor by whitelist: sessions are counted where a certificate is decided about."""
-    await put(system, **limit)
-    await system.keep(uid=EMAID, type="OTHER", contract_id=EMAID, whitelist="ALWAYS")
-    answer, _ = await system.ask(PLACE, uid=EMAID, kind="OTHER", version="2.2.1")
-    assert answer["data"]["allowed"] == "NOT_ALLOWED"
-    bearer = {"country_code": "CH", "party_id": "NWC", "uid": EMAID, "type": "OTHER", "contract_id": EMAID}
-    found = await sent(system, cdr_token=bearer)
-    assert "its payment is not secured: NOT_ALLOWED" in (found.reason or "")
-    assert await system.edge.pool.fetchval("SELECT count(*) FROM gateway.payment_authorization") == 0
 
 
 async def test_a_contract_blocked_a_moment_ago_holds_nothing_though_its_token_is_still_valid(
