@@ -188,6 +188,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             {
                 "listContractAuthorities",
                 "listCrossCertificates",
+                "listProviders",
                 "listRevocationSources",
                 "listTrustAnchors",
                 "listTrustChanges",
@@ -203,8 +204,10 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "disableContractPayment",
                 "enableContractPayment",
                 "importTrustList",
+                "registerProvider",
                 "rejectMeterKey",
                 "removeContractAuthority",
+                "removeProvider",
                 "removeRevocationSource",
                 "retireCrossCertificate",
                 "retireTrustAnchor",
