@@ -84,6 +84,26 @@ def skip(der: bytes, at: int) -> int:
     return end
 
 
+def ends_with_element(start: bytes) -> bool:
+    """Whether the beginning of a list, with its header, ends where one of its elements ends.
+
+    It is False also where the beginning can't be read; whoever reads the whole list says why.
+    """
+    try:
+        at = 2 if start[1] < _LONG_FORM else 2 + (start[1] & ~_LONG_FORM)
+        while at < len(start):
+            length = start[at + 1]
+            at += 2 + length if length < _LONG_FORM else _long_element(start, at)
+    except (IndexError, MalformedCertificateError):
+        return False
+    return at == len(start)
+
+
+def _long_element(der: bytes, at: int) -> int:
+    start, length = _long_length(der, at + 2, der[at + 1] & ~_LONG_FORM)
+    return start + length - at
+
+
 def content(der: bytes, tag: int) -> bytes:
     """Return the content of the one element that `der` is. Raises MalformedCertificateError."""
     start, end = enter(der, 0, tag)

@@ -6,10 +6,9 @@ Source: RFC 5280 section 4.1.2.4, RFC 4514.
 """
 
 from functools import lru_cache
-from itertools import accumulate
 from typing import Final
 
-from pnc.der import OBJECT_IDENTIFIER, SEQUENCE, SET, at_end, check_oid, enter, oid, skip
+from pnc.der import OBJECT_IDENTIFIER, SEQUENCE, SET, at_end, check_oid, ends_with_element, enter, oid, skip
 from pnc.errors import MalformedCertificateError
 
 _UTF8_STRING: Final = 0x0C
@@ -77,10 +76,10 @@ def _names_around(before: bytes, head: bytes, after: bytes) -> tuple[str, ...] |
 
     None: it is no part of the name, but stands inside another one. Raises as `attributes`.
     """
-    name = before + head + bytes(head[-1]) + after
-    common, components = _subject_names(name)
-    starts = accumulate(map(len, _items(name)), initial=enter(name, 0, SEQUENCE)[0])
-    return components if len(before) in starts and len(common) == 1 else None
+    if not ends_with_element(before):
+        return None
+    common, components = _subject_names(before + head + bytes(head[-1]) + after)
+    return components if len(common) == 1 else None
 
 
 def _subject_names(name: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -8,7 +8,6 @@ Source: RFC 5280 section 4.2, RFC 6960 section 4.2.2.2.1.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +31,7 @@ from pnc.der import (
     check_oid,
     content,
     elements,
+    ends_with_element,
     enter,
     integer,
     members,
@@ -132,10 +132,9 @@ def _read_around(before: bytes, head: bytes, after: bytes) -> Extensions | None:
     None: it is no element of the list, but stands inside another one. Elements are read from left to right,
     so whether one begins after `before` does not depend on the octets. Raises as `read_extensions`.
     """
-    der = before + head + bytes(head[-1]) + after
-    items = _items(der)
-    starts = accumulate(map(len, items), initial=len(der) - sum(map(len, items)))
-    return _read_items(items)[0] if len(before) in starts else None
+    if not ends_with_element(before):
+        return None
+    return _read_items(_items(before + head + bytes(head[-1]) + after))[0]
 
 
 def read_every_extension(der: bytes) -> tuple[Extensions, bytes | None]:

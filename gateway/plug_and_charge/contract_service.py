@@ -193,30 +193,33 @@ class ContractService:
         self, caller: ContractCaller, emaid: str, leaf_sha256: bytes, *, reason: str
     ) -> None:
         """Reject a certificate of a contract from now on. Raises UnknownRecordError."""
-        await certificate_registry.block(
-            self.pool,
-            environment=caller.environment,
-            emaid=await self._stored(caller, emaid),
-            leaf_sha256=leaf_sha256,
-            reason=reason,
-            now=self.clock.now(),
-        )
+        stored = await self._stored(caller, emaid)
+        async with transaction(self.pool) as connection:
+            await certificate_registry.block(
+                connection,
+                environment=caller.environment,
+                emaid=stored,
+                leaf_sha256=leaf_sha256,
+                reason=reason,
+                now=self.clock.now(),
+            )
 
     async def register_provider(self, provider_id: str, *, environment: str, party: str) -> str:
         """Register a provider for a party; returns it in one form.
 
         Raises UnfitContractError (no provider id), UnknownPartnerRecordError (no such party).
         """
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             if await party_repository.find_party(connection, party) is None:
                 raise UnknownPartnerRecordError(f"There is no party {party}")
-        return await provider_administration.register_provider(
-            self.pool, provider_id, environment=environment, party=party, now=self.clock.now()
-        )
+            return await provider_administration.register_provider(
+                connection, provider_id, environment=environment, party=party, now=self.clock.now()
+            )
 
     async def remove_provider(self, provider_id: str, *, environment: str) -> None:
         """Remove a provider's registration. Raises UnfitContractError, UnknownRecordError."""
-        await provider_administration.remove_provider(self.pool, provider_id, environment=environment)
+        async with transaction(self.pool) as connection:
+            await provider_administration.remove_provider(connection, provider_id, environment=environment)
 
     async def list_providers(self, *, environment: str) -> list[dict[str, Any]]:
         """Providers that are registered or in use."""
