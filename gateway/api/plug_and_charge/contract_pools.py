@@ -37,8 +37,12 @@ class ContractPoolLookupBody(WireModel):
     token_url: Annotated[str, Field(min_length=8, max_length=500)] = Field(
         description="where the client gets its token (POST, client_credentials)"
     )
-    audience: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[!-~]+$")]
-    client_id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+    audience: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[!-~]+$")] = Field(
+        description="for which the token is asked, as the pool names it"
+    )
+    client_id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")] = Field(
+        description="the OAuth client that the pool gave the party"
+    )
     client_secret: Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[!-~]+$")] | None = Field(
         None, description="the stored one stays unless it is given"
     )
@@ -82,8 +86,8 @@ class DismissPoolEventBody(WireModel):
 class ContractPoolLookupSchema(api_schemas.PublicSchema):
     """How a pool is asked for the party's contracts, without the client's secret."""
 
-    url: str
-    client_id: str
+    url: str = Field(description="the pool's address")
+    client_id: str = Field(description="the party's OAuth client at the pool")
     looked_up_at: api_schemas.Instant | None = Field(
         description="when every contract had been looked up last; null: not yet"
     )
