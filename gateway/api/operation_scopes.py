@@ -30,6 +30,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "getDispute",
                 "getDoubleTapPolicy",
                 "getEvse",
+                "getEvseQrCode",
                 "getMissingCdrPolicy",
                 "getOcpiToken",
                 "getPartnerAccount",
@@ -173,7 +174,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "rotateApiKey",
             }
         ),
-        Scope.PARTIES_READ: frozenset({"getParty", "getPartyVat", "listParties"}),
+        Scope.PARTIES_READ: frozenset({"getDriverPage", "getParty", "getPartyVat", "listParties"}),
         Scope.PARTIES_WRITE: frozenset(
             {
                 "bindClientCertificate",
@@ -181,7 +182,9 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "createOcpiRegistration",
                 "createParty",
                 "removeClientCertificate",
+                "removeDriverPage",
                 "setCdrLimits",
+                "setDriverPage",
                 "setMissingCdrPolicy",
                 "setOcpiToken",
                 "setSiteHost",
@@ -191,6 +194,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             {
                 "listContractAuthorities",
                 "listCrossCertificates",
+                "listProviders",
                 "listRevocationSources",
                 "listTrustAnchors",
                 "listTrustChanges",
@@ -206,8 +210,10 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "disableContractPayment",
                 "enableContractPayment",
                 "importTrustList",
+                "registerProvider",
                 "rejectMeterKey",
                 "removeContractAuthority",
+                "removeProvider",
                 "removeRevocationSource",
                 "retireCrossCertificate",
                 "retireTrustAnchor",
@@ -216,9 +222,25 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "uploadRevocationList",
             }
         ),
-        Scope.SUPPORT_READ: frozenset({"getDisputeEvidence", "getException", "listExceptions"}),
+        Scope.SUPPORT_READ: frozenset(
+            {
+                "exportPersonalData",
+                "findPersonalData",
+                "getDisputeEvidence",
+                "getException",
+                "listErasures",
+                "listExceptions",
+            }
+        ),
         Scope.SUPPORT_WRITE: frozenset(
-            {"acceptDispute", "assignException", "resolveException", "retryClearing", "submitDisputeEvidence"}
+            {
+                "acceptDispute",
+                "assignException",
+                "erasePersonalData",
+                "resolveException",
+                "retryClearing",
+                "submitDisputeEvidence",
+            }
         ),
         Scope.FINANCE_READ: frozenset(
             {

@@ -25,7 +25,8 @@ from clearing.parties.business_details import BusinessDetails
 from clearing.parties.party import Party
 from clearing.reporting.open_items import OpenCauseKind, open_causes
 from clearing.services import ClearingServices, build_clearing
-from gateway.clock import Clock
+from gateway.clock import Clock, SystemClock
+from gateway.daily_audit import audit_daily
 from gateway.database import Pool, transaction
 from gateway.exception_kinds import ExceptionState
 from gateway.exceptions.repository import ExceptionFilter
@@ -210,7 +211,7 @@ async def test_a_credit_note_waits_for_the_document_of_another_chain(
             is None
         )
     assert await issue(pool) == 2
-    assert await names(pool, 1) == ["DC-NL-ABC-000000001", "DI-NL-ABC-000000001"]
+    assert await names(pool, 1) == ["DI-NL-ABC-000000001", "DC-NL-ABC-000000001"]
 
 
 async def test_a_batch_that_can_not_be_documented_delays_its_own_chain_alone(
@@ -297,6 +298,8 @@ async def test_the_audit_finds_a_gap_and_a_changed_document(
         await connection.execute(harm)
         report = await audit_ledger(connection, now=NOW)
     assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == found
+    checks = (await audit_daily(pool, clock=SystemClock(), psp=None)).audit.clearing.checks
+    assert (min(checks["documents_gapped"], 1), checks["documents_unequal"]) == found
 
 
 async def test_a_month_is_invoiced_once_hours_after_its_end_and_stays_open(
@@ -346,7 +349,7 @@ async def test_a_document_whose_seller_has_no_address_waits_and_is_issued_once_i
     async with transaction(pool) as connection:
         await service.reference_data.register_party(connection, NL_SELLER, now=later)
     await DriverDocumentJob(pool=pool, clock=FixedClock(later)).run_once()
-    assert await names(pool, 1) == ["DC-NL-ABC-000000001", "DI-NL-ABC-000000001"]
+    assert await names(pool, 1) == ["DI-NL-ABC-000000001", "DC-NL-ABC-000000001"]
     assert await names(pool, 2) == ["DI-NL-ABC-000000002"]
     async with pool.acquire() as connection:
         assert await connection.fetchval("SELECT count(*) FROM clearing.pending_driver_document") == 0
@@ -379,7 +382,7 @@ async def test_a_credit_note_states_the_quantity_that_it_corrects(
     async with transaction(pool) as connection:
         await service.sessions.refund(connection, world.session_id(1), minor=121, reference="re_1", now=NOW)
     await issue(pool)
-    note, sale = await of_session(pool, 1)
+    sale, note = await of_session(pool, 1)
     assert (sale.document.supply.energy_kwh, note.document.supply.energy_kwh) == (Decimal(10), Decimal(2))
     assert note.ubl is not None
     assert b'<cbc:CreditedQuantity unitCode="KWH">2</cbc:CreditedQuantity>' in note.ubl
