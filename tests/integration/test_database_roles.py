@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from gateway.database import Pool, connect, create_pool
-from gateway.database_roles import APPEND_ONLY, HIDDEN_FROM_REPORTS, READER, WRITER
+from gateway.database_roles import APPEND_ONLY, HIDDEN_FROM_REPORTS, READER, WRITER, grant_access
 from gateway.errors import MigrationError
 from gateway.jobs.act_seals import ActSealJob
 from gateway.jobs.clearing import ClearingJob
@@ -171,9 +171,4 @@ async def test_a_start_as_the_application_migrates_nothing_and_says_what_is_pend
 async def test_with_one_role_nothing_is_granted_and_everything_works(database_url: str, pool: Pool) -> None:
     assert await migrate(database_url) == []
     async with pool.acquire() as connection:
-        assert (
-            await connection.fetchval(
-                "SELECT gateway.grant_access($1, $2)", list(APPEND_ONLY), list(HIDDEN_FROM_REPORTS)
-            )
-            is False
-        )
+        assert await grant_access(connection) is False
