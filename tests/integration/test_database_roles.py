@@ -168,6 +168,23 @@ async def test_a_start_as_the_application_migrates_nothing_and_says_what_is_pend
         await migrate(dsn, migrations=[*wanted, later])
 
 
+async def test_a_database_that_one_role_has_made_is_given_to_the_owner(cluster: str) -> None:
+    async with connect(cluster) as connection:
+        await connection.execute("CREATE DATABASE older")
+    older = cluster.replace("/market?", "/older?")
+    await migrate(older)
+    with pytest.raises(DENIED):
+        async with connect(as_role(older, "networkcore_app")) as connection:
+            await connection.fetch("SELECT * FROM gateway.party")
+    async with connect(older) as connection:
+        await connection.execute(ROLES.with_name("give-to-owner.sql").read_text(encoding="utf-8"))
+    await migrate(as_role(older, "networkcore_owner"))
+    async with connect(as_role(older, "networkcore_app")) as connection:
+        await connection.execute("INSERT INTO gateway.party VALUES ('aa', 'cpo', now())")
+        with pytest.raises(DENIED):
+            await connection.execute("DELETE FROM gateway.admin_act")
+
+
 async def test_with_one_role_nothing_is_granted_and_everything_works(database_url: str, pool: Pool) -> None:
     assert await migrate(database_url) == []
     async with pool.acquire() as connection:
