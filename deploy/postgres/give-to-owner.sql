@@ -5,6 +5,8 @@ DECLARE
     statement text;
 BEGIN
     FOR statement IN
+        SELECT format('ALTER DATABASE %I OWNER TO networkcore_owner', current_database())
+        UNION ALL
         SELECT format('ALTER SCHEMA %I OWNER TO networkcore_owner', n.nspname) FROM pg_namespace AS n
         WHERE n.nspname IN ('gateway', 'clearing', 'pnc')
         UNION ALL

@@ -173,11 +173,16 @@ async def test_a_database_that_one_role_has_made_is_given_to_the_owner(cluster: 
         await connection.execute("CREATE DATABASE older")
     older = cluster.replace("/market?", "/older?")
     await migrate(older)
-    with pytest.raises(DENIED):
-        async with connect(as_role(older, "networkcore_app")) as connection:
-            await connection.fetch("SELECT * FROM gateway.party")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with connect(as_role(older, "networkcore_owner")) as connection:
+            await connection.execute("ALTER TABLE gateway.party ADD COLUMN x int")
     async with connect(older) as connection:
         await connection.execute(ROLES.with_name("give-to-owner.sql").read_text(encoding="utf-8"))
+        kept = await connection.fetchval(
+            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname IN ('gateway', 'clearing', 'pnc') AND c.relowner <> 'networkcore_owner'::regrole"
+        )
+    assert kept == 0
     await migrate(as_role(older, "networkcore_owner"))
     async with connect(as_role(older, "networkcore_app")) as connection:
         await connection.execute("INSERT INTO gateway.party VALUES ('aa', 'cpo', now())")
