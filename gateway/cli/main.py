@@ -41,6 +41,14 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "Run the stand-in for a contract certificate pool alone.",
         ),
         "sandbox-psp": ("gateway.cli.sandbox_psp", "Run the Stripe-compatible sandbox PSP alone."),
+        "listen": (
+            "gateway.cli.listen",
+            "Forward a party's events to a program on this machine, signed as webhooks are.",
+        ),
+        "trigger": (
+            "gateway.cli.trigger",
+            "Make an event happen at a sandbox, by the calls that lead to it.",
+        ),
         "pki": ("gateway.cli.pki", "Create test certificates for Plug & Charge."),
     },
     "Run it": {

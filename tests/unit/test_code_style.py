@@ -59,7 +59,7 @@ BANNED_PHRASES = {"in the air"}
 STANDARD_USES = re.compile(
     r"home_charging\w*|home[ -](director|charg|charger)\w*|HomeCharging\w*"  # OCPI and OCPP
     r"|--no-create-home|--home-dir|\bHOME\b"  # a user's home directory
-    r"|new Promise\b|awaitPromise",  # JavaScript
+    r"|\bPromise<|new Promise\b|awaitPromise",  # JavaScript and TypeScript
     re.IGNORECASE,
 )
 PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -81,7 +81,11 @@ def text_files() -> Iterator[Path]:
 
 
 def sources() -> list[Path]:
-    return [path for package in (*PACKAGES, "benchmarks") for path in sorted((ROOT / package).rglob("*.py"))]
+    return [
+        path
+        for package in (*PACKAGES, "benchmarks", "sdk")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
 
 
 def name(path: Path) -> str:
@@ -170,6 +174,7 @@ def test_only_the_clock_reads_the_time() -> None:
         "gateway/ocpi/envelope.py",
         "sandbox/",
         "benchmarks/",
+        "sdk/python/",
     )
     found = [
         f"{name(path)}:{node.lineno}"
