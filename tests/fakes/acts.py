@@ -56,7 +56,9 @@ async def last_act(pool: Pool) -> int:
         return int(await connection.fetchval("SELECT coalesce(max(id), 0) FROM gateway.admin_act"))
 
 
-async def check_acts(pool: Pool, method: str, path: str, headers: Mapping[str, str], *, since: int) -> None:
+async def check_acts(
+    pool: Pool, method: str, path: str, headers: Mapping[str, str], *, since: int, repeated: bool
+) -> None:
     """Fail where the operation left no act since the act `since`, or one that does not name who asked."""
     operation = operation_of(method, path)
     if "Idempotent-Replayed" in headers:
