@@ -193,14 +193,16 @@ class ContractService:
         self, caller: ContractCaller, emaid: str, leaf_sha256: bytes, *, reason: str
     ) -> None:
         """Reject a certificate of a contract from now on. Raises UnknownRecordError."""
-        await certificate_registry.block(
-            self.pool,
-            environment=caller.environment,
-            emaid=await self._stored(caller, emaid),
-            leaf_sha256=leaf_sha256,
-            reason=reason,
-            now=self.clock.now(),
-        )
+        stored = await self._stored(caller, emaid)
+        async with transaction(self.pool) as connection:
+            await certificate_registry.block(
+                connection,
+                environment=caller.environment,
+                emaid=stored,
+                leaf_sha256=leaf_sha256,
+                reason=reason,
+                now=self.clock.now(),
+            )
 
     async def _row(
         self, caller: ContractCaller, row: NewContract | UnfitContractError
