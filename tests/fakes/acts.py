@@ -16,6 +16,7 @@ from gateway.database import Pool
 MAY_CHANGE_NOTHING = frozenset(
     {
         "createOnboardingLink",
+        "importTrustList",
         "rescheduleDueDates",
         "runDisbursements",
     }
