@@ -17,6 +17,7 @@ MAY_CHANGE_NOTHING = frozenset(
     {
         "createOnboardingLink",
         "importTrustList",
+        "replayEvents",
         "rescheduleDueDates",
         "runDisbursements",
     }
