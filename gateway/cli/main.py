@@ -60,12 +60,22 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "retention": (
+            "gateway.cli.retention",
+            "Show what personal data are kept, until when, and what is due to be removed.",
+        ),
+        "erase": ("gateway.cli.erase", "Find and erase the personal data of a driver."),
+        "personal-data": (
+            "gateway.cli.personal_data",
+            "Export the personal data of a driver; list erasures.",
+        ),
         "acts": ("gateway.cli.acts", "Show who changed what, when, and at whose request."),
         "secrets": ("gateway.cli.secrets", "Seal stored secrets with the first key."),
         "contract-pool": (
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",
         ),
+        "qr": ("gateway.cli.qr", "Draw the QR code of an EVSE's driver page."),
         "psp": ("gateway.cli.psp", "Check the account at the payment service provider; create its webhooks."),
         "ocpi": (
             "gateway.cli.ocpi",
