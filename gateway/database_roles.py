@@ -27,6 +27,9 @@ APPEND_ONLY: Final = (
     "gateway.admin_act_seal",
     "pnc.trust_event",
 )
+# When an entry was booked: its batch decides as it is sealed.
+CHANGED_COLUMNS: Final = ("clearing.entry booked_at",)
+ANALYZED: Final = ("clearing.reconciliation_item",)
 # Secrets, sealed or hashed, and stored answers.
 HIDDEN_FROM_REPORTS: Final = (
     "gateway.api_key",
@@ -51,6 +54,10 @@ async def grant_access(connection: Connection) -> bool:
     if not await _QUERIES.can_grant(connection):
         return False
     granted: bool = await _QUERIES.grant_access(
-        connection, append_only=list(APPEND_ONLY), hidden=list(HIDDEN_FROM_REPORTS)
+        connection,
+        append_only=list(APPEND_ONLY),
+        columns=list(CHANGED_COLUMNS),
+        hidden=list(HIDDEN_FROM_REPORTS),
+        analyzed=list(ANALYZED),
     )
     return granted

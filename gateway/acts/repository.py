@@ -70,7 +70,7 @@ class ActFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
+class ActSeal:
     """A place in the hash chain with the act that it covers; `act` None: the act is gone."""
 
     position: int
@@ -139,11 +139,11 @@ async def add_seals(connection: Connection, *, after: int, seals: Sequence[tuple
     )
 
 
-async def list_sealed(connection: Connection, *, after: int, limit: int) -> list[Seal]:
+async def list_sealed(connection: Connection, *, after: int, limit: int) -> list[ActSeal]:
     """The chain from the position after `after`, with the acts."""
     rows = _QUERIES.list_sealed(connection, after=after, limit=limit)
     return [
-        Seal(
+        ActSeal(
             position=row["position"],
             act_id=row["act_id"],
             hash=row["hash"],

@@ -192,6 +192,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "clearing.transfer",
             "clearing.account_delta",
             "clearing.account_snapshot",
+            "clearing.audit_checkpoint",
             "clearing.fx_lock",
             "clearing.vat_ruling",
             "clearing.agreement_volume",

@@ -53,7 +53,7 @@ class Caller:
 
     def need(self, scopes: frozenset[Scope]) -> None:
         """Let the caller pass who has one of the scopes. Raises ProblemError `missing_scope` for others."""
-        if self.scopes.isdisjoint(scopes):
+        if not any(self.may(scope) for scope in scopes):
             raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {named(scopes)}.")
 
 

@@ -6,9 +6,13 @@ TrustChange says who changes it, why and when.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from gateway.database import Pool, transaction
 from pnc import contract_authority_administration, trust_administration, trust_list_administration
+from pnc.certificate import Certificate
+from pnc.rejection_reasons import ContractRejection
+from pnc.revocation_checker import RevocationChecker
 from pnc.trust import AnchorPurpose, RevocationPolicy, TrustChange
 from pnc.trust_list_administration import RootReport, TrustList
 
@@ -99,6 +103,13 @@ class TrustService:
             await trust_administration.retire_cross_certificate(
                 connection, environment=environment, sha256=sha256, change=change
             )
+
+    async def store_revocation_list(
+        self, checker: RevocationChecker, crl: bytes, *, issuer: Certificate, now: datetime
+    ) -> ContractRejection | None:
+        """Store a CRL that its authority signed; why it does not count, where it does not."""
+        async with transaction(self.pool) as connection:
+            return await checker.store_crl(connection, crl, issuer=issuer, now=now)
 
     async def import_list(
         self, trust_list: TrustList, *, environment: str, dry_run: bool, change: TrustChange

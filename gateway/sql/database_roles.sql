@@ -5,7 +5,7 @@ SELECT bool_and(has_schema_privilege(n.oid, 'CREATE')) FROM pg_namespace AS n
 WHERE n.nspname IN ('gateway', 'clearing', 'pnc');
 
 -- name: can_grant$
-SELECT to_regprocedure('gateway.grant_access(text[],text[])') IS NOT NULL;
+SELECT to_regprocedure('gateway.grant_access(text[],text[],text[],text[])') IS NOT NULL;
 
 -- name: grant_access$
-SELECT gateway.grant_access(:append_only::text[], :hidden::text[]);
+SELECT gateway.grant_access(:append_only::text[], :columns::text[], :hidden::text[], :analyzed::text[]);

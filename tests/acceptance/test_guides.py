@@ -44,7 +44,12 @@ RUN_ELSEWHERE = {
     "sandbox-psp": "a process of this stack; tests/integration/sandbox_psp_client.py",
 }
 # These read the settings of `serve`, as ocpi.md says.
-CALLS_A_PLATFORM = ("networkcore ocpi connect", "networkcore ocpi renew", LEAVING := "networkcore ocpi leave")
+CALLS_A_PLATFORM = (
+    "networkcore ocpi connect",
+    "networkcore ocpi renew",
+    "networkcore secrets",
+    LEAVING := "networkcore ocpi leave",
+)
 # These read the settings of `serve` that concern the PSP, as going-live.md and first-look.md say.
 CALLS_THE_PSP = ("networkcore psp", "networkcore audit")
 # A status other than 0 that the page, or the state of this stack, explains; and the line that says so.
@@ -60,6 +65,7 @@ OTHER_STATUS = {
     "networkcore ocpi leave": (2, "/credentials"),  # likewise
     # The PSP of this stack pays nothing out, so what stands for its two payouts is not the sum of the line.
     "networkcore reconcile resolve psp_bank line:77aa": (2, "they do not match"),
+    "networkcore secrets seal": (2, "set NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS"),
     "networkcore reconcile import-status-report": (2, "no payment file with the message id"),
     # Nothing is paid on the first morning: tests/integration/test_settlement_statements.py has such a file.
     "networkcore verify dis_": (2, "does not exist"),
@@ -72,6 +78,7 @@ READERS = {
     "driver-page.md": ("admin", "an admin key of the platform"),
     "exceptions.md": ("admin", "an admin key of the platform"),
     "finance.md": ("admin", "with an admin key of the platform"),
+    "keys-and-acts.md": ("admin", "with an admin key of the platform"),
     "keys.md": ("admin", "with an admin key of the platform"),
     "money.md": ("admin", "with an admin key of the platform"),
     "monitoring.md": ("admin", "an admin key of the platform"),
@@ -448,7 +455,7 @@ def test_what_a_guide_tells_to_read_is_answered_to_its_reader(
 
 
 def test_the_platform_rotates_a_partners_key_and_a_partner_may_not(dev: dict[str, Any]) -> None:
-    assert "The\nplatform creates, rotates and revokes keys" in text_of(guide("capture-api.md"))
+    assert "The platform creates, rotates and revokes keys" in text_of(guide("capture-api.md"))
     admin = reader(dev, "admin")
     path = "/v1/parties/parkingapp/api-keys"
     key = admin.post(path, {"scopes": ["capture"]})

@@ -13,6 +13,7 @@ from gateway.acts.act import Act, acting
 from gateway.acts.repository import watch_tables
 from gateway.acts.service import SEALED_AT_ONCE, seal_acts, verify_acts
 from gateway.acts.tables import NOT_WATCHED, WATCHED
+from gateway.api.operation_scopes import is_administrative
 from gateway.audit import AuditResult, audit_system
 from gateway.cli.main import networkcore
 from gateway.clock import SystemClock
@@ -137,6 +138,14 @@ async def test_an_operation_on_other_tables_is_recorded_as_itself_with_its_reaso
     assert {(act["kind"], act["object_table"], act["operation"]) for act in found} == {
         ("carried_out", None, "topUpTreasury")
     }
+
+
+def test_the_way_of_a_session_pays_nothing_for_the_record() -> None:
+    on_the_way = {"createAuthorization", "incrementAuthorization", "releaseAuthorization", "completeSession"}
+    on_the_way |= {"startSession", "stopSession", "createRefund", "authorizePlugAndCharge", "getSession"}
+    assert not any(is_administrative(operation) for operation in on_the_way)
+    assert is_administrative("createApiKey")
+    assert is_administrative("setDoubleTapPolicy")  # of those under a scope of sessions
 
 
 async def test_what_is_rejected_or_changes_nothing_leaves_no_act(api: Api) -> None:

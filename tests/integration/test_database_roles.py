@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from gateway.database import Pool, connect, create_pool
-from gateway.database_roles import APPEND_ONLY, HIDDEN_FROM_REPORTS, READER, WRITER
+from gateway.database_roles import APPEND_ONLY, HIDDEN_FROM_REPORTS, READER, WRITER, grant_access
 from gateway.errors import MigrationError
 from gateway.jobs.act_seals import ActSealJob
 from gateway.jobs.clearing import ClearingJob
@@ -168,12 +168,29 @@ async def test_a_start_as_the_application_migrates_nothing_and_says_what_is_pend
         await migrate(dsn, migrations=[*wanted, later])
 
 
+async def test_a_database_that_one_role_has_made_is_given_to_the_owner(cluster: str) -> None:
+    async with connect(cluster) as connection:
+        await connection.execute("CREATE DATABASE older")
+    older = cluster.replace("/market?", "/older?")
+    await migrate(older)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with connect(as_role(older, "networkcore_owner")) as connection:
+            await connection.execute("ALTER TABLE gateway.party ADD COLUMN x int")
+    async with connect(older) as connection:
+        await connection.execute(ROLES.with_name("give-to-owner.sql").read_text(encoding="utf-8"))
+        kept = await connection.fetchval(
+            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname IN ('gateway', 'clearing', 'pnc') AND c.relowner <> 'networkcore_owner'::regrole"
+        )
+    assert kept == 0
+    await migrate(as_role(older, "networkcore_owner"))
+    async with connect(as_role(older, "networkcore_app")) as connection:
+        await connection.execute("INSERT INTO gateway.party VALUES ('aa', 'cpo', now())")
+        with pytest.raises(DENIED):
+            await connection.execute("DELETE FROM gateway.admin_act")
+
+
 async def test_with_one_role_nothing_is_granted_and_everything_works(database_url: str, pool: Pool) -> None:
     assert await migrate(database_url) == []
     async with pool.acquire() as connection:
-        assert (
-            await connection.fetchval(
-                "SELECT gateway.grant_access($1, $2)", list(APPEND_ONLY), list(HIDDEN_FROM_REPORTS)
-            )
-            is False
-        )
+        assert await grant_access(connection) is False

@@ -75,7 +75,30 @@ def test_every_lasting_service_has_a_health_check_and_restarts(compose: dict[str
         assert name == "migrate" or service["healthcheck"]["test"][0] == "CMD"
     assert services["postgres"]["image"] == "postgres:18"
     # Version 18 of the image keeps its data one directory higher than those before.
-    assert services["postgres"]["volumes"] == ["postgres-data:/var/lib/postgresql"]
+    data, *scripts = services["postgres"]["volumes"]
+    assert data == "postgres-data:/var/lib/postgresql"
+    for mounted in scripts:
+        source, _, mode = mounted.split(":")
+        assert (ROOT / source).is_file()
+        assert mode == "ro"
+
+
+def test_the_database_has_an_owner_an_application_and_a_reader_none_of_them_the_superuser(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    secrets = make_secrets(tmp_path)
+    postgres = compose["services"]["postgres"]
+    assert postgres["environment"]["POSTGRES_USER"] == "postgres"
+    script, roles = read("deploy/postgres/create-roles.sh"), read("deploy/postgres/roles.sql")
+    for role in ("owner", "app", "reports"):
+        assert f"database_{role}_password" in postgres["secrets"]
+        assert (secrets / f"database_{role}_password").is_file()
+        assert f"{role}_password=" in script
+        assert f"CREATE ROLE networkcore_{role} LOGIN PASSWORD :'{role}_password' NOSUPERUSER" in roles
+    owner = (secrets / "database_owner_url").read_text(encoding="utf-8")
+    assert owner.startswith("postgresql://networkcore_owner:")
+    for name, service in compose["services"].items():
+        assert ("database_owner_url" in service.get("secrets", ())) == (name == "migrate"), name
 
 
 def test_our_containers_hold_no_rights_and_write_nowhere_else(compose: dict[str, Any]) -> None:

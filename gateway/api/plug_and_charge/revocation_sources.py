@@ -105,8 +105,8 @@ async def upload_list(call: ApiRequest) -> ApiResponse:
     """
     body: RevocationListBody = call.body
     issuer = trust_administration.read_one(body.authority)
-    rejection = await service_of(call).revocation_checker.store_crl(
-        call.services.pool, _crl_bytes(body.crl), issuer=issuer, now=call.services.now()
+    rejection = await call.services.trust.store_revocation_list(
+        service_of(call).revocation_checker, _crl_bytes(body.crl), issuer=issuer, now=call.services.now()
     )
     if isinstance(rejection, ContractRejection):
         raise _unfit("/crl", f"{rejection.rejection_reason.value}: {rejection.detail}")

@@ -3,12 +3,14 @@
 -- and one role does everything.
 
 -- Grants both roles what they need on every table of ours, in place of what they had. Of append-only tables the writer
--- changes and deletes no row; the one exception is when an entry was booked, which its batch decides as it is sealed.
--- Hidden tables hold secrets and kept answers: the reader does not see them.
-CREATE FUNCTION gateway.grant_access(append_only text[], hidden text[]) RETURNS boolean
+-- changes and deletes no row, but for single columns given as `schema.table column`. Hidden tables hold secrets and
+-- kept answers: the reader does not see them. Of some tables the writer renews the planner's statistics.
+CREATE FUNCTION gateway.grant_access(append_only text[], columns text[], hidden text[], analyzed text[])
+RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $function$
 DECLARE
     owned record;
+    place text;
 BEGIN
     IF (SELECT count(*) FROM pg_roles WHERE rolname IN ('networkcore_writer', 'networkcore_reader')) < 2 THEN
         RETURN false;
@@ -29,9 +31,14 @@ BEGIN
             EXECUTE format('GRANT SELECT ON %s TO networkcore_reader', owned.place);
         END IF;
     END LOOP;
-    GRANT UPDATE (booked_at) ON clearing.entry TO networkcore_writer;
-    IF current_setting('server_version_num')::int >= 170000 THEN
-        EXECUTE 'GRANT MAINTAIN ON clearing.reconciliation_item TO networkcore_writer';
+    FOREACH place IN ARRAY columns LOOP
+        EXECUTE format('GRANT UPDATE (%s) ON %s TO networkcore_writer', split_part(place, ' ', 2),
+                       split_part(place, ' ', 1));
+    END LOOP;
+    IF current_setting('server_version_num')::int >= 170000 THEN  -- before, only the owner may
+        FOREACH place IN ARRAY analyzed LOOP
+            EXECUTE format('GRANT MAINTAIN ON %s TO networkcore_writer', place);
+        END LOOP;
     END IF;
     RETURN true;
 END
