@@ -37,10 +37,13 @@ _ERASE: Final[Sequence[tuple[str, Any]]] = (
     ("ocpi_rejected_push", _sql.erase_rejected_pushes),
     ("ocpi_booking", _sql.erase_bookings),
     ("receipt_link", _sql.erase_receipt_links),
+    ("invoice_link", _sql.erase_invoice_links),
+    ("driver_payment", _sql.erase_driver_payments),
     ("recent_authorization", _sql.erase_taps),
     ("exception", _sql.erase_exceptions),
     ("contract_pool_event", _sql.erase_pool_events),
     ("contract_pool_position", _sql.erase_pool_positions),
+    ("contract_pool_lookup", _sql.erase_pool_lookups),
 )
 ERASED_RULES: Final = frozenset(rule for rule, _ in _ERASE)
 

@@ -34,6 +34,8 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
         "ocpi_rejected_push": (_sql.due_ocpi_rejected_push, _sql.apply_ocpi_rejected_push),
         "ocpi_booking": (_sql.due_ocpi_booking, _sql.apply_ocpi_booking),
         "receipt_link": (_sql.due_receipt_link, _sql.apply_receipt_link),
+        "invoice_link": (_sql.due_invoice_link, _sql.apply_invoice_link),
+        "driver_payment": (_sql.due_driver_payment, _sql.apply_driver_payment),
         "exception": (_sql.due_exception, _sql.apply_exception),
     }
 )
@@ -147,7 +149,7 @@ async def delete_old_runs(connection: Connection, *, before: datetime) -> None:
 
 _WALL_ALONE: Final = frozenset({"ocpi_command"})
 _BOTH: Final = frozenset({"event"})
-_BY_WALL: Final = frozenset({"idempotency_key"})
+_BY_WALL: Final = frozenset({"idempotency_key", "driver_payment"})
 
 
 def _named(before: DueBefore, rule: str) -> Mapping[str, Any]:

@@ -82,6 +82,11 @@ UNION ALL
 SELECT 'receipt_link', count(*) FROM gateway.receipt_link
 WHERE (shard, session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
 UNION ALL
+SELECT 'invoice_link', count(*) FROM gateway.invoice_link
+WHERE (shard, session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
+UNION ALL
+SELECT 'driver_payment', count(*) FROM gateway.driver_payment WHERE authorization_id = ANY (:authorizations::uuid[])
+UNION ALL
 SELECT 'recent_authorization', count(*) FROM gateway.recent_authorization
 WHERE authorization_id = ANY (:authorizations::uuid[])
 UNION ALL
@@ -98,7 +103,9 @@ WHERE e.body <> '{}' AND EXISTS (
 UNION ALL
 SELECT 'contract_pool_event', count(*) FROM gateway.contract_pool_event WHERE emaid = ANY (:emaids::text[])
 UNION ALL
-SELECT 'contract_pool_position', count(*) FROM gateway.contract_pool_position WHERE emaid = ANY (:emaids::text[]);
+SELECT 'contract_pool_position', count(*) FROM gateway.contract_pool_position WHERE emaid = ANY (:emaids::text[])
+UNION ALL
+SELECT 'contract_pool_lookup', count(*) FROM gateway.contract_pool_lookup WHERE after_emaid = ANY (:emaids::text[]);
 
 -- name: psp_names_of
 -- By what the PSP's events name the person: payments, customers, saved methods.
@@ -263,6 +270,13 @@ DELETE FROM gateway.ocpi_booking WHERE session_id = ANY (:sessions::uuid[]);
 DELETE FROM gateway.receipt_link
 WHERE (shard, session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]));
 
+-- name: erase_invoice_links!
+DELETE FROM gateway.invoice_link
+WHERE (shard, session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]));
+
+-- name: erase_driver_payments!
+DELETE FROM gateway.driver_payment WHERE authorization_id = ANY (:authorizations::uuid[]);
+
 -- name: erase_taps!
 DELETE FROM gateway.recent_authorization WHERE authorization_id = ANY (:authorizations::uuid[]);
 
@@ -301,6 +315,9 @@ DELETE FROM gateway.contract_pool_event WHERE emaid = ANY (:emaids::text[]);
 
 -- name: erase_pool_positions!
 DELETE FROM gateway.contract_pool_position WHERE emaid = ANY (:emaids::text[]);
+
+-- name: erase_pool_lookups!
+UPDATE gateway.contract_pool_lookup SET after_emaid = '' WHERE after_emaid = ANY (:emaids::text[]);
 
 -- name: record_erasure!
 INSERT INTO gateway.erasure (id, pseudonym, erased_at, erased_by, reason, erased, kept)

@@ -253,6 +253,28 @@ WITH due AS (
 )
 SELECT count(*) FROM gone;
 
+-- name: due_invoice_link$
+SELECT count(*) FROM gateway.invoice_link WHERE created_at < :before;
+
+-- name: apply_invoice_link$
+WITH due AS (
+    SELECT shard, session_id FROM gateway.invoice_link WHERE created_at < :before
+    LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM gateway.invoice_link AS l USING due
+    WHERE l.shard = due.shard AND l.session_id = due.session_id RETURNING 1
+)
+SELECT count(*) FROM gone;
+
+-- name: due_driver_payment$
+SELECT count(*) FROM gateway.driver_payment WHERE closed_at < :before;
+
+-- name: apply_driver_payment$
+WITH due AS (
+    SELECT token FROM gateway.driver_payment WHERE closed_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.driver_payment AS p USING due WHERE p.token = due.token RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: due_exception$
 SELECT count(*) FROM gateway.exception WHERE resolved_at < :before AND detail <> '';
 

@@ -5,7 +5,7 @@
 CREATE TABLE clearing.audit_checkpoint (
     sequence       bigint      PRIMARY KEY CHECK (sequence >= 1),
     sealed_at      timestamptz NOT NULL,  -- wall time
-    shares         smallint    NOT NULL CHECK (shares BETWEEN 1 AND 366),  -- runs in which all older rows are proved again
+    shares         smallint    NOT NULL CHECK (shares BETWEEN 1 AND 366),  -- runs that prove all older rows again
     content        text        NOT NULL CHECK (content IS JSON OBJECT),    -- text, because its very bytes are hashed
     content_sha256 bytea       NOT NULL CHECK (length(content_sha256) = 32),
     previous_hash  bytea       NOT NULL CHECK (length(previous_hash) = 32),  -- 32 zero bytes at sequence 1
