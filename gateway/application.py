@@ -75,6 +75,7 @@ from gateway.ocpi.services import PLATFORM_ROLE, OcpiServices
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.ocpi.token_authorization import TokenAuthorizationService
 from gateway.ocpi.token_service import TokenService
+from gateway.operations_settings import RecoveryMode
 from gateway.partners import party_repository
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
@@ -143,7 +144,7 @@ class Application:
 @asynccontextmanager
 async def open_application(settings: Settings, *, application: str) -> AsyncIterator[Application]:
     """Migrate, then open what every process has; close it in reverse."""
-    await migrate(settings.database_url.get_secret_value())
+    await migrate(settings.direct_url)
     async with AsyncExitStack() as stack:
         pool = await create_pool_from(settings, application=application)
         stack.push_async_callback(close_pool, pool)
@@ -229,6 +230,7 @@ def build_web(app: Application) -> web.Application:
             request_timeout_seconds=settings.request_timeout_seconds,  # then another may claim its key
             allow_private_receivers=app.sandbox,
             own_tls=settings.tls_certificate_path is not None,
+            closed=settings.recovery_mode is not RecoveryMode.OFF,
         ),
         addresses=addresses,
         payments=app.payments,

@@ -16,6 +16,7 @@ from gateway.application import Application, build_web, jobs, open_application, 
 from gateway.config import Settings
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.operations_settings import RecoveryMode
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.worker import collect_garbage_less_often, run_jobs
@@ -35,7 +36,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
         try:
-            if settings.workers_in_process:
+            if settings.workers_in_process and settings.recovery_mode is not RecoveryMode.CLOSED:
                 await work(app, stop, JobLoops())
             await stop.wait()
         finally:
@@ -50,8 +51,11 @@ async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
         async with health_server(
             loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port
         ) as port:
-            _log.info("worker_ready", health_port=port)
-            await work(app, stop, loops)
+            _log.info("worker_ready", health_port=port, recovery_mode=settings.recovery_mode.value)
+            if settings.recovery_mode is RecoveryMode.CLOSED:
+                await stop.wait()  # a restored database is checked first: nothing is sent to anybody
+            else:
+                await work(app, stop, loops)
 
 
 async def work(app: Application, stop: asyncio.Event, loops: JobLoops) -> None:

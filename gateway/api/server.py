@@ -23,6 +23,7 @@ from gateway.api.health import health_routes
 from gateway.api.metrics import EdgeMetrics, metrics_routes, route_of
 from gateway.api.plug_and_charge.contract_pools import contract_pool_routes
 from gateway.api.problems import ProblemDetails, ProblemError
+from gateway.api.recovery import recovery_middlewares
 from gateway.api.routes import endpoints
 from gateway.api.security_headers import security_headers
 from gateway.api.services import ApiServices
@@ -48,7 +49,10 @@ def build_api(services: ApiServices) -> web.Application:
     dispatcher = Dispatcher(services)
     metrics = EdgeMetrics()
     app = web.Application(
-        middlewares=[_boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls))],
+        middlewares=[
+            _boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls)),
+            *recovery_middlewares(closed=services.options.closed),
+        ],
         client_max_size=services.options.max_body_bytes,
     )
     app[SERVICES] = services

@@ -69,6 +69,7 @@ class ApiOptions:
     idempotency_lock: timedelta = LOCK
     allow_private_receivers: bool = False
     own_tls: bool = False
+    closed: bool = False  # a restored database is checked: every request gets 503
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
 
     @property

@@ -56,6 +56,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",
         ),
+        "restore-check": (
+            "gateway.cli.restore_check",
+            "After a restore: bring back what the PSP, banks and partners saw since.",
+        ),
         "psp": ("gateway.cli.psp", "Check the account at the payment service provider; create its webhooks."),
         "ocpi": (
             "gateway.cli.ocpi",

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from gateway import account_schemas, api_schemas, exception_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
+from gateway.api_schemas_recovery import PlatformRestoredSchema
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
@@ -81,6 +82,7 @@ class EventType(StrEnum):
     TOPUP_REVERSED = "top_up.reversed"
     EXCEPTION_OPENED = "exception.opened"
     EXCEPTION_RESOLVED = "exception.resolved"
+    PLATFORM_RESTORED = "platform.restored"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 
@@ -105,6 +107,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "bank_message": api_schemas.BankMessageSchema,
     "top_up": funding_schemas.TopupSchema,
     "exception": exception_schemas.ExceptionSchema,
+    "platform": PlatformRestoredSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }
 
