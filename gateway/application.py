@@ -75,7 +75,6 @@ from gateway.ocpi.services import PLATFORM_ROLE, OcpiServices
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.ocpi.token_authorization import TokenAuthorizationService
 from gateway.ocpi.token_service import TokenService
-from gateway.operations_settings import RecoveryMode
 from gateway.partners import party_repository
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
@@ -230,7 +229,7 @@ def build_web(app: Application) -> web.Application:
             request_timeout_seconds=settings.request_timeout_seconds,  # then another may claim its key
             allow_private_receivers=app.sandbox,
             own_tls=settings.tls_certificate_path is not None,
-            closed=settings.recovery_mode is not RecoveryMode.OFF,
+            recovery_mode=settings.recovery_mode,
         ),
         addresses=addresses,
         payments=app.payments,

@@ -51,7 +51,7 @@ def build_api(services: ApiServices) -> web.Application:
     app = web.Application(
         middlewares=[
             _boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls)),
-            *recovery_middlewares(closed=services.options.closed),
+            *recovery_middlewares(services.options.recovery_mode),
         ],
         client_max_size=services.options.max_body_bytes,
     )

@@ -96,5 +96,5 @@ def _show(report: "RestoreReport") -> None:
         console.print(f"[red]{report.waiting} wait for a person[/red]: decide, then run restore-check again")
     else:
         console.print(
-            "[green]nothing waits[/green]: set NETWORKCORE_RECOVERY_MODE=working until `networkcore audit` agrees"
+            "[green]nothing waits[/green]: NETWORKCORE_RECOVERY_MODE=working until `networkcore audit` agrees"
         )

@@ -2,27 +2,19 @@
 
 import asyncio
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
 import tarfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
 from gateway.migrations import PACKAGES, compare_schema, migrate
-from tests.crash.test_capture_killed import PATIENCE_S, charge, settled
+from tests.crash.processes import ROOT, failures, free_port, running, settings, wait_for
+from tests.crash.test_capture_killed import charge, settled
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(500)]
-ROOT = Path(__file__).parents[2]
 SESSIONS_BEFORE, SESSIONS_BESIDE = 4, 8
 MIGRATIONS = [f"{package}/sql/migrations" for package in PACKAGES]
 
@@ -56,69 +48,6 @@ def old_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def running(
-    program: Path, *arguments: str, log: Path, environment: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    """One process of a program, which finds its packages in its own folder; ended with the block."""
-    with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", *arguments],
-            cwd=program,
-            env={**os.environ, "PYTHONPATH": str(program), **(environment or {})},
-            stdout=subprocess.PIPE if arguments[0] == "dev" else errors,
-            stderr=errors,
-            text=True,
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def settings(stack: dict[str, Any], state_dir: Path, port: int) -> dict[str, str]:
-    """What the processes of this release are given: the running stack's own settings, another port."""
-    plan = json.loads((state_dir / "dev" / "stack.json").read_text(encoding="utf-8"))
-    return {
-        "NETWORKCORE_DATABASE_URL": stack["database_url"],
-        "NETWORKCORE_PSP_BASE_URL": stack["sandbox_psp_url"],
-        "NETWORKCORE_PSP_API_KEY": stack["sandbox_psp_api_key"],
-        "NETWORKCORE_PSP_PUBLISHABLE_KEY": "pk_test_sandbox",
-        "NETWORKCORE_PSP_WEBHOOK_SECRET": plan["psp_webhook_secret"],
-        "NETWORKCORE_ADMIN_API_KEY": stack["admin_api_key"],
-        "NETWORKCORE_CLOCK": "market",
-        "NETWORKCORE_PORT": str(port),
-    }
-
-
-async def ready(url: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    async with aiohttp.ClientSession() as session:
-        while time.monotonic() < deadline:
-            try:
-                async with session.get(f"{url}/readyz") as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.2)
-    pytest.fail(f"{url} is not ready")
-
-
-def failures(*logs: Path) -> list[dict[str, Any]]:
-    """The lines of logs that speak of a defect."""
-    lines = [line for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
-    read = [json.loads(line) for line in lines if line.startswith("{")]
-    assert read
-    return [line for line in read if "exception" in line or line["event"] in {"request_failed", "job_failed"}]
-
-
 async def test_the_release_before_and_this_one_serve_one_database_side_by_side(
     old_program: Path, tmp_path: Path
 ) -> None:
@@ -144,13 +73,13 @@ async def test_the_release_before_and_this_one_serve_one_database_side_by_side(
 
             meanwhile, applied = await asyncio.gather(during(), migrate(stack["database_url"]))
             assert applied == list(before.pending)
-            environment = settings(stack, state_dir, port)
+            environment = settings(stack, state_dir / "dev", port)
             url = f"http://127.0.0.1:{port}"
             with (
                 running(ROOT, "serve", log=new_logs[0], environment=environment),
                 running(ROOT, "work", log=new_logs[1], environment=environment),
             ):
-                await ready(url)
+                await wait_for(url)
                 async with aiohttp.ClientSession(url, headers=headers) as beside:
                     both = (session, beside)
                     charged += meanwhile
