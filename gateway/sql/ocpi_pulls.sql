@@ -24,7 +24,8 @@ RETURNING module;
 -- name: rewind_pulls
 -- Every list is read again from :since on, now: what a restore lost is at its peer.
 UPDATE gateway.ocpi_pull
-SET since = least(since, :since::timestamptz), next_url = NULL, run_until = NULL, due_at = :wall_now::timestamptz
+SET since = CASE WHEN since > :since::timestamptz THEN :since::timestamptz ELSE since END, next_url = NULL, run_until = NULL,
+    due_at = :wall_now::timestamptz
 RETURNING peer_id, module;
 
 -- name: claim_pull^
