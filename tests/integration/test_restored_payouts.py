@@ -53,10 +53,8 @@ async def test_a_transfer_that_no_book_has_holds_its_payee_once(system: System) 
             connection, party_id="NL-ABC", account_id=new_id(), psp_account="acct_nl", now=NOW
         )
     step = await restored(system).hold_for_transfers([transfer("tr_1")])
-    assert list(step.waits) == [
-        "transfer tr_1 of 500 EUR to acct_nl: payouts of NL-ABC are held; "
-        "resolve its difference, then lift the hold"
-    ]
+    held = "payouts of NL-ABC are held; resolve its difference, then lift the hold"
+    assert list(step.waits) == [f"transfer tr_1 of 500 EUR to acct_nl: {held}"]
     assert await holds(system) == {
         "NL-ABC": "transfer tr_1 of 500 EUR was made before the database was restored"
     }
