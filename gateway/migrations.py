@@ -44,6 +44,18 @@ _MOST_REST_SECONDS: Final = 5.0
 # What waits outside a transaction holds up no request; PostgreSQL waits for transactions older than an index.
 _STEP_LOCK_MS: Final = 600_000
 _random: Final = random.SystemRandom()
+_OLDEST_SERVER: Final = 160000
+_SERVER_WITH_UUIDV7: Final = 180000
+# RFC 9562 section 5.7: 48 bits of milliseconds, the version, random bits, the variant.
+_UUIDV7: Final = """
+CREATE SCHEMA IF NOT EXISTS gateway;
+CREATE OR REPLACE FUNCTION gateway.uuidv7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(int8send(
+        floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+        52, 1), 53, 1), 'hex')::uuid
+$$;
+SET search_path = pg_catalog, gateway;
+"""
 _LOCK_KEY: Final = int.from_bytes(hashlib.sha256(b"networkcore migrations").digest()[:8], "big", signed=True)
 
 
@@ -140,6 +152,7 @@ async def migrate(
         # The lock ends with the connection, also when this process is killed.
         for package in dict.fromkeys(migration.package for migration in wanted):
             await _create_record(connection, package)
+        await _adapt(connection)
         for migration in _missing(wanted, await _records(connection, wanted)):
             await _apply(connection, migration, attempts=attempts)
             applied.append(migration)
@@ -198,6 +211,22 @@ async def _lock(connection: BareConnection) -> None:
                 f"another process has been migrating for {_LOCK_WAIT_SECONDS:g} s; check it, then start again"
             )
         await asyncio.sleep(_LOCK_POLL_SECONDS * _random.uniform(0.5, 1.5))
+
+
+def check_server(version: int) -> None:
+    """Reject a server that is too old, by its `server_version_num`. Raises MigrationError."""
+    if version < _OLDEST_SERVER:
+        raise MigrationError(
+            f"this is PostgreSQL {version // 10_000}; {_OLDEST_SERVER // 10_000} to 18 are supported"
+        )
+
+
+async def _adapt(connection: BareConnection) -> None:
+    """Give a server before PostgreSQL 18 what migrations use of it; one before 16 is rejected."""
+    version = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
+    check_server(version)
+    if version < _SERVER_WITH_UUIDV7:
+        await connection.execute(_UUIDV7)
 
 
 async def _create_record(connection: BareConnection, package: str) -> None:
