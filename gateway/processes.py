@@ -4,6 +4,9 @@ Owns: what a process starts, in which order, and its graceful end. Must not know
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ssl import SSLContext
 from typing import Final
 
 import structlog
@@ -17,6 +20,7 @@ from gateway.config import Settings
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.operations_settings import RecoveryMode
+from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.worker import collect_garbage_less_often, run_jobs
@@ -29,6 +33,11 @@ _DELIVERIES: Final = Limits()
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """Serve HTTP until `stop`; with `workers_in_process` the jobs run here too."""
     tls = server_context(settings)
+    with traced(settings, service="networkcore-gateway"):
+        await _serve(settings, stop, tls)
+
+
+async def _serve(settings: Settings, stop: asyncio.Event, tls: SSLContext | None) -> None:
     async with open_application(settings, application="gateway") as app:
         await prepare(app)
         runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
@@ -45,6 +54,24 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
 async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
     """Run the jobs until `stop`."""
+    with traced(settings, service="networkcore-worker"):
+        await _work(settings, stop)
+
+
+@contextmanager
+def traced(settings: Settings, *, service: str) -> Iterator[None]:
+    """Send traces while the block runs, where the settings ask for it. Raises ConfigurationError."""
+    if not settings.tracing:
+        yield
+        return
+    end = start_tracing(service=service)
+    try:
+        yield
+    finally:
+        end()
+
+
+async def _work(settings: Settings, stop: asyncio.Event) -> None:
     async with open_application(settings, application="worker") as app:
         await prepare(app)
         loops = JobLoops()

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from gateway import tracing
 from gateway.api import problems
 from gateway.api.capture.psp_webhooks import psp_webhook_routes
 from gateway.api.dispatch import RATE_HEADERS, REQUEST_ID, Dispatcher
@@ -75,6 +76,16 @@ def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Seque
 def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[str, str]) -> Middleware:
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.path in _QUIET:
+            return await served(request, handler)
+        with tracing.request_span(request.headers, method=request.method) as traced:
+            response = await served(request, handler)
+            tracing.finish_request(
+                traced, method=request.method, route=route_of(request), status=response.status
+            )
+            return response
+
+    async def served(request: web.Request, handler: _Handler) -> web.StreamResponse:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         fits = _REQUEST_ID.fullmatch(given) and not holds_card_number(given)
         request_id = given if fits else format_id("req", new_id())

@@ -19,6 +19,7 @@ from gateway.ids import format_id
 from gateway.jobs import task_queue
 from gateway.jobs.task_queue import Task
 from gateway.task_kinds import TaskKind
+from gateway.tracing import span
 from pnc.errors import PncInvariantViolation
 
 BATCH: Final = 50
@@ -93,7 +94,7 @@ class TaskJob:
     async def _run(self, task: Task) -> None:
         permanent = False
         named = {} if task.session_id is None else {"session_id": format_id("ses", task.session_id)}
-        with structlog.contextvars.bound_contextvars(**named):
+        with structlog.contextvars.bound_contextvars(**named), span(f"task {self.name}"):
             try:
                 reason = await self.handle(task)
             except Exception as error:  # noqa: BLE001 - the boundary of one task: the others must go on

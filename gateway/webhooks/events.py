@@ -21,6 +21,7 @@ from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.party_check_schemas import PartyCheckSchema
+from gateway.tracing import traceparent
 from gateway.webhooks import repository
 
 API_VERSION: Final = "2026-11-01"
@@ -133,6 +134,7 @@ class NewEvent:
 
 def event_rows(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
     """Events as the rows that a statement inserts together with what it changes, each under a new id."""
+    cause = traceparent()
     return [
         {
             "shard": event.shard,
@@ -141,6 +143,7 @@ def event_rows(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
             "type": event.type.value,
             "object_id": event.object_id,
             "data": event.data,
+            "traceparent": cause,
         }
         for event in events
     ]

@@ -5,3 +5,5 @@ CREATE TABLE gateway.restore_check (
     checked_at  timestamptz NOT NULL,  -- wall time
     steps       jsonb       NOT NULL   -- of each step: what was done, and what waits for a person
 );
+
+ALTER TABLE gateway.event ADD COLUMN traceparent text;  -- W3C Trace Context of what caused it; null: not traced
