@@ -15,6 +15,7 @@ from asyncpg.exceptions import _base as asyncpg_base
 from clearing.errors import ClearingInvariantViolation
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.failure_log import log_failure
 from gateway.ids import format_id
 from gateway.jobs import task_queue
 from gateway.jobs.task_queue import Task
@@ -99,7 +100,9 @@ class TaskJob:
                 reason = await self.handle(task)
             except Exception as error:  # noqa: BLE001 - the boundary of one task: the others must go on
                 permanent = is_permanent(error)
-                _log.exception("task_failed", kind=self.name, attempts=task.attempts, final=permanent)
+                log_failure(
+                    _log, "task_failed", error, kind=self.name, attempts=task.attempts, final=permanent
+                )
                 reason = f"{type(error).__name__}: {error}"
         wall_now = self.clock.wall_now()
         async with self.pool.acquire() as connection:

@@ -41,7 +41,7 @@ from tests.chaos.memory import MemoryLog
 ROOT: Final = Path(__file__).parents[2]
 _WORKERS: Final = 2
 _REST_S: Final = (2.0, 5.0)  # between faults
-_SETTLE_S: Final = 240.0
+_SETTLE_S: Final = 600.0
 _DEFECTS: Final = frozenset({"request_failed"})
 
 
