@@ -151,9 +151,11 @@ async def migrate(
         applied = []
         # The lock ends with the connection, also when this process is killed.
         for package in dict.fromkeys(migration.package for migration in wanted):
-            await _create_record(connection, package)
-        await _adapt(connection)
-        for migration in _missing(wanted, await _records(connection, wanted)):
+            if await connection.fetchval("SELECT to_regclass($1)", f"{package}.migration") is None:
+                await _create_record(connection, package)
+        if missing := _missing(wanted, await _records(connection, wanted)):
+            await _adapt(connection)
+        for migration in missing:
             await _apply(connection, migration, attempts=attempts)
             applied.append(migration)
         return applied

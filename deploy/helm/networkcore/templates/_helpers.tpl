@@ -46,7 +46,7 @@ capabilities:
 
 {{/* Secrets are files, so that no environment shows them. */}}
 {{- define "networkcore.env" -}}
-{{- range $name := list "database_url" "direct_database_url" "psp_api_key" "psp_webhook_secret" "psp_publishable_key" "admin_api_key" "webhook_encryption_keys" "contract_pool_token" }}
+{{- range $name := .Values.secret.keys }}
 - name: NETWORKCORE_{{ $name | upper }}_FILE
   value: /run/secrets/networkcore/{{ $name }}
 {{- end }}
