@@ -1,6 +1,6 @@
 """Gateway and workers behind PgBouncer in transaction mode, with the configuration of deploy/pgbouncer.
 
-Set NETWORKCORE_TEST_PGBOUNCER to the program, 1.21 or later, to run this.
+Set TEST_PGBOUNCER to the program, 1.21 or later, to run this.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from tests.crash.processes import failures, free_port
 from tests.crash.test_capture_killed import charge, settled, summary
 
 ROOT = Path(__file__).parents[2]
-PGBOUNCER = os.environ.get("NETWORKCORE_TEST_PGBOUNCER", "")
+PGBOUNCER = os.environ.get("TEST_PGBOUNCER", "")
 CLIENTS, SESSIONS_EACH = 4, 4
 
 
@@ -130,7 +130,7 @@ async def charged_through(server: Pooled, folder: Path, settings: dict[str, str]
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(not PGBOUNCER, reason="NETWORKCORE_TEST_PGBOUNCER names no program of PgBouncer")
+@pytest.mark.skipif(not PGBOUNCER, reason="TEST_PGBOUNCER names no program of PgBouncer")
 @pytest.mark.parametrize(
     ("prepared", "cached"),
     [(True, "100"), (False, "0")],

@@ -1,6 +1,6 @@
 """Another PostgreSQL version: the migrations, every statement, and a market day to its proof.
 
-Set NETWORKCORE_TEST_POSTGRES_BIN to a folder of PostgreSQL's programs (initdb, postgres) to run these.
+Set TEST_POSTGRES_BIN to a folder of PostgreSQL's programs (initdb, postgres) to run these.
 """
 
 import os
@@ -23,9 +23,9 @@ from sandbox.market.runner import run_day
 from sandbox.market.setup import open_market
 from sandbox.postgres.embedded import EmbeddedPostgres
 
-PROGRAMS = os.environ.get("NETWORKCORE_TEST_POSTGRES_BIN", "")
+PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
 needs_programs = pytest.mark.skipif(
-    not PROGRAMS, reason="NETWORKCORE_TEST_POSTGRES_BIN names no folder of another PostgreSQL's programs"
+    not PROGRAMS, reason="TEST_POSTGRES_BIN names no folder of another PostgreSQL's programs"
 )
 
 
