@@ -36,7 +36,7 @@ class StepKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class MigrationStep:
     """One statement outside a transaction; `schema` and `index` of an index that is made."""
 
     kind: StepKind
@@ -50,7 +50,7 @@ def runs_outside(sql: str) -> bool:
     return sql.split("\n", 1)[0].strip() == OUTSIDE_MARKER
 
 
-def read_steps(sql: str, *, file: str) -> list[Step]:
+def read_steps(sql: str, *, file: str) -> list[MigrationStep]:
     """Return the statements of a file that runs outside a transaction.
 
     Raises:
@@ -62,19 +62,19 @@ def read_steps(sql: str, *, file: str) -> list[Step]:
     return [_step(statement, file=file) for statement in statements]
 
 
-def _step(statement: str, *, file: str) -> Step:
+def _step(statement: str, *, file: str) -> MigrationStep:
     index = _INDEX.match(statement)
     if index is not None:
-        return Step(
+        return MigrationStep(
             kind=StepKind.CREATE_INDEX,
             sql=statement,
             schema=index["schema"].lower(),
             index=index["index"].lower(),
         )
     if _DROP_INDEX.fullmatch(statement) or _VALIDATE.fullmatch(statement):
-        return Step(kind=StepKind.ONCE, sql=statement)
+        return MigrationStep(kind=StepKind.ONCE, sql=statement)
     if _BATCH.match(statement):
-        return Step(kind=StepKind.BATCHES, sql=statement)
+        return MigrationStep(kind=StepKind.BATCHES, sql=statement)
     raise MigrationError(
         f"{file} runs outside a transaction, and `{' '.join(statement.split())[:60]}` can't be repeated; "
         "allowed are CREATE INDEX CONCURRENTLY name ON schema.table, DROP INDEX CONCURRENTLY IF EXISTS, "

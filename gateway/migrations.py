@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from gateway.database import BareConnection, connect
 from gateway.errors import MigrationError
-from gateway.migration_steps import Step, StepKind, read_steps, runs_outside
+from gateway.migration_steps import MigrationStep, StepKind, read_steps, runs_outside
 
 PACKAGES: Final = ("clearing", "pnc", "gateway")
 _FILE_NAME: Final = re.compile(r"(\d{4})_([a-z][a-z0-9_]*)\.sql")
@@ -70,7 +70,7 @@ class Migration:
     sha256: str
 
     @property
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[MigrationStep]:
         """The statements of a file that runs outside a transaction; none where it runs in one.
 
         Raises:
@@ -313,7 +313,9 @@ async def _apply_inside(connection: BareConnection, migration: Migration) -> Non
         await _record(connection, migration)
 
 
-async def _apply_outside(connection: BareConnection, migration: Migration, steps: Sequence[Step]) -> None:
+async def _apply_outside(
+    connection: BareConnection, migration: Migration, steps: Sequence[MigrationStep]
+) -> None:
     await connection.execute(f"SET lock_timeout = {_STEP_LOCK_MS}")
     for step in steps:
         match step.kind:
@@ -328,7 +330,7 @@ async def _apply_outside(connection: BareConnection, migration: Migration, steps
     await _record(connection, migration)
 
 
-async def _create_index(connection: BareConnection, step: Step) -> None:
+async def _create_index(connection: BareConnection, step: MigrationStep) -> None:
     """Make an index concurrently; one that an earlier run left invalid is dropped first."""
     valid = await connection.fetchval(
         """

@@ -1,4 +1,4 @@
-"""The configurations of the database that are shipped hold what the guides promise."""
+"""The configurations of the database that are shipped hold what the guides say."""
 
 import re
 from pathlib import Path

@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.errors import MigrationError
-from gateway.migration_rules import find_faults
 from gateway.migration_steps import StepKind, read_steps, runs_outside
 from gateway.migrations import load_migrations
+from tests.migration_rules import find_faults
 
 # The last migrations that ran before any installation was in use: later ones run beside requests.
 BEFORE_USE = {"gateway": 44, "clearing": 26, "pnc": 16}
