@@ -137,9 +137,17 @@ def test_every_command_that_shows_a_table_can_print_json() -> None:
     with_tables = {
         path.stem for path in (ROOT / "gateway/cli").glob("*.py") if "rich.table" in path.read_text()
     }
-    assert with_tables == {"tables", "audit", "clearing", "status"}
+    assert with_tables == {"tables", "audit", "clearing", "restore_check", "status"}
     commands = all_commands()
-    for name in ("audit", "status", "clearing simulate", "reconcile suspense", "fx rates", "ocpi queue"):
+    for name in (
+        "audit",
+        "restore-check",
+        "status",
+        "clearing simulate",
+        "reconcile suspense",
+        "fx rates",
+        "ocpi queue",
+    ):
         assert any("--json" in parameter.opts for parameter in commands[name].params), name
 
 
