@@ -10,7 +10,7 @@ SEEDS ?= 0:200
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api audit-packages sbom fuzz chaos lock clean
+.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api sdk audit-packages sbom fuzz chaos lock clean
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: $(VENV)/.dev  ## every benchmark, one table
 
 api: $(VENV)/.dev  ## write docs/openapi.json and docs/events.json from the code
 	$(BIN)/python -m gateway.api.openapi_export
+
+sdk: $(VENV)/.dev  ## packages for partners' developers in build/sdk: Python, TypeScript (needs npm), requests for Postman and Bruno
+	$(BIN)/python -m sdk $(ARGS)
 
 audit-packages: $(VENV)/.dev  ## licenses and known vulnerabilities of the pinned packages, by deploy/packages.toml
 	$(BIN)/python -m tests.package_audit

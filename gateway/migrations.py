@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -24,6 +24,10 @@ from typing import Any, Final
 import asyncpg
 from typing_extensions import override
 
+from gateway import database_roles
+from gateway.acts import repository as acts_repository
+from gateway.acts.act import Act
+from gateway.acts.tables import RECORDS_OF_MIGRATIONS, WATCHED
 from gateway.database import BareConnection, connect
 from gateway.errors import MigrationError
 from gateway.migration_steps import MigrationStep, StepKind, read_steps, runs_outside
@@ -147,6 +151,8 @@ async def migrate(
     async with connect(
         dsn, application="networkcore migrate", statement_timeout_ms=0, wait_seconds=wait_seconds
     ) as connection:
+        if not await _has_to_migrate(connection, wanted):
+            return []
         await _lock(connection)
         applied = []
         # The lock ends with the connection, also when this process is killed.
@@ -158,6 +164,7 @@ async def migrate(
         for migration in missing:
             await _apply(connection, migration, attempts=attempts)
             applied.append(migration)
+        await _giving_way(lambda: _set_up(connection), what="the record of acts", attempts=attempts)
         return applied
 
 
@@ -197,6 +204,23 @@ async def compare_schema(dsn: str, *, migrations: Sequence[Migration] | None = N
 async def list_pending(dsn: str, *, migrations: Sequence[Migration] | None = None) -> list[Migration]:
     """Return what `migrate` would apply; changes nothing and locks nothing. Errors as `migrate`."""
     return list((await compare_schema(dsn, migrations=migrations)).pending)
+
+
+async def _has_to_migrate(connection: BareConnection, wanted: Sequence[Migration]) -> bool:
+    """Whether there is anything to do; a role that runs the product may do none of it, and need not.
+
+    Raises:
+        MigrationError: migrations are pending, and this role may not apply them.
+    """
+    records = await _records(connection, wanted)
+    if not records or await database_roles.may_migrate(connection):
+        return True
+    if pending := _missing(wanted, records):
+        raise MigrationError(
+            f"{len(pending)} migrations are pending, from {pending[0]} on, and this role of the database may "
+            "not apply them; run networkcore migrate with the owner's DATABASE_URL"
+        )
+    return False
 
 
 async def _lock(connection: BareConnection) -> None:
@@ -284,31 +308,50 @@ def _missing(wanted: Sequence[Migration], applied: dict[tuple[str, int], Any]) -
 
 
 async def _apply(connection: BareConnection, migration: Migration, *, attempts: int) -> None:
-    """Apply one file; who has its table locked is given way to, again and again."""
+    """Apply one file."""
     steps = migration.steps
+    try:
+        if steps:
+            await _giving_way(
+                lambda: _apply_outside(connection, migration, steps), what=str(migration), attempts=attempts
+            )
+        else:
+            await _giving_way(
+                lambda: _apply_inside(connection, migration), what=str(migration), attempts=attempts
+            )
+    except asyncpg.PostgresError as error:
+        remains = "what it has done is kept and not done again" if steps else "nothing of it remains"
+        raise MigrationError(f"{migration} failed, {remains}: {error}") from error
+
+
+async def _giving_way(work: Callable[[], Awaitable[None]], *, what: str, attempts: int) -> None:
+    """Do it; who has a table of it locked is given way to, again and again. Raises MigrationError."""
     for attempt in range(1, attempts + 1):
         try:
-            if steps:
-                await _apply_outside(connection, migration, steps)
-            else:
-                await _apply_inside(connection, migration)
+            await work()
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             if attempt == attempts:
                 raise MigrationError(
-                    f"{migration} was tried {attempts} times, and others had its tables locked; end long "
+                    f"{what} was tried {attempts} times, and others had its tables locked; end long "
                     "transactions (pg_stat_activity), then start again"
                 ) from error
             await asyncio.sleep(_random.uniform(_LEAST_REST_SECONDS, _MOST_REST_SECONDS))
-        except asyncpg.PostgresError as error:
-            remains = "what it has done is kept and not done again" if steps else "nothing of it remains"
-            raise MigrationError(f"{migration} failed, {remains}: {error}") from error
         else:
             return
+
+
+async def _set_up(connection: BareConnection) -> None:
+    """Have acts recorded, and both roles granted what they need."""
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = {_TABLE_LOCK_MS}")
+        await acts_repository.watch_tables(connection, WATCHED)
+        await database_roles.grant_access(connection)
 
 
 async def _apply_inside(connection: BareConnection, migration: Migration) -> None:
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {_TABLE_LOCK_MS}")
+        await Act(operation=f"migrate {migration}").begin(connection)
         await connection.execute(migration.sql)
         await _record(connection, migration)
 
@@ -327,7 +370,9 @@ async def _apply_outside(
                 changed = True
                 while changed:
                     changed = not (await connection.execute(step.sql)).endswith(" 0")
-    await _record(connection, migration)
+    async with connection.transaction():
+        await Act(operation=f"migrate {migration}").begin(connection)
+        await _record(connection, migration)
 
 
 async def _create_index(connection: BareConnection, step: MigrationStep) -> None:
@@ -348,6 +393,7 @@ async def _create_index(connection: BareConnection, step: MigrationStep) -> None
 
 
 async def _record(connection: BareConnection, migration: Migration) -> None:
+    await acts_repository.watch_tables(connection, RECORDS_OF_MIGRATIONS)
     await connection.execute(
         f"INSERT INTO {migration.package}.migration (version, name, sha256) VALUES ($1, $2, $3)",  # noqa: S608 - our own names
         migration.version,

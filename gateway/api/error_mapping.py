@@ -21,8 +21,10 @@ from gateway.errors import (
 )
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.partners.errors import (
+    KeyExpiryPastError,
     PartnerConflictError,
     PartnerRecordExistsError,
+    ScopesNotGrantableError,
     UnfitCertificateError,
     UnknownAgreementPartyError,
     UnknownPartnerRecordError,
@@ -61,6 +63,8 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     PartnerRecordExistsError: problems.ALREADY_EXISTS,
     PartnerConflictError: problems.STATE_CONFLICT,
     UnfitCertificateError: problems.INVALID_PARAMETERS,
+    ScopesNotGrantableError: problems.MISSING_SCOPE,
+    KeyExpiryPastError: problems.INVALID_PARAMETERS,
     UnknownWebhookRecordError: problems.NOT_FOUND,
     TooManyEndpointsError: problems.STATE_CONFLICT,
     WebhookRejectedError: problems.SIGNATURE_INVALID,

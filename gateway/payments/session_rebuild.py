@@ -12,7 +12,7 @@ import asyncpg
 
 from clearing.errors import ClearingError
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import shard_of
 from gateway.payments import psp_record, repository
 from gateway.payments import unbooked_charge_repository as charges
@@ -48,7 +48,7 @@ class SessionRebuilder:
             missing = ", ".join(recorded.missing)
             raise CantRebuildSessionError(f"the PSP's record of the payment lacks {missing}: refund it")
         ref = recorded.session_ref
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             point, tariff = await self._recorded_tariff(connection, recorded, at=payment.created_at)
             try:
                 await charges.rebuild_session(

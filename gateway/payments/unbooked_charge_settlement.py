@@ -305,7 +305,7 @@ class UnbookedChargeSettlement:
                 return f"the refund of what was captured above the price: {error}"
             if refund.state == "requested":
                 return "the PSP's answer about the refund of what was captured above the price"
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             handed = await cdr_correction_repository.retry_clearing(
                 connection, session_id=session.id, now=self.clock.now(), wall_now=self.clock.wall_now()
             )
@@ -338,7 +338,7 @@ class UnbookedChargeSettlement:
             raise _CantAdoptError(str(error)) from error
 
     async def _end(self, charge: UnbookedCharge, state: UnbookedState, *, detail: str = "") -> None:
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await charges.end_charge(
                 connection,
                 psp_payment=charge.psp_payment,

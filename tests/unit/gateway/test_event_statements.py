@@ -9,7 +9,8 @@ SHAPE = re.compile(
     r"SELECT (?:e|:?\w+)(?:\.shard|::smallint), e\.id, e\.party_id, e\.type, e\.object_id, e\.data, "
     r":now::timestamptz, e\.traceparent\s+"
     r"FROM (?:\w+, )?jsonb_to_recordset\(:events::jsonb\)\s+"
-    r"AS e \((?:shard smallint, )?id uuid, party_id text, type text, object_id text, data jsonb, traceparent text\)"
+    r"AS e \((?:shard smallint, )?id uuid, party_id text, type text, object_id text, data jsonb, "
+    r"traceparent text\)"
 )
 
 
