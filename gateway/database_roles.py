@@ -24,6 +24,7 @@ APPEND_ONLY: Final = (
     "clearing.vat_ruling",
     "gateway.admin_act",
     "gateway.admin_act_seal",
+    "gateway.restore_check",
     "pnc.trust_event",
 )
 # Secrets, sealed or hashed, and stored answers.

@@ -140,6 +140,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.event",
             "gateway.delivery",
             "gateway.audit_run",
+            "gateway.restore_check",
         ),
         "with a history of its own, which names who decided": (
             "gateway.exception",
