@@ -28,15 +28,42 @@ def git(*arguments: str) -> bytes:
     return done.stdout
 
 
+def migrations_of(commit: str) -> set[tuple[str, str]]:
+    """Package and file name of each migration in a commit."""
+    paths = git("ls-tree", "-r", "--name-only", commit, "--", *MIGRATIONS).decode().split()
+    return {(path.partition("/")[0], path.rpartition("/")[2]) for path in paths}
+
+
+def is_followed(old: set[tuple[str, str]], new: set[tuple[str, str]]) -> bool:
+    """Whether each package's new migrations come after its old ones, and there are some.
+
+    Before the first release a number that was kept for other work may have come later: that is no upgrade.
+    """
+    last = {package: max(name for of, name in old if of == package) for package, _ in old}
+    added = new - old
+    return old < new and all(name > last.get(package, "") for package, name in added)
+
+
 def release_before() -> str:
-    """The commit of the last release; before the first, the one before the newest migration."""
+    """The commit of the last release; before the first, the latest one that lacks a migration of this."""
     tags = git("tag", "--list", "v[0-9]*", "--sort=-creatordate", "--no-contains", "HEAD").decode().split()
     if tags:
         return tags[0]
-    newest = git("log", "-1", "--first-parent", "--format=%H", "--", *MIGRATIONS).decode().strip()
-    if not newest:
-        pytest.skip("no commit of this checkout has a migration")
-    return git("rev-parse", "--verify", f"{newest}^1").decode().strip()
+    present = migrations_of("HEAD")
+    changes = git("log", "--first-parent", "-m", "--format=%H", "-30", "--", *MIGRATIONS).decode().split()
+    for commit in dict.fromkeys(changes):
+        before = f"{commit}^1"
+        if is_followed(migrations_of(before), present):
+            return git("rev-parse", "--verify", before).decode().strip()
+    pytest.skip("no commit of this checkout's history lacks a migration")
+
+
+def test_only_a_schema_that_the_present_one_follows_is_one_release_back() -> None:
+    present = {("gateway", "0001_a.sql"), ("gateway", "0002_b.sql"), ("clearing", "0001_c.sql")}
+    assert is_followed(present - {("gateway", "0002_b.sql")}, present)
+    assert not is_followed(present - {("gateway", "0001_a.sql")}, present)
+    assert not is_followed(present, present)
+    assert not is_followed(present | {("gateway", "0003_d.sql")}, present)
 
 
 @pytest.fixture(scope="module")

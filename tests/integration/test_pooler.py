@@ -167,4 +167,4 @@ def test_the_poolers_configuration_and_role_have_what_the_gateway_would_set() ->
     source = (ROOT / "gateway/database.py").read_text(encoding="utf-8")
     body = source[source.index("def _server_settings") : source.index("async def close_pool")]
     set_at_connect = set(re.findall(r'"(\w+)": ', body)) - {"application_name"}  # PgBouncer passes that on
-    assert set(re.findall(r"ALTER ROLE networkcore SET (\w+)", roles)) == set_at_connect
+    assert set(re.findall(r"ALTER ROLE CURRENT_USER SET (\w+)", roles)) == set_at_connect
