@@ -145,7 +145,7 @@ async def test_everything_works_behind_a_pooler_in_transaction_mode(
     settings = {"NETWORKCORE_DATABASE_STATEMENT_CACHE_SIZE": cached}
     async with charged_through(server, folder, settings) as (shown, audit, defects):
         timeouts = {}
-        connection = await asyncpg.connect(server.dsn)
+        connection = await asyncpg.connect(server.dsn, statement_cache_size=int(cached))
         try:
             for name in ("statement_timeout", "lock_timeout", "search_path"):
                 timeouts[name] = await connection.fetchval("SELECT current_setting($1)", name)

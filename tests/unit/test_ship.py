@@ -201,7 +201,7 @@ def compose_environment(compose: dict[str, Any], name: str, secrets: Path) -> di
 
 
 @pytest.mark.parametrize(
-    "name", [f"requirements{part}.txt" for part in ("", "-dev", "-build", "-fuzz", "-otel")]
+    "name", [f"requirements{part}.txt" for part in ("", "-dev", "-build", "-fuzz", "-otel", "-site")]
 )
 def test_every_requirement_is_one_version_with_hashes(name: str) -> None:
     entries = [
