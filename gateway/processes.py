@@ -14,12 +14,15 @@ from aiohttp import web
 
 from gateway import outbound
 from gateway.api.http_server import GatewayRunner
+from gateway.api.process_metrics import ProcessMetrics
+from gateway.api.server import EDGE_METRICS
 from gateway.api.tls import server_context
 from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
 from gateway.config import Settings
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.operations_settings import RecoveryMode
+from gateway.process_group import GroupMember
 from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
@@ -34,10 +37,10 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """Serve HTTP until `stop`; with `workers_in_process` the jobs run here too."""
     tls = server_context(settings)
     with traced(settings, service="networkcore-gateway"):
-        await _serve(settings, stop, tls)
+        await _listen(settings, stop, tls)
 
 
-async def _serve(settings: Settings, stop: asyncio.Event, tls: SSLContext | None) -> None:
+async def _listen(settings: Settings, stop: asyncio.Event, tls: SSLContext | None) -> None:
     async with open_application(settings, application="gateway") as app:
         await prepare(app)
         runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
@@ -45,11 +48,62 @@ async def _serve(settings: Settings, stop: asyncio.Event, tls: SSLContext | None
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
         try:
-            if settings.workers_in_process and settings.recovery_mode is not RecoveryMode.CLOSED:
-                await work(app, stop, JobLoops())
-            await stop.wait()
+            await _serve(app, stop, with_jobs=_has_jobs(settings))
         finally:
             await runner.cleanup()
+
+
+async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMember) -> None:
+    """Serve HTTP from the group's socket until `stop`, or until the parent is gone.
+
+    With `workers_in_process` the jobs run in the first process.
+    """
+    with traced(settings, service="networkcore-gateway"):
+        await _listen_as_member(settings, stop, member)
+
+
+async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: GroupMember) -> None:
+    tls = server_context(settings)
+    async with open_application(settings, application="gateway") as app:
+        await prepare(app)
+        served = build_web(app)
+        edge = served[EDGE_METRICS]
+        edge.group = ProcessMetrics(
+            number=member.number, of=member.of, directory=member.directory, own=edge.own
+        )
+        runner = GatewayRunner(served, shutdown_timeout_seconds=settings.shutdown_grace_seconds)
+        await runner.setup()
+        try:
+            async with edge.group.shared():
+                parent = await member.wait_for_go(stop)
+                if parent is None:
+                    return
+                await web.SockSite(runner, member.socket(), ssl_context=tls).start()
+                _log.info("gateway_process_ready", url=settings.base_url)
+                watch = asyncio.ensure_future(_stop_at_end(parent, stop))
+                try:
+                    with_jobs = _has_jobs(settings) and member.number == 1
+                    await _serve(app, stop, with_jobs=with_jobs)
+                finally:
+                    watch.cancel()
+        finally:
+            await runner.cleanup()
+
+
+def _has_jobs(settings: Settings) -> bool:
+    """Whether the jobs run in the gateway; after a restore they rest until it is checked."""
+    return settings.workers_in_process and settings.recovery_mode is not RecoveryMode.CLOSED
+
+
+async def _stop_at_end(parent: asyncio.StreamReader, stop: asyncio.Event) -> None:
+    await parent.read()
+    stop.set()
+
+
+async def _serve(app: Application, stop: asyncio.Event, *, with_jobs: bool) -> None:
+    if with_jobs:
+        await work(app, stop, JobLoops())
+    await stop.wait()
 
 
 async def run_workers(settings: Settings, stop: asyncio.Event) -> None:

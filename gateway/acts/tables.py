@@ -67,8 +67,10 @@ WATCHED: Final = (
     WatchedTable(name="gateway.site_host"),
     WatchedTable(name="gateway.missing_cdr_policy"),
     WatchedTable(name="gateway.double_tap_policy"),
+    WatchedTable(name="gateway.driver_page"),
     WatchedTable(name="gateway.cdr_limit"),
     WatchedTable(name="gateway.market_clock"),
+    WatchedTable(name="gateway.erasure"),
     WatchedTable(
         name="gateway.webhook_endpoint",
         hidden=("secret", "previous_secret"),
@@ -125,6 +127,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.provisional_usage",
             "gateway.unbooked_charge",
             "gateway.receipt_link",
+            "gateway.driver_payment",
             "gateway.top_up",
         ),
         "of drivers and their means of payment": (
@@ -141,10 +144,12 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.delivery",
             "gateway.audit_run",
             "gateway.restore_check",
+            "gateway.retention_run",
         ),
         "with a history of its own, which names who decided": (
             "gateway.exception",
             "gateway.exception_event",
+            "gateway.exception_proposal",
             "pnc.trust_event",
             "pnc.contract_change",
         ),

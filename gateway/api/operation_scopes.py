@@ -28,6 +28,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "getDispute",
                 "getDoubleTapPolicy",
                 "getEvse",
+                "getEvseQrCode",
                 "getMissingCdrPolicy",
                 "getOcpiToken",
                 "getPartnerAccount",
@@ -170,7 +171,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "rotateApiKey",
             }
         ),
-        Scope.PARTIES_READ: frozenset({"getParty", "getPartyVat", "listParties"}),
+        Scope.PARTIES_READ: frozenset({"getDriverPage", "getParty", "getPartyVat", "listParties"}),
         Scope.PARTIES_WRITE: frozenset(
             {
                 "bindClientCertificate",
@@ -178,7 +179,9 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "createOcpiRegistration",
                 "createParty",
                 "removeClientCertificate",
+                "removeDriverPage",
                 "setCdrLimits",
+                "setDriverPage",
                 "setMissingCdrPolicy",
                 "setOcpiToken",
                 "setSiteHost",
@@ -213,9 +216,25 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "uploadRevocationList",
             }
         ),
-        Scope.SUPPORT_READ: frozenset({"getDisputeEvidence", "getException", "listExceptions"}),
+        Scope.SUPPORT_READ: frozenset(
+            {
+                "exportPersonalData",
+                "findPersonalData",
+                "getDisputeEvidence",
+                "getException",
+                "listErasures",
+                "listExceptions",
+            }
+        ),
         Scope.SUPPORT_WRITE: frozenset(
-            {"acceptDispute", "assignException", "resolveException", "retryClearing", "submitDisputeEvidence"}
+            {
+                "acceptDispute",
+                "assignException",
+                "erasePersonalData",
+                "resolveException",
+                "retryClearing",
+                "submitDisputeEvidence",
+            }
         ),
         Scope.FINANCE_READ: frozenset(
             {

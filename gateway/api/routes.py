@@ -12,8 +12,10 @@ from gateway.api.capture import (
     customers,
     disputes,
     double_taps,
+    driver_pages,
     evses,
     missing_cdrs,
+    qr_codes,
     quotes,
     refunds,
     remote_control,
@@ -23,7 +25,7 @@ from gateway.api.capture import (
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
-from gateway.api.operations import acts, cdr_limits, exceptions
+from gateway.api.operations import acts, cdr_limits, exceptions, personal_data
 from gateway.api.partners import (
     agreements,
     api_keys,
@@ -70,6 +72,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
     """The endpoints of an installation: setting business time only in a sandbox."""
     listed = [
         *evses.ENDPOINTS,
+        *qr_codes.ENDPOINTS,
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *setups.ENDPOINTS,
@@ -113,8 +116,10 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *client_certificates.ENDPOINTS,
         *site_hosts.ENDPOINTS,
         *cdr_limits.ENDPOINTS,
+        *personal_data.ENDPOINTS,
         *missing_cdrs.ENDPOINTS,
         *double_taps.ENDPOINTS,
+        *driver_pages.ENDPOINTS,
         *agreements.ENDPOINTS,
         *meter_keys.ENDPOINTS,
         *funding.ENDPOINTS,

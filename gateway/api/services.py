@@ -18,6 +18,7 @@ from gateway.books.services import BookServices
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
+from gateway.driver_page.administration import DriverPageAdministration
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.booking_service import BookingService
@@ -43,6 +44,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.personal_data.administration import PersonAdministration
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.station_services import StationServices
@@ -103,6 +105,7 @@ class ApiServices:
     documents: DocumentService
     exceptions: ExceptionAdministration
     cdr_limits: CdrLimitService
+    persons: PersonAdministration
     payout_terms: PayoutTermsService
     payout_holds: PayoutHoldService
     bank_details: BankDetailsService
@@ -114,6 +117,7 @@ class ApiServices:
     resolutions: ResolutionAdministration
     financial_reports: FinancialReportService
     books: BookServices
+    driver_pages: DriverPageAdministration
     trust: TrustService
     acts: ActService
     funding: FundingService | None = None

@@ -60,6 +60,15 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "retention": (
+            "gateway.cli.retention",
+            "Show what personal data are kept, until when, and what is due to be removed.",
+        ),
+        "erase": ("gateway.cli.erase", "Find and erase the personal data of a driver."),
+        "personal-data": (
+            "gateway.cli.personal_data",
+            "Export the personal data of a driver; list erasures.",
+        ),
         "acts": ("gateway.cli.acts", "Show who changed what, when, and at whose request."),
         "secrets": ("gateway.cli.secrets", "Seal stored secrets with the first key."),
         "contract-pool": (
@@ -70,6 +79,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.restore_check",
             "After a restore: bring back what the PSP, banks and partners saw since.",
         ),
+        "qr": ("gateway.cli.qr", "Draw the QR code of an EVSE's driver page."),
         "psp": ("gateway.cli.psp", "Check the account at the payment service provider; create its webhooks."),
         "ocpi": (
             "gateway.cli.ocpi",

@@ -25,6 +25,12 @@ from sandbox.stack import Migrate, remove_state
 OPENS_AT: Final = DAY_START + timedelta(hours=8)
 _SEED: Final = 1
 _SESSIONS: Final = 24  # sizes the stalls, the vehicles and the money
+_SHOWN_EVSE: Final = "DE-RHN start-fee"
+_DRIVER_PAGE: Final = {
+    "demand_partner": PARKING_APP.party_id,
+    "brand": "Sandbox Charging",
+    "support": "help@charging.example",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,11 @@ class DevMarket:
     pids: Mapping[str, int]
     log_dir: str
 
+    @property
+    def driver_page_url(self) -> str:
+        """Where a driver without an account pays at one of the chargers."""
+        return f"{self.base_url}/c/{self.evses[_SHOWN_EVSE]}"
+
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
         return {
@@ -49,6 +60,7 @@ class DevMarket:
             "base_url": self.base_url,
             "docs_url": f"{self.base_url}/docs",
             "openapi_url": f"{self.base_url}/openapi.json",
+            "driver_page_url": self.driver_page_url,
             "ocpi_versions_url": f"{self.base_url}/ocpi/versions",
             "sandbox_psp_url": self.psp_url,
             "sandbox_psp_api_key": self.psp_api_key,
@@ -74,11 +86,13 @@ class DevMarket:
             console.print(f"{party_id:12}{_kind_of(party_id):16}{key}", highlight=False, soft_wrap=True)
         console.print("\n[bold]Try[/bold] (Ctrl-C stops everything)\n")
         console.print(self.example_request(), highlight=False, soft_wrap=True)
+        console.print("\n[bold]Driver page[/bold] (in a browser; a phone reads the code)\n")
+        console.print(self.driver_page_url, highlight=False, soft_wrap=True)
 
     def example_request(self) -> str:
         """A curl command that authorizes a card at a charger."""
         body = {
-            "evse_id": self.evses["DE-RHN start-fee"],
+            "evse_id": self.evses[_SHOWN_EVSE],
             "method": "card",
             "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
             "estimate": {"energy_wh": 30_000, "duration_s": 3_600},
@@ -105,6 +119,7 @@ async def open_dev_market(
         stack,
     ):
         await open_market(context)
+        await context.admin.put(f"/v1/parties/{PLATFORM.party_id}/driver-page", _DRIVER_PAGE)
         progress.start_phase("Starting the clock", steps=1)
         await start_clock(context, OPENS_AT)
         progress.advance()

@@ -17,6 +17,7 @@ SERVICES: Final = frozenset(
         "contract_certificates",
         "contract_spending",
         "decision_lifecycle",
+        "personal_data_service",
         "revocation_checker",
         "service",
         "trust_administration",

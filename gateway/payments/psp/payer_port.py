@@ -54,13 +54,17 @@ class CustomerCreated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardSummary:
-    """What a driver recognizes a saved card by. `wallet` is the wallet that holds it, such as `apple_pay`."""
+    """What a driver recognizes a saved card by. `wallet` is the wallet that holds it, such as `apple_pay`.
+
+    `fingerprint` is the PSP's name of the card's number, the same for every saved copy; it is never shown.
+    """
 
     brand: str
     last4: str
     exp_month: int
     exp_year: int
     wallet: str | None = None
+    fingerprint: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,19 @@ MethodOutcome = MethodStatus | Declined | PspOutcomeUnknown
 DetachOutcome = MethodDetached | PspOutcomeUnknown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSources:
+    """The hosts that a page with the PSP's form needs, as sources of a Content-Security-Policy.
+
+    `wallets`: the form offers Apple Pay and Google Pay beside cards.
+    """
+
+    scripts: tuple[str, ...]
+    frames: tuple[str, ...]
+    connections: tuple[str, ...] = ()
+    wallets: bool = False
+
+
 class PayerPsp(Protocol):
     """What this system needs of a PSP about payers."""
 
@@ -113,6 +130,15 @@ class PayerPsp(Protocol):
     @property
     def script_url(self) -> str:
         """The PSP's own script, which draws the form for cards and wallets in an app's page."""
+        ...
+
+    @property
+    def page_sources(self) -> PageSources:
+        """The hosts that a page with that form needs."""
+        ...
+
+    def form_amount(self, minor: int, currency: str) -> int:
+        """An amount as the form is given it, which wallets show: in the PSP's unit, not ISO 4217's."""
         ...
 
     async def create_customer(self, request: PspCustomerRequest) -> CustomerOutcome:
