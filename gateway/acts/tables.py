@@ -82,6 +82,12 @@ WATCHED: Final = (
         columns=("party_id", "state", "token_hash", "outbound_token", "versions_url"),
     ),
     WatchedTable(name="gateway.contract_pool_feed", hidden=("secret",)),
+    # The worker moves its other columns.
+    WatchedTable(
+        name="gateway.contract_pool_lookup",
+        hidden=("client_secret",),
+        columns=("url", "token_url", "audience", "client_id", "client_secret"),
+    ),
     # Holds and captures change its other columns.
     WatchedTable(name="gateway.partner_account", columns=("credit_limit_minor",)),
     WatchedTable(name="gateway.partner_funding"),
@@ -103,6 +109,7 @@ WATCHED: Final = (
     WatchedTable(name="pnc.trust_anchor"),
     WatchedTable(name="pnc.cross_certificate"),
     WatchedTable(name="pnc.contract_authority"),
+    WatchedTable(name="pnc.provider"),
     WatchedTable(name="pnc.revocation_endpoint"),
 )
 

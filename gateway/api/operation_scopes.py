@@ -191,6 +191,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             {
                 "listContractAuthorities",
                 "listCrossCertificates",
+                "listProviders",
                 "listRevocationSources",
                 "listTrustAnchors",
                 "listTrustChanges",
@@ -206,8 +207,10 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "disableContractPayment",
                 "enableContractPayment",
                 "importTrustList",
+                "registerProvider",
                 "rejectMeterKey",
                 "removeContractAuthority",
+                "removeProvider",
                 "removeRevocationSource",
                 "retireCrossCertificate",
                 "retireTrustAnchor",

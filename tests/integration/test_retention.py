@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from gateway.audit import audit_system
+from gateway.daily_audit import audit_daily
 from gateway.database import Pool, transaction
 from gateway.jobs.retention import RetentionJob
 from gateway.personal_data import retention_service
@@ -117,6 +118,8 @@ async def test_a_market_day_audits_clean_after_its_personal_data_are_gone(pool: 
     await pool.execute("UPDATE gateway.event SET fanned_out = true")
     hands = Hands(at=NOW, wall=NOW)
     before, figures = await audit_system(pool, clock=hands, psp=None), await _figures(pool)
+    sealed = await audit_daily(pool, clock=hands, psp=None)
+    assert sealed.checkpoint is not None
     assert before.ok, before.all_findings
     ends = [row["ended_at"] for row in await pool.fetch("SELECT ended_at FROM gateway.session") if row[0]]
 
@@ -145,6 +148,9 @@ async def test_a_market_day_audits_clean_after_its_personal_data_are_gone(pool: 
     for row in await pool.fetch("SELECT cdr, price_minor FROM gateway.session WHERE cdr IS NOT NULL"):
         assert json.loads(row["cdr"]).get("cdr_token", {}).get("uid", BLOTTED) == BLOTTED
     after = await audit_system(pool, clock=hands, psp=None)
+    again = await audit_daily(pool, clock=hands, psp=None, shares=1)  # everything that is old is proved again
+    assert again.rests_on is not None
+    assert again.audit.ok, again.audit.all_findings
     assert after.ok, after.all_findings
     assert await _figures(pool) == figures
     assert after.retention is not None
