@@ -7,8 +7,8 @@ from gateway.migration_steps import StepKind, read_steps, runs_outside
 from gateway.migrations import load_migrations
 from tests.migration_rules import find_faults
 
-# The last migrations that ran before any installation was in use: later ones run beside requests.
-BEFORE_USE = {"gateway": 44, "clearing": 26, "pnc": 16}
+# Migrations up to these are of the first release, which nothing runs beside: later ones run beside requests.
+BEFORE_USE = {"gateway": 70, "clearing": 40, "pnc": 30}
 OUTSIDE = "-- outside a transaction\n"
 BATCH = "UPDATE gateway.b SET c = 1 WHERE c IN (SELECT c FROM gateway.b WHERE c IS NULL LIMIT 10);"
 
