@@ -5,9 +5,11 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/networkcore
 ENV PATH=/opt/networkcore/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY requirements-build.txt requirements.txt ./
+# requirements-otel.txt for an image that can send traces: docker build --build-arg REQUIREMENTS=requirements-otel.txt
+ARG REQUIREMENTS=requirements.txt
+COPY requirements-build.txt requirements.txt requirements-otel.txt ./
 RUN --mount=type=cache,target=/var/cache/pip \
-    pip install --cache-dir /var/cache/pip --require-hashes -r requirements-build.txt -r requirements.txt
+    pip install --cache-dir /var/cache/pip --require-hashes -r requirements-build.txt -r ${REQUIREMENTS}
 COPY pyproject.toml README.md LICENSE ./
 COPY clearing clearing
 COPY gateway gateway

@@ -11,7 +11,7 @@ SEEDS ?= 0:200
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api sdk site audit-packages fuzz lock clean
+.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api sdk audit-packages sbom fuzz chaos lock clean site
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,16 @@ site: $(SITE)/.ready  ## the documentation as a searchable site in build/site
 
 audit-packages: $(VENV)/.dev  ## licenses and known vulnerabilities of the pinned packages, by deploy/packages.toml
 	$(BIN)/python -m tests.package_audit
+
+sbom: $(VENV)/.dev  ## the bill of materials (CycloneDX JSON) of what is installed to run: build/sbom.json, build/sbom-otel.json
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o build/sbom.json
+	@$(BIN)/cyclonedx-py requirements requirements-otel.txt --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o build/sbom-otel.json
+
+chaos: $(VENV)/.dev  ## load while everything fails in turn, then the audit and a table: make chaos MINUTES=10
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
 fuzz: $(VENV)/.dev $(FUZZ)/.ready  ## every operation with made-up input, as each kind of party: make fuzz MINUTES=10
 	$(BIN)/python -m tests.fuzz $(abspath $(FUZZ)/bin/schemathesis) --minutes $(MINUTES) $(ARGS)

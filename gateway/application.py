@@ -149,7 +149,7 @@ class Application:
 @asynccontextmanager
 async def open_application(settings: Settings, *, application: str) -> AsyncIterator[Application]:
     """Migrate, then open what every process has; close it in reverse."""
-    await migrate(settings.database_url.get_secret_value())
+    await migrate(settings.direct_url)
     async with AsyncExitStack() as stack:
         pool = await create_pool_from(settings, application=application)
         stack.push_async_callback(close_pool, pool)
@@ -234,6 +234,7 @@ def build_web(app: Application) -> web.Application:
             request_timeout_seconds=settings.request_timeout_seconds,  # then another may claim its key
             allow_private_receivers=app.sandbox,
             own_tls=settings.tls_certificate_path is not None,
+            recovery_mode=settings.recovery_mode,
         ),
         addresses=addresses,
         payments=app.payments,

@@ -32,6 +32,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from typing_extensions import override
 
 from gateway.errors import ConfigurationError
+from gateway.operations_settings import DatabaseUrl, OperationsSettings, check_database_url
 from gateway.set_values import SetValue, describe_errors, read_set_values
 
 _MIN_SECRET_LENGTH: Final = 16
@@ -78,13 +79,6 @@ def _http_url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("expected an http or https URL such as https://gateway.example")
     return text.rstrip("/")
-
-
-def _database_url(secret: SecretStr) -> SecretStr:
-    # Not urlsplit: its errors repeat the address, password included.
-    if not secret.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("expected a URL such as postgresql://user@host:5432/name")
-    return secret
 
 
 def _clock_time(text: str) -> str:
@@ -173,7 +167,6 @@ def currencies_of(codes: str | None) -> frozenset[str] | None:
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 PublishableKey = Annotated[SecretStr, AfterValidator(_publishable_key)]
 WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
@@ -183,7 +176,7 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_rea
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
-class Settings(BaseSettings):
+class Settings(OperationsSettings):
     """Everything an operator can set, units as the names say. Build it with `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -383,6 +376,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def direct_url(self) -> str:
+        """The database's address past a pooler."""
+        return (self.direct_database_url or self.database_url).get_secret_value()
+
+    @property
     def close_books_after(self) -> timedelta | None:
         """How long after its end a month is closed; None: a person closes it."""
         return None if self.close_books_after_days is None else timedelta(days=self.close_books_after_days)
@@ -485,15 +483,16 @@ def load_inbox_path(environ: Mapping[str, str]) -> str | None:
 
 
 def load_database_url(environ: Mapping[str, str]) -> str:
-    """Return the database's URL alone, for commands that need nothing else.
+    """Return the database's URL alone, past a pooler where one is set, for commands that need nothing else.
 
     Raises:
         ConfigurationError: it is missing or wrong, or a named file can't be read.
     """
-    given = read_set_values(environ, Settings.model_fields).get("database_url")
+    values = read_set_values(environ, Settings.model_fields)
+    given = values.get("direct_database_url") or values.get("database_url")
     if given is None or not isinstance(given.value, str) or not given.value:
         raise ConfigurationError("DATABASE_URL is missing: set it, or NETWORKCORE_DATABASE_URL_FILE")
     try:
-        return _database_url(SecretStr(given.value)).get_secret_value()
+        return check_database_url(SecretStr(given.value)).get_secret_value()
     except ValueError as error:
         raise ConfigurationError(f"{given.place} is invalid: {error}") from None

@@ -42,6 +42,7 @@ Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 _LOCK_TIMEOUT_MS: Final = 10_000
 _IDLE_TRANSACTION_TIMEOUT_MS: Final = 60_000
 _QUERIES_PER_CONNECTION: Final = 50_000
+_STATEMENTS: Final = 100  # asyncpg's own default
 _IDLE_CONNECTION_SECONDS: Final = 300.0
 UNREACHABLE: Final = (  # what says that no PostgreSQL serves us now
     OSError,
@@ -155,11 +156,14 @@ async def create_pool(
     statement_timeout_ms: int = 30_000,
     acquire_timeout_seconds: float = 30.0,
     wait_seconds: float = 0.0,
+    session_settings: bool = True,
+    statement_cache_size: int = _STATEMENTS,
 ) -> Pool:
     """Return an open pool; the caller closes it.
 
     A server that is starting, recovering or not up yet is tried again for `wait_seconds`. Who waits for a
-    connection longer than `acquire_timeout_seconds` gets TimeoutError.
+    connection longer than `acquire_timeout_seconds` gets TimeoutError. Without `session_settings` the role
+    must have the timeouts (docs/operations/pooler.md).
 
     Raises:
         DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it rejects us; the password is never
@@ -180,9 +184,12 @@ async def create_pool(
             record_class=asyncpg.Record,
             command_timeout=statement_timeout_ms / 1000 + 5,
             init=register_json,
+            statement_cache_size=statement_cache_size,
             server_settings=_server_settings(
                 application=application, statement_timeout_ms=statement_timeout_ms
-            ),
+            )
+            if session_settings
+            else {"application_name": application},
         )
 
     return await _patiently(open_pool, dsn=dsn, wait_seconds=wait_seconds)
@@ -199,6 +206,8 @@ async def create_pool_from(settings: Settings, *, application: str) -> Pool:
         statement_timeout_ms=settings.database_statement_timeout_ms,
         acquire_timeout_seconds=settings.request_timeout_seconds,
         wait_seconds=settings.database_connect_timeout_seconds,
+        session_settings=settings.database_session_settings,
+        statement_cache_size=settings.database_statement_cache_size,
     )
 
 

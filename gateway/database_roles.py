@@ -25,6 +25,7 @@ APPEND_ONLY: Final = (
     "clearing.vat_ruling",
     "gateway.admin_act",
     "gateway.admin_act_seal",
+    "gateway.restore_check",
     "pnc.trust_event",
 )
 # When an entry was booked: its batch decides as it is sealed.

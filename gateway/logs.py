@@ -17,6 +17,7 @@ from pydantic import SecretBytes, SecretStr
 
 from gateway.card_numbers import mask_card_numbers
 from gateway.config import LogFormat, LogLevel
+from gateway.tracing import add_trace_to_line
 
 REDACTED: Final = "[redacted]"
 _LOGGERS_TOO_LOUD: Final = ("aiohttp.access", "stripe", "asyncio")
@@ -54,6 +55,7 @@ def configure_logs(
     target = stream if stream is not None else sys.stderr
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_to_line,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),

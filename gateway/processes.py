@@ -4,6 +4,9 @@ Owns: what a process starts, in which order, and its graceful end. Must not know
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ssl import SSLContext
 from typing import Final
 
 import structlog
@@ -18,7 +21,9 @@ from gateway.application import Application, build_web, jobs, open_application, 
 from gateway.config import Settings
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.operations_settings import RecoveryMode
 from gateway.process_group import GroupMember
+from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.worker import collect_garbage_less_often, run_jobs
@@ -31,6 +36,11 @@ _DELIVERIES: Final = Limits()
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """Serve HTTP until `stop`; with `workers_in_process` the jobs run here too."""
     tls = server_context(settings)
+    with traced(settings, service="networkcore-gateway"):
+        await _listen(settings, stop, tls)
+
+
+async def _listen(settings: Settings, stop: asyncio.Event, tls: SSLContext | None) -> None:
     async with open_application(settings, application="gateway") as app:
         await prepare(app)
         runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
@@ -38,7 +48,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
         try:
-            await _serve(app, stop, with_jobs=settings.workers_in_process)
+            await _serve(app, stop, with_jobs=_has_jobs(settings))
         finally:
             await runner.cleanup()
 
@@ -48,6 +58,11 @@ async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMe
 
     With `workers_in_process` the jobs run in the first process.
     """
+    with traced(settings, service="networkcore-gateway"):
+        await _listen_as_member(settings, stop, member)
+
+
+async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: GroupMember) -> None:
     tls = server_context(settings)
     async with open_application(settings, application="gateway") as app:
         await prepare(app)
@@ -67,12 +82,17 @@ async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMe
                 _log.info("gateway_process_ready", url=settings.base_url)
                 watch = asyncio.ensure_future(_stop_at_end(parent, stop))
                 try:
-                    with_jobs = settings.workers_in_process and member.number == 1
+                    with_jobs = _has_jobs(settings) and member.number == 1
                     await _serve(app, stop, with_jobs=with_jobs)
                 finally:
                     watch.cancel()
         finally:
             await runner.cleanup()
+
+
+def _has_jobs(settings: Settings) -> bool:
+    """Whether the jobs run in the gateway; after a restore they rest until it is checked."""
+    return settings.workers_in_process and settings.recovery_mode is not RecoveryMode.CLOSED
 
 
 async def _stop_at_end(parent: asyncio.StreamReader, stop: asyncio.Event) -> None:
@@ -88,14 +108,35 @@ async def _serve(app: Application, stop: asyncio.Event, *, with_jobs: bool) -> N
 
 async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
     """Run the jobs until `stop`."""
+    with traced(settings, service="networkcore-worker"):
+        await _work(settings, stop)
+
+
+@contextmanager
+def traced(settings: Settings, *, service: str) -> Iterator[None]:
+    """Send traces while the block runs, where the settings ask for it. Raises ConfigurationError."""
+    if not settings.tracing:
+        yield
+        return
+    end = start_tracing(service=service)
+    try:
+        yield
+    finally:
+        end()
+
+
+async def _work(settings: Settings, stop: asyncio.Event) -> None:
     async with open_application(settings, application="worker") as app:
         await prepare(app)
         loops = JobLoops()
         async with health_server(
             loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port
         ) as port:
-            _log.info("worker_ready", health_port=port)
-            await work(app, stop, loops)
+            _log.info("worker_ready", health_port=port, recovery_mode=settings.recovery_mode.value)
+            if settings.recovery_mode is RecoveryMode.CLOSED:
+                await stop.wait()  # a restored database is checked first: nothing is sent to anybody
+            else:
+                await work(app, stop, loops)
 
 
 async def work(app: Application, stop: asyncio.Event, loops: JobLoops) -> None:

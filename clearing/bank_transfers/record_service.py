@@ -26,6 +26,24 @@ async def mark_sent(connection: Connection, message_id: str, *, now: datetime) -
     await repository.mark_sent(connection, message_id, now=now)
 
 
+async def mark_all_sent(connection: Connection, *, now: datetime) -> list[str]:
+    """Record of every file that the bank may have it, so that none is sent again; returns their ids."""
+    unsent = await repository.list_unsent(connection)
+    for message_id in unsent:
+        await repository.mark_sent(connection, message_id, now=now)
+    return unsent
+
+
+async def list_unknown_files(connection: Connection, message_ids: Sequence[str]) -> list[str]:
+    """Of the message ids of payment files, those that are not recorded here."""
+    return await repository.list_unknown_files(connection, message_ids)
+
+
+async def list_parties_of_accounts(connection: Connection, ibans: Sequence[str]) -> list[str]:
+    """The parties that have or had one of these bank accounts."""
+    return await repository.list_parties_of_accounts(connection, ibans)
+
+
 async def list_files(connection: Connection, *, before: str | None, limit: int) -> list[ListedFile]:
     """Payment files, the latest first, those older than `before`."""
     return await repository.list_files(connection, before=before, limit=limit)

@@ -166,3 +166,19 @@ async def list_messages(
     """Messages, the latest first, those older than `before`."""
     found = await rows(_sql.messages(connection, state=state, before=before, limit=limit))
     return [BankMessage(**dict(row.items())) for row in found]
+
+
+async def list_unsent(connection: Connection) -> list[str]:
+    """Message ids of files that are not known to have reached the bank, the oldest first."""
+    return [row["message_id"] for row in await rows(_sql.unsent_files(connection))]
+
+
+async def list_unknown_files(connection: Connection, message_ids: Sequence[str]) -> list[str]:
+    """Of message ids, those of no file here."""
+    found = await rows(_sql.unknown_files(connection, message_ids=list(message_ids)))
+    return [row["message_id"] for row in found]
+
+
+async def list_parties_of_accounts(connection: Connection, ibans: Sequence[str]) -> list[str]:
+    """The parties that have or had one of these bank accounts."""
+    return [row["party_id"] for row in await rows(_sql.parties_of_accounts(connection, ibans=list(ibans)))]

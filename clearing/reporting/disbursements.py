@@ -124,3 +124,13 @@ async def list_approvers(connection: Connection, disbursement_ids: Sequence[UUID
 async def sum_transfers_under_way(connection: Connection) -> dict[str, int]:
     """Disbursements that the PSP was asked for and that have no outcome, in minor units by currency."""
     return {row["currency"]: row["minor"] async for row in _QUERIES.transfers_under_way(connection)}
+
+
+async def list_unknown_transfers(
+    connection: Connection, *, rail_references: Sequence[str], end_to_end_ids: Sequence[str]
+) -> list[str]:
+    """Of transfers at the PSP, given by its id and our name in pairs, those that no disbursement has."""
+    found = _QUERIES.unknown_transfers(
+        connection, rail_references=list(rail_references), end_to_end_ids=list(end_to_end_ids)
+    )
+    return [row["rail_reference"] async for row in found]

@@ -89,3 +89,16 @@ UPDATE clearing.payment_file SET sent_at = :now WHERE message_id = :message_id A
 SELECT i.disbursement_id, i.batch_id, d.end_to_end_id, d.state
 FROM clearing.payment_file_item AS i JOIN clearing.disbursement AS d ON d.id = i.disbursement_id
 WHERE i.message_id = :message_id ORDER BY i.disbursement_id;
+
+-- name: unsent_files
+SELECT message_id FROM clearing.payment_file WHERE sent_at IS NULL ORDER BY created_at, message_id;
+
+-- name: unknown_files
+-- Of message ids, those of no file here.
+SELECT given.message_id FROM unnest(:message_ids::text[]) AS given (message_id)
+WHERE NOT EXISTS (SELECT 1 FROM clearing.payment_file AS f WHERE f.message_id = given.message_id)
+ORDER BY given.message_id;
+
+-- name: parties_of_accounts
+-- Whoever has or had one of these bank accounts.
+SELECT DISTINCT party_id FROM clearing.bank_details WHERE iban = ANY(:ibans::text[]) ORDER BY party_id;

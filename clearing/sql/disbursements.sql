@@ -58,3 +58,12 @@ ORDER BY disbursement_id, approved_at, approver;
 SELECT currency, sum(amount_minor)::bigint AS minor FROM clearing.disbursement
 WHERE rail = 'psp' AND state IN ('requested', 'outcome_unknown')
 GROUP BY currency;
+
+-- name: unknown_transfers
+-- Of transfers at the PSP, those that no disbursement here has: neither by the PSP's id nor by our own name.
+SELECT given.rail_reference
+FROM unnest(:rail_references::text[], :end_to_end_ids::text[]) AS given (rail_reference, end_to_end_id)
+WHERE NOT EXISTS (
+    SELECT 1 FROM clearing.disbursement AS d
+    WHERE d.rail_reference = given.rail_reference OR d.end_to_end_id = given.end_to_end_id)
+ORDER BY given.rail_reference;

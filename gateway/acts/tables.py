@@ -150,6 +150,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.event",
             "gateway.delivery",
             "gateway.audit_run",
+            "gateway.restore_check",
             "gateway.retention_run",
         ),
         "with a history of its own, which names who decided": (

@@ -40,6 +40,7 @@ _PROBLEM_SCHEMA: Final = {
         "code": {"type": "string", "enum": sorted(problems.CATALOG), "description": FIELDS["code"]},
         "detail": {"type": "string", "description": "the error in this request, and how to correct it"},
         "instance": {"type": "string", "description": "the request's id, also in X-Request-Id"},
+        "trace_id": {"type": "string", "description": "the request's trace, where traces are on"},
         "errors": {
             "type": "array",
             "items": {"$ref": "#/components/schemas/ProblemField"},

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from gateway import tracing
+
 CONTENT_TYPE: Final = "application/problem+json"
 
 
@@ -75,6 +77,9 @@ def document(rejection: ProblemDetails, *, base_url: str, instance: str) -> dict
         "detail": rejection.detail,
         "instance": instance,
     }
+    trace_id = tracing.trace_id()
+    if trace_id is not None:
+        members["trace_id"] = trace_id
     if rejection.errors:
         members["errors"] = [{"pointer": e.pointer, "expected": e.expected} for e in rejection.errors]
     return {**rejection.extra, **members}

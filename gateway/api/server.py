@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from gateway import tracing
 from gateway.api import problems
 from gateway.api.capture.psp_webhooks import psp_webhook_routes
 from gateway.api.dispatch import RATE_HEADERS, REQUEST_ID, Dispatcher
@@ -24,6 +25,7 @@ from gateway.api.key_use import key_use_context
 from gateway.api.metrics import EdgeMetrics, metrics_routes, route_of
 from gateway.api.plug_and_charge.contract_pools import contract_pool_routes
 from gateway.api.problems import ProblemDetails, ProblemError
+from gateway.api.recovery import recovery_middlewares
 from gateway.api.routes import endpoints
 from gateway.api.security_headers import security_headers
 from gateway.api.services import ApiServices
@@ -50,7 +52,10 @@ def build_api(services: ApiServices) -> web.Application:
     dispatcher = Dispatcher(services)
     metrics = EdgeMetrics()
     app = web.Application(
-        middlewares=[_boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls))],
+        middlewares=[
+            _boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls)),
+            *recovery_middlewares(services.options.recovery_mode),
+        ],
         client_max_size=services.options.max_body_bytes,
     )
     app[SERVICES] = services
@@ -75,6 +80,16 @@ def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Seque
 def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[str, str]) -> Middleware:
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.path in _QUIET:
+            return await served(request, handler)
+        with tracing.request_span(request.headers, method=request.method) as traced:
+            response = await served(request, handler)
+            tracing.finish_request(
+                traced, method=request.method, route=route_of(request), status=response.status
+            )
+            return response
+
+    async def served(request: web.Request, handler: _Handler) -> web.StreamResponse:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         fits = _REQUEST_ID.fullmatch(given) and not holds_card_number(given)
         request_id = given if fits else format_id("req", new_id())

@@ -27,6 +27,7 @@ from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
+from gateway.operations_settings import RecoveryMode
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
 from gateway.partners.buyer_service import BuyerService
@@ -72,6 +73,7 @@ class ApiOptions:
     idempotency_lock: timedelta = LOCK
     allow_private_receivers: bool = False
     own_tls: bool = False
+    recovery_mode: RecoveryMode = RecoveryMode.OFF
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
 
     @property

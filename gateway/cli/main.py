@@ -75,6 +75,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",
         ),
+        "restore-check": (
+            "gateway.cli.restore_check",
+            "After a restore: bring back what the PSP, banks and partners saw since.",
+        ),
         "qr": ("gateway.cli.qr", "Draw the QR code of an EVSE's driver page."),
         "psp": ("gateway.cli.psp", "Check the account at the payment service provider; create its webhooks."),
         "ocpi": (

@@ -7,13 +7,17 @@ import sys
 import click
 
 from gateway.config import load_database_url
-from gateway.migrations import list_pending, migrate
+from gateway.migrations import compare_schema, migrate
 
 _STATUS_PENDING = 1
 
 
 @click.command(name="migrate")
-@click.option("--check", is_flag=True, help="Only list pending migrations; exit status 1 if there are any.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only say whether the database is older, the same or newer; exit status 1: older.",
+)
 @click.option(
     "--wait-seconds",
     default=0.0,
@@ -24,12 +28,14 @@ def command(*, check: bool, wait_seconds: float) -> None:
     """Migrate the database DATABASE_URL. Any number of processes may run this at once."""
     dsn = load_database_url(os.environ)
     if check:
-        missing = asyncio.run(list_pending(dsn))
-        for migration in missing:
+        schema = asyncio.run(compare_schema(dsn))
+        for migration in schema.pending:
             click.echo(f"pending {migration}")
-        if missing:
+        for name in schema.unknown:
+            click.echo(f"unknown {name}")
+        click.echo(schema.summary)
+        if schema.pending:
             sys.exit(_STATUS_PENDING)
-        click.echo("nothing pending")
         return
     applied = asyncio.run(migrate(dsn, wait_seconds=wait_seconds))
     for migration in applied:

@@ -23,6 +23,7 @@ from clearing.iso20022.safe_xml import MAX_BYTES
 from clearing.services import ClearingServices
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+from gateway.failure_log import log_failure
 from gateway.retry_policy import RetryPolicy
 from gateway.webhooks import payout_events
 
@@ -146,10 +147,10 @@ class BankInboxJob:
             await asyncio.to_thread(self.inbox.put_away, path, rejected=rejected)
         except FileNotFoundError:  # another worker was quicker
             return False
-        except Exception:  # noqa: BLE001 - the boundary of one message: the others must go on
+        except Exception as error:  # noqa: BLE001 - the boundary of one message: the others must go on
             attempts = self._later.get(path.name, (wall, 0))[1] + 1
             self._later[path.name] = (RETRY.next_attempt_at(attempts, now=wall) or wall, attempts)
-            _log.exception("bank_message_not_imported", file=_shown(path))
+            log_failure(_log, "bank_message_not_imported", error, file=_shown(path))
             return False
         self._later.pop(path.name, None)
         if rejected is not None:

@@ -16,6 +16,7 @@ from clearing.errors import ClosedPeriodError
 from clearing.sessions.service import ClearingBatch, SessionClearingService
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
+from gateway.failure_log import is_transient, log_failure
 from gateway.ids import format_id, new_id
 from gateway.jobs import clearing_repository, task_queue
 from gateway.jobs.clearing_repository import SessionMark
@@ -70,7 +71,7 @@ class ClearingJob:
         except Exception as error:  # a session that can't be cleared must not stop the others
             if _may_pass(error):
                 raise
-            _log.exception("clearing_batch_failed")
+            log_failure(_log, "clearing_batch_failed", error)
         return await self._one_by_one(shards)
 
     async def _batches(self, shards: Sequence[int]) -> int:
@@ -121,7 +122,7 @@ class ClearingJob:
                 if _may_pass(error):
                     raise
                 named = None if task.session_id is None else format_id("ses", task.session_id)
-                _log.exception("session_not_cleared", session_id=named)
+                log_failure(_log, "session_not_cleared", error, session_id=named)
                 async with self.pool.acquire() as connection:
                     await task_queue.mark_exception(
                         connection,
@@ -181,4 +182,4 @@ class ClearingJob:
 
 def _may_pass(error: Exception) -> bool:
     """Whether no session is at fault: the database is in trouble or the books are closed at this instant."""
-    return isinstance(error, _NO_SESSIONS_FAULT) and not is_permanent(error)
+    return is_transient(error) or (isinstance(error, _NO_SESSIONS_FAULT) and not is_permanent(error))

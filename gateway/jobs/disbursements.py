@@ -20,6 +20,7 @@ from clearing.payouts.disbursement import Disbursement, DisbursementState, RailO
 from clearing.services import ClearingServices
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+from gateway.failure_log import log_failure
 from gateway.ids import format_id
 from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown, PspTransferRequest, Transferred
 from gateway.payouts.connected_account_service import ConnectedAccountService
@@ -202,7 +203,9 @@ class DisbursementJob:
             repeated = disbursement.attempts > 1
             return await (self.rail.find(disbursement) if repeated else self.rail.pay(disbursement))
         except Exception as error:  # noqa: BLE001 - the process boundary of one disbursement: the others go on
-            _log.exception("disbursement_call_failed", disbursement=format_id("dis", disbursement.id))
+            log_failure(
+                _log, "disbursement_call_failed", error, disbursement=format_id("dis", disbursement.id)
+            )
             return rail.RailOutcomeUnknown(detail=f"an error on our side: {type(error).__name__}")
 
     async def _record(self, outcomes: Sequence[tuple[UUID, RailOutcome]]) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from gateway.clock import Clock
+from gateway.failure_log import log_failure
 from gateway.ids import format_id
 from gateway.payments.errors import PaymentError
 from gateway.payments.service import PaymentService
@@ -122,5 +123,5 @@ def _alone(identifier: UUID, *, prefix: str = "auth") -> Iterator[None]:
         yield
     except PaymentError as error:
         _log.info("hold_not_changed", subject=format_id(prefix, identifier), reason=str(error))
-    except Exception:  # noqa: BLE001 - see above
-        _log.exception("hold_check_failed", subject=format_id(prefix, identifier))
+    except Exception as error:  # noqa: BLE001 - see above
+        log_failure(_log, "hold_check_failed", error, subject=format_id(prefix, identifier))

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from gateway.database import TRANSIENT
+from gateway.failure_log import first_cause, is_transient
 from gateway.logs import first_line
 
 FIRST_PAUSE_S: Final = 1.0
@@ -47,8 +47,8 @@ class JobFailures:
         known = self._failing.get(job)
         if known is None or known.cause != cause:
             known = self._failing[job] = _Failing(cause=cause, since=at, reported_at=at)
-            if isinstance(error, TRANSIENT):
-                _log.warning("job_failed", job=job, reason=first_line(error))
+            if is_transient(error):
+                _log.warning("job_failed", job=job, reason=first_line(first_cause(error)))
             else:
                 _log.error("job_failed", job=job, reason=first_line(error), exc_info=error)
         else:
@@ -57,7 +57,7 @@ class JobFailures:
                 _log.warning(
                     "job_still_failing",
                     job=job,
-                    reason=first_line(error),
+                    reason=first_line(first_cause(error)),
                     failures=known.unreported,
                     seconds=round(at - known.since),
                 )
@@ -75,4 +75,5 @@ class JobFailures:
 
 def _cause(error: BaseException) -> str:
     """What tells one cause from another; not the text, which may name another row each time."""
-    return f"{type(error).__module__}.{type(error).__qualname__}"
+    first = first_cause(error)
+    return f"{type(first).__module__}.{type(first).__qualname__}"

@@ -15,10 +15,12 @@ from asyncpg.exceptions import _base as asyncpg_base
 from clearing.errors import ClearingInvariantViolation
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.failure_log import log_failure
 from gateway.ids import format_id
 from gateway.jobs import task_queue
 from gateway.jobs.task_queue import Task
 from gateway.task_kinds import TaskKind
+from gateway.tracing import span
 from pnc.errors import PncInvariantViolation
 
 BATCH: Final = 50
@@ -93,12 +95,14 @@ class TaskJob:
     async def _run(self, task: Task) -> None:
         permanent = False
         named = {} if task.session_id is None else {"session_id": format_id("ses", task.session_id)}
-        with structlog.contextvars.bound_contextvars(**named):
+        with structlog.contextvars.bound_contextvars(**named), span(f"task {self.name}"):
             try:
                 reason = await self.handle(task)
             except Exception as error:  # noqa: BLE001 - the boundary of one task: the others must go on
                 permanent = is_permanent(error)
-                _log.exception("task_failed", kind=self.name, attempts=task.attempts, final=permanent)
+                log_failure(
+                    _log, "task_failed", error, kind=self.name, attempts=task.attempts, final=permanent
+                )
                 reason = f"{type(error).__name__}: {error}"
         wall_now = self.clock.wall_now()
         async with self.pool.acquire() as connection:

@@ -11,6 +11,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.failure_log import log_failure
 from gateway.ids import format_id
 from gateway.payments import psp_request_repository
 from gateway.payments.policy import PaymentPolicy
@@ -50,9 +51,11 @@ class OutcomeResolver:
         for request in requests:
             try:
                 await self.psp_requests.resolve(request)
-            except Exception:  # noqa: BLE001 - the boundary of one request: the others must be resolved
-                _log.exception(
+            except Exception as error:  # noqa: BLE001 - the boundary of one request: the others go on
+                log_failure(
+                    _log,
                     "psp_request_not_resolved",
+                    error,
                     request=format_id("call", request.id),
                     kind=request.kind.value,
                 )

@@ -5,17 +5,15 @@ works. A session that is not known here is rebuilt from the PSP's record, at the
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid5
 
 import asyncpg
 
-from clearing.errors import ClearingError
 from gateway.api_schemas import SessionState
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, transaction
-from gateway.ids import format_id, in_shard, new_id, shard_of
+from gateway.database import Pool, transaction
+from gateway.ids import format_id, in_shard, new_id
 from gateway.payments import (
     cdr_correction_repository,
     presenters,
@@ -23,21 +21,18 @@ from gateway.payments import (
     repository,
 )
 from gateway.payments import unbooked_charge_repository as charges
-from gateway.payments.errors import EvseNotFoundError, PaymentConflictError, PaymentError, TariffMissingError
+from gateway.payments.errors import PaymentConflictError, PaymentError
 from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown, PspRefundRequest, RefundOutcome
-from gateway.payments.psp_record import RecordedSession
 from gateway.payments.psp_requests import PspOperation
 from gateway.payments.quotes import QuoteService
 from gateway.payments.records import (
     AuthorizationRecord,
     CaptureRecord,
     SessionRecord,
-    SnapshotRecord,
-    session_name,
 )
 from gateway.payments.refund import RefundReason, RefundRequest, RefundService
-from gateway.payments.requests import ChargePoint, TariffChoice
+from gateway.payments.session_rebuild import CantRebuildSessionError, SessionRebuilder
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedState
@@ -334,69 +329,13 @@ class UnbookedChargeSettlement:
     async def _rebuild(self, charge: UnbookedCharge, session_id: UUID) -> None:
         """Write a session that is not known here. Raises _CantAdoptError."""
         payment = await self._payment(charge)
-        recorded = psp_record.read(payment.metadata)
-        if recorded.missing:
-            missing = ", ".join(recorded.missing)
-            raise _CantAdoptError(f"the PSP's record of the payment lacks {missing}: refund it")
-        ref = recorded.session_ref
-        async with transaction(self.pool) as connection:
-            point, tariff = await self._recorded_tariff(connection, recorded, at=payment.created_at)
-            try:
-                await charges.rebuild_session(
-                    connection,
-                    shard=shard_of(session_id),
-                    session_id=session_id,
-                    party_id=recorded.party_id,
-                    cpo_id=point.cpo_id,
-                    evse_id=point.evse_id,
-                    location_id=point.location_id,
-                    session_ref=ref,
-                    session_name=session_name(point.cpo_id, ref) if ref else None,
-                    tax_jurisdiction=point.tax_jurisdiction,
-                    time_zone=point.time_zone,
-                    currency=charge.currency,
-                    tariff_sha256=tariff.sha256,
-                    tariff_version=tariff.version,
-                    tariff_canonical=tariff.canonical,
-                    evse_uid=point.evse_uid,
-                    evse_power_w=point.evse_power_w,
-                    power_type=point.power_type,
-                    psp_payment=charge.psp_payment,
-                    authorized_at=payment.created_at,
-                    now=self.clock.now(),
-                )
-            except asyncpg.ForeignKeyViolationError as error:
-                parties = f"its party {recorded.party_id} or CPO {recorded.cpo_id}"
-                raise _CantAdoptError(f"{parties} is not registered: register it, then adopt") from error
-
-    async def _recorded_tariff(
-        self, connection: Connection, recorded: RecordedSession, *, at: datetime
-    ) -> tuple[ChargePoint, SnapshotRecord]:
-        """The charge point, and the tariff of the very hash that was recorded. Raises _CantAdoptError."""
-        try:
-            point = await self.quotes.charge_point(
-                connection,
-                evse_id=recorded.evse_id or "",
-                cpo_id=recorded.cpo_id,
-                now=at,
-                choice=TariffChoice.of_method(recorded.authorization_method),
-            )
-            frozen = self.snapshots.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
-        except (EvseNotFoundError, TariffMissingError, ClearingError) as error:
-            raise _CantAdoptError(f"its session can't be rebuilt: {error}") from error
-        known = await repository.find_snapshot(connection, sha256=recorded.tariff_sha256 or "")
-        if known is not None:
-            return point, known
-        if frozen.sha256 != recorded.tariff_sha256:
-            raise _CantAdoptError(
-                f"the tariff that was shown ({recorded.tariff_sha256}) is not known here: refund it"
-            )
-        return point, SnapshotRecord(
-            sha256=frozen.sha256,
-            version=str(frozen.version),
-            canonical=frozen.canonical,
-            currency=frozen.currency,
+        rebuilder = SessionRebuilder(
+            pool=self.pool, clock=self.clock, quotes=self.quotes, snapshots=self.snapshots
         )
+        try:
+            await rebuilder.rebuild(payment, session_id=session_id)
+        except CantRebuildSessionError as error:
+            raise _CantAdoptError(str(error)) from error
 
     async def _end(self, charge: UnbookedCharge, state: UnbookedState, *, detail: str = "") -> None:
         async with transaction(self.pool) as connection:

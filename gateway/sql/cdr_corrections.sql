@@ -45,10 +45,10 @@ WITH exceptions AS (
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state = 'completed'
     RETURNING shard
 )
-INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-SELECT exceptions.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+SELECT exceptions.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
 FROM exceptions, jsonb_to_recordset(:events::jsonb)
-    AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+    AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 RETURNING true;
 
 -- name: retry_clearing$

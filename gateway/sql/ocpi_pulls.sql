@@ -21,6 +21,13 @@ SET due_at = :wall_now, since = CASE WHEN :whole::boolean THEN NULL ELSE since E
 WHERE peer_id = :peer_id AND module = :module
 RETURNING module;
 
+-- name: rewind_pulls
+-- Every list is read again from :since on, now: what a restore lost is at its peer.
+UPDATE gateway.ocpi_pull
+SET since = CASE WHEN since > :since::timestamptz THEN :since::timestamptz ELSE since END, next_url = NULL, run_until = NULL,
+    due_at = :wall_now::timestamptz
+RETURNING peer_id, module;
+
 -- name: claim_pull^
 -- The longest due one, kept from others until :leased_until; no lock is held while the peer is called.
 UPDATE gateway.ocpi_pull AS p

@@ -66,10 +66,10 @@ WITH moved AS (
     WHERE :state::text = 'succeeded'
     ON CONFLICT (psp_method) DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM moved;
 

@@ -173,10 +173,10 @@ WITH funds AS (
     FROM allowed
     WHERE :request_id::uuid IS NOT NULL
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM allowed, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT done FROM opened;
 
@@ -206,10 +206,10 @@ WITH ended AS (
     SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT ended.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT ended.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM ended, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM ended;
 
@@ -262,10 +262,10 @@ WITH priced AS (
     SELECT shard, :task_id::uuid, 'clear_session', session_id, :wall_now::timestamptz FROM moved WHERE :amount_minor::bigint > 0
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM moved;
 
@@ -327,10 +327,10 @@ WITH charging AS (
     FROM moved
     WHERE :state::text = 'failed'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM moved;
 

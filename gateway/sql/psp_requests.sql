@@ -94,10 +94,10 @@ WITH charging AS (
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM moved;
 
@@ -197,10 +197,10 @@ WITH charging AS (
     FROM moved
     WHERE kind = 'capture' AND :state::text = 'failed'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM moved;
 
@@ -323,10 +323,10 @@ WITH bounded AS (
     FROM bounded
     WHERE :funding::text <> 'psp'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT bounded.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT bounded.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM bounded, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
     WHERE :funding::text <> 'psp'
 )
 SELECT true FROM bounded;
@@ -358,10 +358,10 @@ WITH answered AS (
     FROM ended
     WHERE state = 'succeeded'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT ended.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT ended.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM ended, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM ended;
 

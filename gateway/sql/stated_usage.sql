@@ -99,10 +99,10 @@ WITH kept AS (
     WHERE known.cdr <> excluded.cdr
     RETURNING shard
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT kept.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT kept.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM kept, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM kept;
 

@@ -201,10 +201,10 @@ WITH chosen AS (
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM captured
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT captured.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+    SELECT captured.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
     FROM captured, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
 )
 SELECT true FROM captured;
 

@@ -156,7 +156,7 @@ WITH due AS (
     WHERE x.shard = :shard AND x.endpoint_id = due.endpoint_id AND x.event_id = due.event_id
     RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
 )
-SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id, e.data::text AS data,
+SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id, e.data::text AS data, e.traceparent,
        e.created_at, w.url, w.secret, w.encryption_key, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
        w.failures_in_a_row
 FROM leased l
@@ -257,10 +257,10 @@ RETURNING event_id;
 
 -- Events of a transaction whose changes are several statements; a single statement inserts its events itself, likewise.
 -- name: insert_events!
-INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
+SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
 FROM jsonb_to_recordset(:events::jsonb)
-    AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb);
+    AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, traceparent text);
 
 -- An event that goes to one endpoint only: it needs no fan-out.
 -- name: insert_test_event!

@@ -21,6 +21,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
+from gateway.failure_log import log_failure
 from gateway.ids import format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
@@ -197,8 +198,8 @@ class WebhookDelivery:
             )
             acknowledged = isinstance(outcome, Acknowledged)
             self._note(Result(delivery=delivery, outcome=outcome, duration_ms=duration_ms))
-        except Exception:  # noqa: BLE001 - the process boundary of one delivery: the others go on
-            _log.exception("delivery_failed", event_id=format_id("evt", delivery.event_id))
+        except Exception as error:  # noqa: BLE001 - the process boundary of one delivery: the others go on
+            log_failure(_log, "delivery_failed", error, event_id=format_id("evt", delivery.event_id))
             failed = NotAcknowledged(status=None, reason="an error on our side")
             self._note(Result(delivery=delivery, outcome=failed, duration_ms=0))
         finally:

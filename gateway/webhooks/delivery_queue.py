@@ -37,6 +37,7 @@ class ClaimedDelivery(FromRow):
     previous_encryption_key: str | None
     previous_secret_until: datetime | None
     failures_in_a_row: int
+    traceparent: str | None
 
     def secrets_in_force(self, *, wall_now: datetime) -> list[SecretRecord]:
         """What signs now: the present secret, and the one before it until its overlap ends."""

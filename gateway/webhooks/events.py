@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from gateway import account_schemas, api_schemas, exception_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
+from gateway.api_schemas_recovery import PlatformRestoredSchema
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.party_check_schemas import PartyCheckSchema
+from gateway.tracing import traceparent
 from gateway.webhooks import repository
 
 API_VERSION: Final = "2026-11-01"
@@ -81,6 +83,7 @@ class EventType(StrEnum):
     TOPUP_REVERSED = "top_up.reversed"
     EXCEPTION_OPENED = "exception.opened"
     EXCEPTION_RESOLVED = "exception.resolved"
+    PLATFORM_RESTORED = "platform.restored"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 
@@ -105,6 +108,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "bank_message": api_schemas.BankMessageSchema,
     "top_up": funding_schemas.TopupSchema,
     "exception": exception_schemas.ExceptionSchema,
+    "platform": PlatformRestoredSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }
 
@@ -130,6 +134,7 @@ class NewEvent:
 
 def event_rows(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
     """Events as the rows that a statement inserts together with what it changes, each under a new id."""
+    cause = traceparent()
     return [
         {
             "shard": event.shard,
@@ -138,6 +143,7 @@ def event_rows(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
             "type": event.type.value,
             "object_id": event.object_id,
             "data": event.data,
+            "traceparent": cause,
         }
         for event in events
     ]

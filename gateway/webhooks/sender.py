@@ -17,6 +17,7 @@ import aiohttp
 from gateway.errors import GatewayError
 from gateway.ids import format_id
 from gateway.outbound import AnswerTooLargeError, read_bounded
+from gateway.tracing import add_traceparent, call_span
 from gateway.webhooks.delivery_queue import ClaimedDelivery
 from gateway.webhooks.events import API_VERSION
 from gateway.webhooks.retry import read_retry_after
@@ -83,7 +84,11 @@ async def send(
     )
     headers["Content-Type"] = "application/json"
     started = time.perf_counter()
-    outcome = await _post(client, delivery.url, body, headers, now=wall_now, timeout_seconds=timeout_seconds)
+    with call_span("POST webhook", parent=delivery.traceparent, event__type=delivery.type):
+        add_traceparent(headers)
+        outcome = await _post(
+            client, delivery.url, body, headers, now=wall_now, timeout_seconds=timeout_seconds
+        )
     return outcome, round((time.perf_counter() - started) * 1000)
 
 

@@ -4,7 +4,7 @@ Owns: the state directory of a day and whether a run starts from the beginning o
 one. Must not know: what is printed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,7 @@ async def running_market(
     progress: ProgressReporter,
     gateway_port: int | None = None,
     database: StackDatabase | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[SimulationContext, Stack]]:
     """Run the stack, the parties' server and the parties' clients over a state directory."""
     progress.start_phase("Starting the stack", steps=_STARTING_STEPS + workers)
@@ -85,6 +86,7 @@ async def running_market(
         workers=workers,
         gateway_port=gateway_port,
         database=database,
+        settings=settings,
         on_ready=progress.advance,
         on_event=progress.note,
     ) as stack:

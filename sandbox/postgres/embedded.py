@@ -83,6 +83,7 @@ class EmbeddedPostgres:
         durable: bool = True,
         settings: Mapping[str, str] | None = None,
         standby_of: Self | None = None,
+        programs: Path | None = None,
         start_timeout_seconds: float = 300.0,
         stop_timeout_seconds: float = 10.0,
     ) -> None:
@@ -94,6 +95,7 @@ class EmbeddedPostgres:
             durable: False trades safety at a crash of the machine for speed: for tests only.
             settings: PostgreSQL parameters beside the defaults.
             standby_of: a running server that this one copies and then follows, until it is promoted.
+            programs: a folder of PostgreSQL's programs of another version, in place of the wheel's.
             start_timeout_seconds: how long recovery after a crash may take.
             stop_timeout_seconds: how long each signal gets to end the server before a harder one is sent.
         """
@@ -101,6 +103,7 @@ class EmbeddedPostgres:
         self._progress = progress
         self._durable = durable
         self._standby_of = standby_of
+        self._programs = programs
         self._settings = dict(_SETTINGS) | ({} if durable else dict(_NOT_DURABLE)) | dict(settings or {})
         self._start_timeout_seconds = start_timeout_seconds
         self._stop_timeout_seconds = stop_timeout_seconds
@@ -147,7 +150,7 @@ class EmbeddedPostgres:
         self._claim(user)
         try:
             private_directory(self._files.socket_dir, user=user)
-            programs = binaries(self._files, user=user)
+            programs = self._programs or binaries(self._files, user=user)
             self._end_orphans()
             if not self._files.cluster.exists():
                 self._create_cluster(programs, user=user)
@@ -262,7 +265,9 @@ class EmbeddedPostgres:
     def _init_cluster(self, fresh: Path, programs: Path, *, user: ServerUser) -> None:
         """Run initdb and create the database."""
         initdb = [str(programs / "initdb"), "--pgdata", str(fresh), "--username", OWNER_ROLE]
-        initdb += ["--encoding", "UTF8", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+        initdb += ["--encoding", "UTF8"]
+        if self._programs is None:  # PostgreSQL 16 has no locale of its own
+            initdb += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
         initdb += ["--locale", "C", "--auth-local", "trust", "--auth-host", "reject", "--no-instructions"]
         self._run(initdb if self._durable else [*initdb, "--no-sync"], user=user)
         single = [str(programs / "postgres"), "--single", "-D", str(fresh), "-c", "log_min_messages=warning"]

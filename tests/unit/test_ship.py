@@ -1,5 +1,6 @@
 """What is shipped: the image, the compose file, the pins and the wheel say what they must, and agree."""
 
+import json
 import os
 import re
 import shutil
@@ -336,3 +337,24 @@ def test_the_wheel_holds_every_data_file_and_runs_without_the_source(tmp_path: P
     place, count = result.stdout.split()
     assert place.startswith(str(tmp_path / "installed"))
     assert int(count) == len(list(ROOT.glob("*/sql/migrations/*.sql")))
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-otel.txt"])
+def test_the_bill_of_materials_names_every_pin_with_its_version(name: str, tmp_path: Path) -> None:
+    bill = tmp_path / "sbom.json"
+    command = [Path(sys.executable).parent / "cyclonedx-py", "requirements", str(ROOT / name)]
+    command += ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON"]
+    subprocess.run([*map(str, command), "-o", str(bill)], check=True, capture_output=True)
+    read = json.loads(bill.read_text(encoding="utf-8"))
+    named = {one["name"].lower().replace("_", "-"): one["version"] for one in read["components"]}
+    assert named == pins(name)
+    assert read["metadata"]["component"]["name"] == "networkcore"
+    assert all(one["purl"].startswith("pkg:pypi/") for one in read["components"])
+    assert f"cyclonedx-py requirements {name}" in read_target("sbom")
+
+
+def read_target(name: str) -> str:
+    """The commands of a target of the Makefile."""
+    found = re.search(rf"(?m)^{name}:.*\n((?:\t.*\n)+)", read("Makefile"))
+    assert found is not None
+    return found[1]

@@ -58,6 +58,11 @@ async def run_now(
     return due is not None
 
 
+async def rewind(connection: Connection, *, since: datetime, wall_now: datetime) -> int:
+    """Have every list read again from `since` on, from now; returns how many."""
+    return len([row async for row in _sql.rewind_pulls(connection, since=since, wall_now=wall_now)])
+
+
 async def claim(connection: Connection, *, wall_now: datetime, leased_until: datetime) -> PullRecord | None:
     """The longest due pull of a registered peer, kept from others until `leased_until`."""
     return _pull(await _sql.claim_pull(connection, wall_now=wall_now, leased_until=leased_until))

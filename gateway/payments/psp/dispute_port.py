@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 # What evidence may say, each a text of at most 20,000 characters.
 EVIDENCE_FIELDS: Final = (
@@ -120,7 +121,7 @@ class RefundState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundUpdate:
-    """What the PSP says of a refund; `is_ours`: it carries the mark of our request."""
+    """What the PSP says of a refund; `is_ours`: it carries the mark of our request, with `refund_id`."""
 
     psp_refund: str
     psp_payment: str | None
@@ -128,3 +129,4 @@ class RefundUpdate:
     is_ours: bool
     amount_minor: int
     currency: str
+    refund_id: UUID | None = None

@@ -26,6 +26,8 @@ class PspMovement:
     description: str = ""
     presentment: "PspPresentment | None" = None
     psp_payment: str | None = None  # of a charge, the payment that it is part of
+    psp_account: str | None = None  # of a transfer, the connected account that got it
+    end_to_end_id: str | None = None  # of a transfer, our own name for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

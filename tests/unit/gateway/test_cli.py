@@ -137,9 +137,17 @@ def test_every_command_that_shows_a_table_can_print_json() -> None:
     with_tables = {
         path.stem for path in (ROOT / "gateway/cli").glob("*.py") if "rich.table" in path.read_text()
     }
-    assert with_tables == {"tables", "audit", "clearing", "status"}
+    assert with_tables == {"tables", "audit", "clearing", "restore_check", "status"}
     commands = all_commands()
-    for name in ("audit", "status", "clearing simulate", "reconcile suspense", "fx rates", "ocpi queue"):
+    for name in (
+        "audit",
+        "restore-check",
+        "status",
+        "clearing simulate",
+        "reconcile suspense",
+        "fx rates",
+        "ocpi queue",
+    ):
         assert any("--json" in parameter.opts for parameter in commands[name].params), name
 
 
@@ -416,8 +424,10 @@ def test_migrate_brings_a_database_forward_and_check_says_so(empty_database_url:
     assert "pending gateway/0001_" in before.stdout
     applied = migrate()
     assert applied.returncode == 0, applied.stderr
-    assert applied.stdout.replace("applied", "pending") == before.stdout
-    assert migrate("--check").stdout == "nothing pending\n"
+    *pending, summary = before.stdout.splitlines()
+    assert applied.stdout.replace("applied", "pending").splitlines() == pending
+    assert summary == f"the database is older than this program by {len(pending)} migrations"
+    assert migrate("--check").stdout == "the database is the same as this program, nothing pending\n"
     assert migrate().stdout == "nothing to apply\n"
 
 

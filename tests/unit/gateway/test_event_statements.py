@@ -5,11 +5,12 @@ from pathlib import Path
 
 SQL = Path(__file__).parents[3] / "gateway/sql"
 SHAPE = re.compile(
-    r"INSERT INTO gateway\.event \(shard, id, party_id, type, object_id, data, created_at\)\s+"
+    r"INSERT INTO gateway\.event \(shard, id, party_id, type, object_id, data, created_at, traceparent\)\s+"
     r"SELECT (?:e|:?\w+)(?:\.shard|::smallint), e\.id, e\.party_id, e\.type, e\.object_id, e\.data, "
-    r":now::timestamptz\s+"
+    r":now::timestamptz, e\.traceparent\s+"
     r"FROM (?:\w+, )?jsonb_to_recordset\(:events::jsonb\)\s+"
-    r"AS e \((?:shard smallint, )?id uuid, party_id text, type text, object_id text, data jsonb\)"
+    r"AS e \((?:shard smallint, )?id uuid, party_id text, type text, object_id text, data jsonb, "
+    r"traceparent text\)"
 )
 
 

@@ -56,13 +56,15 @@ def movement_of(transaction: StripeBalanceTransaction) -> PspMovement:
         fee_minor=fee_minor(transaction.fee, currency),
         description=transaction.description or "",
         presentment=_presentment(transaction),
-        psp_payment=_payment(source),
+        psp_payment=_text(source, "payment_intent"),
+        psp_account=_text(source, "destination"),
+        end_to_end_id=_text(source, "transfer_group"),
     )
 
 
-def _payment(source: object) -> str | None:
-    payment = source.get("payment_intent") if isinstance(source, dict) else None
-    return payment if isinstance(payment, str) else None
+def _text(source: object, name: str) -> str | None:
+    value = source.get(name) if isinstance(source, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _presentment(transaction: StripeBalanceTransaction) -> PspPresentment | None:

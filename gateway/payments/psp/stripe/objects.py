@@ -304,7 +304,16 @@ def refund_update(refund: StripeRefund) -> RefundUpdate:
         is_ours=_OUR_REFUND in (refund.metadata or {}),
         amount_minor=from_stripe_amount(refund.amount, currency),
         currency=currency,
+        refund_id=_refund_id(refund.metadata or {}),
     )
+
+
+def _refund_id(metadata: Mapping[str, str]) -> UUID | None:
+    """Our refund, as its request named it; None: it is another's, or the name is none."""
+    try:
+        return parse_id("ref", metadata[_OUR_REFUND])
+    except (KeyError, MalformedIdError):
+        return None
 
 
 def _id_of(subject: Mapping[str, Any]) -> str | None:

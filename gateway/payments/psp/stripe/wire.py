@@ -31,6 +31,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp.stripe.errors import KEY_REFUSED, ErrorOutcome, StripeError, outcome_of
 from gateway.payments.psp.stripe.responses import StripeList, StripeObject
+from gateway.tracing import call_span
 
 API_VERSION: Final = "2026-10-28.endive"
 PAGE: Final = 100
@@ -98,7 +99,8 @@ class StripeWire:
     ) -> _T | ErrorOutcome:
         """As `post`, and a mistake of ours is said, for a request that nobody waits to see repeated."""
         call = self._client.raw_request_async("post", path, **params, idempotency_key=key)
-        return await self._run(call, answer)
+        with call_span(f"POST {_shape(path)}", peer__service="psp"):
+            return await self._run(call, answer)
 
     async def upload(
         self, answer: type[_T], *, purpose: str, content: bytes, key: str
@@ -113,13 +115,15 @@ class StripeWire:
             base="files",
             idempotency_key=key,
         )
-        return _later(await self._run(call, answer))
+        with call_span("POST /v1/files", peer__service="psp"):
+            return _later(await self._run(call, answer))
 
     async def get(
         self, path: str, answer: type[_T], params: Mapping[str, Any]
     ) -> _T | Declined | PspOutcomeUnknown:
         """Read something."""
-        return _later(await self._run(self._client.raw_request_async("get", path, **params), answer))
+        with call_span(f"GET {_shape(path)}", peer__service="psp"):
+            return _later(await self._run(self._client.raw_request_async("get", path, **params), answer))
 
     async def report(self, problem: PspMisconfigured) -> PspMisconfigured:
         """Tell the operator of a mistake of ours; the same problem is returned."""
@@ -222,6 +226,13 @@ class StripeWire:
             return PspOutcomeUnknown(reason="an answer that can't be read")
         except (aiohttp.ClientError, TimeoutError) as error:
             return PspOutcomeUnknown(reason=type(error).__name__)
+
+
+def _shape(path: str) -> str:
+    """A path without the ids in it: what spans are named by."""
+    return "/".join(
+        "{id}" if "_" in part and any(map(str.isdigit, part)) else part for part in path.split("/")
+    )
 
 
 def verify_signature(
