@@ -29,6 +29,7 @@ from gateway.partners.errors import (
 )
 from gateway.payments import errors
 from gateway.payments.psp.port import WebhookRejectedError
+from gateway.people.errors import PersonExistsError, PersonNotFoundError, SignInRejectedError
 from gateway.plug_and_charge.errors import PaymentPendingError, PoolEventRejectedError
 from gateway.webhooks.endpoint_service import TooManyEndpointsError, UnknownWebhookRecordError
 from pnc.errors import (
@@ -61,6 +62,9 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     PartnerRecordExistsError: problems.ALREADY_EXISTS,
     PartnerConflictError: problems.STATE_CONFLICT,
     UnfitCertificateError: problems.INVALID_PARAMETERS,
+    PersonNotFoundError: problems.NOT_FOUND,
+    PersonExistsError: problems.ALREADY_EXISTS,
+    SignInRejectedError: problems.UNAUTHENTICATED,
     UnknownWebhookRecordError: problems.NOT_FOUND,
     TooManyEndpointsError: problems.STATE_CONFLICT,
     WebhookRejectedError: problems.SIGNATURE_INVALID,

@@ -52,6 +52,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "people": ("gateway.cli.people", "Let people sign in to the console; end their access."),
         "contract-pool": (
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",
