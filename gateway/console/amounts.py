@@ -30,5 +30,7 @@ def read_amount(text: str, currency: str) -> int:
     fraction = found[2] or "" if found else ""
     if found is None or len(fraction) > digits:
         example = Decimal(1250).scaleb(-digits) if digits else Decimal(1250)
-        raise AmountNotReadError(f"expected an amount in {currency} such as {example}, without thousands marks")
+        raise AmountNotReadError(
+            f"expected an amount in {currency} such as {example}, without thousands marks"
+        )
     return int(found[1] + fraction.ljust(digits, "0"))

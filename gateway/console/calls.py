@@ -96,9 +96,7 @@ class ConsoleCalls:
         found: dict[str, Any] = msgspec.json.decode(await self.download(operation, query=query, **path))
         return found
 
-    async def download(
-        self, operation: str, *, query: Mapping[str, str] = _NO_HEADERS, **path: str
-    ) -> bytes:
+    async def download(self, operation: str, *, query: Mapping[str, str] = _NO_HEADERS, **path: str) -> bytes:
         """The bytes that the API would answer."""
         answer = await self.answer(operation, query=query, **path)
         if answer.stream is not None:

@@ -30,7 +30,9 @@ SECTIONS: Final[Sequence[Section]] = (
     Section(key="nav.flow", path="/console/flow", operation="getSummary", platform_only=True),
     Section(key="nav.exceptions", path="/console/exceptions", operation="listExceptions"),
     Section(key="nav.approvals", path="/console/approvals", operation="listApprovalRequests"),
-    Section(key="nav.reconciliation", path="/console/reconciliation", operation="listReconciliationDifferences"),
+    Section(
+        key="nav.reconciliation", path="/console/reconciliation", operation="listReconciliationDifferences"
+    ),
     Section(key="nav.ledger", path="/console/ledger", operation="listTreasuryBalances"),
     Section(key="nav.documents", path="/console/documents", operation="listDocuments"),
     Section(key="nav.webhooks", path="/console/webhooks", operation="listWebhookEndpoints"),

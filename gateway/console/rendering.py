@@ -73,7 +73,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        money=_money, energy=_energy, day=_day, when=_when, number=_number, span=_span, code=_code
+        money=_money,
+        energy=_energy,
+        day=_day,
+        when=_when,
+        number=_number,
+        span=_span,
+        code=_code,
+        clock=_clock,
     )
     made.globals["static"] = static_address
     return made
@@ -136,3 +143,10 @@ def _span(_context: Context, start: str | None, end: str | None) -> str:
 @pass_context
 def _code(context: Context, code: str | None, kind: str) -> str:
     return "\u2013" if code is None else context["t"].of_code(kind, code)
+
+
+@pass_context
+def _clock(context: Context, value: datetime, range_name: str) -> str:
+    """A bar's place: the time of day, or the day where a bar is one."""
+    local = value.astimezone(context["zone"])
+    return f"{local:%H:%M}" if range_name == "today" else figures.day(local.date(), context["t"].language)

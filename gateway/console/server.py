@@ -202,9 +202,7 @@ def _failed(page: ConsolePage, error: Exception) -> web.Response:
     rejection = problem_for(error)
     if rejection is None:
         _log.error("page_failed", path=page.request.path, exc_info=error)
-        rejection = ProblemDetails(
-            kind=problems.INTERNAL_ERROR, detail=page.t("error.logged")
-        )
+        rejection = ProblemDetails(kind=problems.INTERNAL_ERROR, detail=page.t("error.logged"))
     return page.respond(
         "error.html",
         status=rejection.kind.status,

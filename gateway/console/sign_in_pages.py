@@ -58,7 +58,11 @@ class SignInPages:
                 return await handler(request)
             except RateLimitExceededError as exceeded:
                 return self._page(
-                    request, "sign_in.html", status=_TOO_MANY, error="sign_in.too_many", headers=exceeded.headers
+                    request,
+                    "sign_in.html",
+                    status=_TOO_MANY,
+                    error="sign_in.too_many",
+                    headers=exceeded.headers,
                 )
             except (SignInRejectedError, ProblemError) as error:
                 _log.warning("sign_in_rejected", reason=str(error))
@@ -86,9 +90,7 @@ class SignInPages:
 
     async def _start(self, request: web.Request) -> web.Response:
         start = await self.sign_in.start_openid()
-        response = web.Response(
-            status=_SEE_OTHER, headers={"Location": start.address, **PAGE_HEADERS}
-        )
+        response = web.Response(status=_SEE_OTHER, headers={"Location": start.address, **PAGE_HEADERS})
         self.cookies.set_attempt(
             request, response, start.browser, max_age=int(ATTEMPT_LIFETIME.total_seconds())
         )

@@ -38,6 +38,11 @@ class Texts:
         text = catalogue()[key][self.language]
         return text.format(**values) if values else text
 
+    def of_key(self, key: str) -> str:
+        """The text of a key that comes from the API; its last part, readable, where there is none."""
+        found = catalogue().get(key)
+        return key.partition(".")[2].replace("_", " ") if found is None else found[self.language]
+
     def of_code(self, kind: str, code: str) -> str:
         """A code of the API in words; the code itself, readable, where the catalogue has no word for it."""
         found = catalogue().get(f"{kind}.{code}")

@@ -12,7 +12,9 @@ from typing import Final
 
 import aiohttp
 
+from sandbox.errors import SandboxError
 from sandbox.market.checkpoints import Checkpoints
+from sandbox.market.console_links import ConsoleLink, console_links
 from sandbox.market.context import Addresses, ProgressReporter, SimulationContext
 from sandbox.market.payout_phase import DayResult, close_market
 from sandbox.market.plan import MarketDay, plan_day
@@ -64,6 +66,33 @@ async def run_market_day(
         log_dir = stack.log_dir
     (state_dir / _FINISHED).touch()
     return FinishedRun(result=result, proof=prove(result.evidence), log_dir=log_dir)
+
+
+@asynccontextmanager
+async def shown_market_day(
+    state_root: Path,
+    *,
+    sessions: int,
+    seed: int,
+    migrate: Migrate,
+    progress: ProgressReporter,
+) -> AsyncIterator[tuple[str, list[ConsoleLink]]]:
+    """Run the stack of a finished day again, to look at it: the gateway's address, and links into its console.
+
+    Raises SandboxError when that day has not been run to its end.
+    """
+    state_dir = state_root / f"demo-{sessions}-{seed}"
+    if not (state_dir / _FINISHED).exists():
+        raise SandboxError(f"there is no finished day in {state_dir}; run networkcore demo first")
+    day = plan_day(sessions=sessions, seed=seed)
+    async with running_market(state_dir, day=day, workers=1, migrate=migrate, progress=progress) as (
+        context,
+        stack,
+    ):
+        links = await console_links(
+            context.http, gateway_url=stack.gateway_url, admin_key=stack.plan.admin_api_key
+        )
+        yield stack.gateway_url, links
 
 
 @asynccontextmanager

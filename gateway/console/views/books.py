@@ -21,8 +21,17 @@ from gateway.database import transaction
 _PAGE: Final = "25"
 _MOST: Final = "100"
 _DOCUMENT_COLUMNS: Final = (
-    "id", "type", "supplier", "customer", "period_start", "period_end", "net_minor", "vat_minor", "gross_minor",
-    "currency", "issued",
+    "id",
+    "type",
+    "supplier",
+    "customer",
+    "period_start",
+    "period_end",
+    "net_minor",
+    "vat_minor",
+    "gross_minor",
+    "currency",
+    "issued",
 )  # fmt: skip - one line
 
 

@@ -101,5 +101,7 @@ async def event(page: ConsolePage) -> web.Response:
     """One event with its body."""
     shown = await page.calls.read("getEvent", id=page.request.match_info["id"])
     return page.respond(
-        "event.html", event=shown, body=json.dumps(shown["data"], indent=2, ensure_ascii=False, sort_keys=True)
+        "event.html",
+        event=shown,
+        body=json.dumps(shown["data"], indent=2, ensure_ascii=False, sort_keys=True),
     )

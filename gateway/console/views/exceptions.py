@@ -24,14 +24,12 @@ async def exceptions(page: ConsolePage) -> web.Response:
     given = {"state": "open"} | page.query(*_FILTERS)
     if given["state"] == "all":
         given.pop("state")
-    found = await page.calls.read(
-        "listExceptions", query={**given, "limit": _PAGE, **page.query("cursor")}
-    )
+    found = await page.calls.read("listExceptions", query={**given, "limit": _PAGE, **page.query("cursor")})
     counts = await page.services.exceptions.count_open()
     return page.respond(
         "exceptions.html",
         found=found,
-        counts=sorted(counts, key=lambda one: -one.count),
+        counts=sorted(counts, key=lambda one: -one.open),
         kinds=[kind.value for kind in ExceptionKind],
         given={name: given.get(name, "") for name in _FILTERS},
         names=await page.services.people.names([one["assignee"] or "" for one in found["data"]]),
@@ -83,7 +81,9 @@ async def approvals(page: ConsolePage) -> web.Response:
     decided = [
         one
         for state in ("booked", "rejected")
-        for one in (await page.calls.read("listApprovalRequests", query={"state": state, "limit": "10"}))["data"]
+        for one in (await page.calls.read("listApprovalRequests", query={"state": state, "limit": "10"}))[
+            "data"
+        ]
     ]
     waiting = await page.calls.read("listDisbursementsAwaitingApproval")
     details = await page.calls.read(
@@ -113,9 +113,7 @@ async def reject_request(page: ConsolePage) -> web.Response:
 
 
 async def _decide(page: ConsolePage, operation: str) -> web.Response:
-    outcome = await page.act(
-        operation, ActArea.APPROVALS, body={}, id=page.request.match_info["id"]
-    )
+    outcome = await page.act(operation, ActArea.APPROVALS, body={}, id=page.request.match_info["id"])
     return page.back("/console/approvals", outcome)
 
 

@@ -65,9 +65,7 @@ async def home(page: ConsolePage) -> web.Response:
     forecast = await page.calls.read("getForecast", query={"days": _COMING_DAYS})
     recent = await page.calls.read("listSessions", query={"limit": _RECENT})
     counts = await page.services.exceptions.count_open() if page.calls.may_read("listExceptions") else None
-    summary = (
-        await page.calls.read("getSummary", query={"audit": "false"}) if page.calls.platform else None
-    )
+    summary = await page.calls.read("getSummary", query={"audit": "false"}) if page.calls.platform else None
     return page.respond(
         "home.html",
         chosen=chosen,
@@ -78,7 +76,7 @@ async def home(page: ConsolePage) -> web.Response:
         chart=_chart(chosen, figures.buckets),
         coming=_next_payouts(forecast["data"]),
         recent=recent["data"],
-        open_exceptions=None if counts is None else sum(one.count for one in counts),
+        open_exceptions=None if counts is None else sum(one.open for one in counts),
         summary=summary,
         now=now,
     )
@@ -95,7 +93,8 @@ def _next_payouts(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
         if line["due_date"] == first:
             sums[line["currency"]] = sums.get(line["currency"], 0) + line["amount"]
     return [
-        {"due_date": first, "currency": currency, "amount": amount} for currency, amount in sorted(sums.items())
+        {"due_date": first, "currency": currency, "amount": amount}
+        for currency, amount in sorted(sums.items())
     ]
 
 
@@ -107,9 +106,7 @@ def _chart(chosen: HomeRange, buckets: Sequence[repository.BucketFigure]) -> Bar
     if not totals:
         return None
     currency = max(totals, key=lambda code: (totals[code], code))
-    found = {
-        one.bucket.astimezone(UTC): one.amount_minor for one in buckets if one.currency == currency
-    }
+    found = {one.bucket.astimezone(UTC): one.amount_minor for one in buckets if one.currency == currency}
     count = int((chosen.until - chosen.since) / chosen.width)
     starts = [chosen.since + number * chosen.width for number in range(count)]
     return draw_bars([(start, found.get(start.astimezone(UTC), 0)) for start in starts], currency=currency)

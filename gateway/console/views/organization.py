@@ -88,9 +88,7 @@ async def invite(page: ConsolePage) -> web.Response:
         return await _people(page, link=None, error=str(error))
     link = await service.link(made.id, party_id=page.own_party, by=by)
     await _record(page, "invitePerson", made.public_id, _CREATED)
-    return await _people(
-        page, link=sign_in_address(page.services.options.base_url, link.token), error=""
-    )
+    return await _people(page, link=sign_in_address(page.services.options.base_url, link.token), error="")
 
 
 async def act_on_person(page: ConsolePage) -> web.Response:
@@ -108,9 +106,7 @@ async def act_on_person(page: ConsolePage) -> web.Response:
         return page.back("/console/people")
     link = await service.link(person_id, party_id=page.own_party, by=by)
     await _record(page, "createPersonLink", name, _CREATED)
-    return await _people(
-        page, link=sign_in_address(page.services.options.base_url, link.token), error=""
-    )
+    return await _people(page, link=sign_in_address(page.services.options.base_url, link.token), error="")
 
 
 async def operations(page: ConsolePage) -> web.Response:
@@ -119,9 +115,7 @@ async def operations(page: ConsolePage) -> web.Response:
         raise ProblemError(problems.NOT_FOUND, "There is no such page.")
     counts = await page.services.exceptions.count_open()
     summary: dict[str, Any] = await page.calls.read("getSummary", query={"audit": "false"})
-    return page.respond(
-        "operations.html", counts=sorted(counts, key=lambda one: -one.count), summary=summary
-    )
+    return page.respond("operations.html", counts=sorted(counts, key=lambda one: -one.open), summary=summary)
 
 
 async def _record(page: ConsolePage, operation: str, subject: str, status: int) -> None:

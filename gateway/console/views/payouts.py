@@ -14,12 +14,26 @@ from gateway.console.views.sessions import read_all
 from gateway.people.roles import ActArea
 
 DISBURSEMENT_STATES: Final = (
-    "planned", "requested", "outcome_unknown", "paid", "failed", "returned", "cancelled",
+    "planned",
+    "requested",
+    "outcome_unknown",
+    "paid",
+    "failed",
+    "returned",
+    "cancelled",
 )  # fmt: skip - one line
 _PAGE: Final = "25"
 _DAYS: Final = "35"
 _COLUMNS: Final = (
-    "id", "party", "state", "amount_minor", "currency", "due_date", "paid_at", "payables", "end_to_end_id",
+    "id",
+    "party",
+    "state",
+    "amount_minor",
+    "currency",
+    "due_date",
+    "paid_at",
+    "payables",
+    "end_to_end_id",
     "statement",
 )  # fmt: skip - likewise
 
@@ -53,8 +67,16 @@ async def payouts(page: ConsolePage) -> web.Response:
             _COLUMNS,
             [
                 (
-                    one["id"], one["party"], one["state"], one["amount"], one["currency"], one["due_date"],
-                    one["paid_at"], one["payables"], one["end_to_end_id"], one["statement"],
+                    one["id"],
+                    one["party"],
+                    one["state"],
+                    one["amount"],
+                    one["currency"],
+                    one["due_date"],
+                    one["paid_at"],
+                    one["payables"],
+                    one["end_to_end_id"],
+                    one["statement"],
                 )
                 for one in rows
             ],

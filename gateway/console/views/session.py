@@ -173,5 +173,7 @@ async def _proof(page: ConsolePage, session_id: Any) -> _Proof:
         steps=verify_trace(record),
         entries=entries,
         chart=draw(flows) if flows else None,
-        hashes=[{"batch": one["batch"], "hash": one["hash"], "at": one["booked_at"]} for one in record["batches"]],
+        hashes=[
+            {"batch": one["batch"], "hash": one["hash"], "at": one["booked_at"]} for one in record["batches"]
+        ],
     )

@@ -17,11 +17,31 @@ _PAGE: Final = "25"
 _CSV_PAGE: Final = "100"
 _CSV_PAGES: Final = 50
 _COLUMNS: Final = (
-    "id", "created", "state", "cpo", "evse_id", "energy_wh", "currency", "price_minor", "captured_minor",
-    "refunded_minor", "method", "session_ref", "cdr_id", "flags",
+    "id",
+    "created",
+    "state",
+    "cpo",
+    "evse_id",
+    "energy_wh",
+    "currency",
+    "price_minor",
+    "captured_minor",
+    "refunded_minor",
+    "method",
+    "session_ref",
+    "cdr_id",
+    "flags",
 )  # fmt: skip - one line says the order of a file's columns
 _PAYMENT_COLUMNS: Final = (
-    "id", "created", "state", "session", "evse_id", "method", "amount_minor", "currency", "decline_code",
+    "id",
+    "created",
+    "state",
+    "session",
+    "evse_id",
+    "method",
+    "amount_minor",
+    "currency",
+    "decline_code",
 )  # fmt: skip - likewise
 
 
@@ -31,9 +51,7 @@ async def sessions(page: ConsolePage) -> web.Response:
     if page.request.query.get("format") == "csv":
         rows = await read_all(page, "listSessions", query)
         return page.csv("sessions", _COLUMNS, [_row(one) for one in rows])
-    found = await page.calls.read(
-        "listSessions", query={**query, "limit": _PAGE, **page.query("cursor")}
-    )
+    found = await page.calls.read("listSessions", query={**query, "limit": _PAGE, **page.query("cursor")})
     return page.respond(
         "sessions.html",
         found=found,
@@ -51,8 +69,15 @@ async def payments(page: ConsolePage) -> web.Response:
             _PAYMENT_COLUMNS,
             [
                 (
-                    one["id"], one["created"], one["state"], one["session"], one["evse_id"], one["method"],
-                    one["amount"], one["currency"], one["decline_code"],
+                    one["id"],
+                    one["created"],
+                    one["state"],
+                    one["session"],
+                    one["evse_id"],
+                    one["method"],
+                    one["amount"],
+                    one["currency"],
+                    one["decline_code"],
                 )
                 for one in rows
             ],
@@ -96,7 +121,18 @@ def _start_of(page: ConsolePage, text: str, *, days: int) -> str:
 def _row(one: Mapping[str, Any]) -> tuple[Any, ...]:
     price, capture = one["price"] or {}, one["capture"] or {}
     return (
-        one["id"], one["created"], one["state"], one["cpo"], one["evse_id"], one["energy_wh"], one["currency"],
-        price.get("incl_vat"), capture.get("amount"), capture.get("refunded"), one["authorization_method"],
-        one["session_ref"], one["cdr_id"], " ".join(one["flags"]),
+        one["id"],
+        one["created"],
+        one["state"],
+        one["cpo"],
+        one["evse_id"],
+        one["energy_wh"],
+        one["currency"],
+        price.get("incl_vat"),
+        capture.get("amount"),
+        capture.get("refunded"),
+        one["authorization_method"],
+        one["session_ref"],
+        one["cdr_id"],
+        " ".join(one["flags"]),
     )  # fmt: skip - the order of the columns
