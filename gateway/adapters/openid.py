@@ -1,10 +1,10 @@
 """An OpenID provider over HTTP: discovery, the token request, the check of the ID token.
 
-Owns: the HTTP of it and which tokens are believed. Must not know who may sign in. Authlib and joserfc make the
-challenge, check the signature and the claims; a token signed with anything but the provider's published keys,
-for another client, too old, or with another nonce proves nobody.
+Owns: the HTTP of it and which tokens are believed. Must not know who may sign in. Authlib and joserfc make
+the challenge, check the signature and the claims; a token signed with anything but the provider's published
+keys, for another client, too old, or with another nonce proves nobody.
 Source: OpenID Connect Core 1.0 sections 3.1.2 and 3.1.3.7; OpenID Connect Discovery 1.0 sections 3 and 4.3;
-RFC 7636 (PKCE); RFC 9207 is not needed with one provider.
+RFC 7636 (PKCE).
 """
 
 import json

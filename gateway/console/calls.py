@@ -1,7 +1,7 @@
 """The API's operations in a person's name: the same handlers, permissions and party limits as for a key.
 
-Owns: that a page reads and acts through an operation of the API and nothing else, that a role acts only in its
-areas, that a form sent twice acts once, and that each act is recorded. Must not know any page.
+Owns: that a page reads and acts through an operation of the API and nothing else, that a role acts only in
+its areas, that a form sent twice acts once, and that each act is recorded. Must not know any page.
 """
 
 import asyncio

@@ -47,7 +47,8 @@ def money(minor: int, currency: str, language: str) -> str:
 def energy(watt_hours: int, language: str) -> str:
     """Watt hours as kWh, to the watt hour."""
     value = Decimal(watt_hours) / _WH
-    return f"{number(value.normalize() if watt_hours % _WH else value.quantize(Decimal(1)), language)}{_NO_BREAK}kWh"
+    shown = value.normalize() if watt_hours % _WH else value.quantize(Decimal(1))
+    return f"{number(shown, language)}{_NO_BREAK}kWh"
 
 
 def duration(span: timedelta) -> str:

@@ -1,7 +1,7 @@
 """Where captured money goes: transfers between accounts as flows between those who pay and those who earn.
 
-Owns: which account stands for whom. Must not know HTTP, SQL or how a flow is drawn. What an account receives in
-all, less what it passes on, is its flow.
+Owns: which account stands for whom. Must not know HTTP, SQL or how a flow is drawn. What an account receives
+in all, less what it passes on, is its flow.
 Account paths: clearing/ledger/journal_entry.py.
 """
 
@@ -43,8 +43,8 @@ def receiver_of(account: str) -> tuple[str, str]:
 def flows_of_transfers(transfers: Iterable[Mapping[str, Any]], *, currency: str) -> list[MoneyFlow]:
     """The flows of transfers in one currency: what each receiver gets, by kind, then the greatest first.
 
-    A transfer is `debit`, `credit`, `minor`, `currency`. The PSP's cost is an expense of the platform: it goes
-    to the PSP out of the platform's part.
+    A transfer is `debit`, `credit`, `minor`, `currency`. The PSP's cost is an expense of the platform: it
+    goes to the PSP out of the platform's part.
     """
     net: defaultdict[tuple[str, str], int] = defaultdict(int)
     for one in transfers:

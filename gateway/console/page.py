@@ -65,7 +65,7 @@ class ConsolePage:
             "nav": navigation(self.calls, self.request.path),
             "here": self.request.path,
             "environment": self.services.options.environment,
-            "address": lambda **changes: self.address(**changes),
+            "address": self.address,
             "notice": self.request.query.get("notice", ""),
         }
         return web.Response(

@@ -34,7 +34,7 @@ class Texts:
         self.language = language
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text of a key with its values in place. Raises KeyError: a page asks for a text there is not."""
+        """The text of a key with its values in place. Raises KeyError where there is none."""
         text = catalogue()[key][self.language]
         return text.format(**values) if values else text
 

@@ -1,6 +1,7 @@
 """The trace of one session: its originals from here, its entries and payments from clearing.
 
-Owns: what is read of a session for its trace, in one snapshot. Must not know HTTP, or whether the trace holds.
+Owns: what is read of a session for its trace, in one snapshot. Must not know HTTP, or whether the trace
+holds.
 """
 
 from collections.abc import Mapping

@@ -27,7 +27,7 @@ class SessionRow:
 
 
 async def add_person(connection: Connection, person: PersonRecord) -> None:
-    """Store a person. A unique violation means that the address is taken, a foreign-key one: no such party."""
+    """Store a person. A unique violation: the address is taken; a foreign-key one: there is no such party."""
     await _QUERIES.insert_person(
         connection,
         id=person.id,

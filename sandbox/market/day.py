@@ -77,7 +77,7 @@ async def shown_market_day(
     migrate: Migrate,
     progress: ProgressReporter,
 ) -> AsyncIterator[tuple[str, list[ConsoleLink]]]:
-    """Run the stack of a finished day again, to look at it: the gateway's address, and links into its console.
+    """Run the stack of a finished day again, to look at it: the gateway's address and links into its console.
 
     Raises SandboxError when that day has not been run to its end.
     """

@@ -1,7 +1,7 @@
 """What waits for a person: the exceptions queue, and the inbox of four-eyes decisions.
 
-Owns: the lists, the pages and their acts. Must not know any kind of exception, or who may decide: the services
-say so, by the person who is signed in.
+Owns: the lists, the pages and their acts. Must not know any kind of exception, or who may decide: the
+services say so, by the person who is signed in.
 """
 
 from typing import Any, Final
