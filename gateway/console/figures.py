@@ -34,7 +34,7 @@ _HOUR: Final = 3600
 def number(value: Decimal | int, language: str) -> str:
     """A number with the language's marks: 12345.6 is 12,345.6 in English."""
     group, point = _MARKS[language]
-    whole, _, fraction = f"{abs(value):,f}".partition(".")
+    whole, _, fraction = f"{abs(Decimal(value)):,f}".partition(".")
     text = whole.replace(",", group) + (f"{point}{fraction}" if fraction else "")
     return f"{_MINUS}{text}" if value < 0 else text
 

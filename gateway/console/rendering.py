@@ -7,7 +7,7 @@ files and the headers of a page. Must not know any page.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -83,6 +83,7 @@ def environment() -> Environment:
         clock=_clock,
     )
     made.globals["static"] = static_address
+    made.globals["last_day"] = lambda chosen: (chosen.until - timedelta(days=1)).date().isoformat()
     return made
 
 

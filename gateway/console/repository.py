@@ -113,7 +113,7 @@ async def read_figures(
     )
 
 
-async def find_last_capture(connection: Connection) -> datetime | None:
-    """When something was captured last."""
-    found: datetime | None = await _QUERIES.last_captured_at(connection)
+async def find_last_capture(connection: Connection, *, party_id: str | None) -> datetime | None:
+    """When something was captured last: of the newest sessions, which is enough to find the last busy day."""
+    found: datetime | None = await _QUERIES.last_captured_at(connection, party_id=party_id, newest=_MOST)
     return found

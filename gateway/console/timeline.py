@@ -64,6 +64,7 @@ class SessionFacts:
     session: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     refunds: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    payables: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     disbursements: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
@@ -127,6 +128,7 @@ def _refunds(refunds: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
 
 
 def _payouts(facts: SessionFacts) -> Iterable[TimelineEntry]:
+    """Each payout with this session's part of it: it nets many sessions."""
     for paid in facts.disbursements:
         at = paid["paid_at"] or paid["created"]
         if at is None:
@@ -136,7 +138,7 @@ def _payouts(facts: SessionFacts) -> Iterable[TimelineEntry]:
             at=parse_instant(at),
             key=f"timeline.payout_{'paid' if paid['state'] == 'paid' else 'planned'}",
             tone=tone,
-            amount=paid["amount"],
+            amount=sum(one["amount"] for one in facts.payables if one["disbursement"] == paid["id"]),
             currency=paid["currency"],
             note=paid["party"],
             link=f"/console/payouts/{paid['id']}",

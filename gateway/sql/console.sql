@@ -43,4 +43,8 @@ WHERE r.state = 'succeeded' AND r.finished_at >= :since AND r.finished_at < :unt
 GROUP BY r.currency ORDER BY amount_minor DESC;
 
 -- name: last_captured_at$
-SELECT max(c.captured_at) FROM gateway.capture c;
+SELECT max(c.captured_at)
+FROM (SELECT s.shard, s.id FROM gateway.session s
+      WHERE :party_id::text IS NULL OR :party_id IN (s.demand_partner_id, s.cpo_id)
+      ORDER BY s.id DESC LIMIT :newest) AS s
+JOIN gateway.capture c ON c.shard = s.shard AND c.session_id = s.id;

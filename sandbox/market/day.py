@@ -79,13 +79,13 @@ async def shown_market_day(
 ) -> AsyncIterator[tuple[str, list[ConsoleLink]]]:
     """Run the stack of a finished day again, to look at it: the gateway's address and links into its console.
 
-    Raises SandboxError when that day has not been run to its end.
+    No worker runs: the day stays as it was. Raises SandboxError when that day has not been run to its end.
     """
     state_dir = state_root / f"demo-{sessions}-{seed}"
     if not (state_dir / _FINISHED).exists():
         raise SandboxError(f"there is no finished day in {state_dir}; run networkcore demo first")
     day = plan_day(sessions=sessions, seed=seed)
-    async with running_market(state_dir, day=day, workers=1, migrate=migrate, progress=progress) as (
+    async with running_market(state_dir, day=day, workers=0, migrate=migrate, progress=progress) as (
         context,
         stack,
     ):

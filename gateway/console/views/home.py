@@ -5,7 +5,8 @@ Owns: the ranges and what is read. Must not know how a figure is summed.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from aiohttp import web
@@ -35,10 +36,14 @@ class HomeRange:
 RANGES: Final[Mapping[str, int]] = {"today": 1, "week": 7, "month": 30}
 
 
-def range_of(name: str, *, now: datetime) -> HomeRange:
-    """The range of that name; today where there is none. `now` carries the viewer's zone."""
+def range_of(name: str, *, now: datetime, last_day: str | None = None) -> HomeRange:
+    """The range of that name up to `last_day`, else up to today. `now` carries the viewer's zone."""
     days = RANGES.get(name, 1)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if last_day:
+        with suppress(ValueError):
+            chosen = date.fromisoformat(last_day)
+            midnight = midnight.replace(year=chosen.year, month=chosen.month, day=chosen.day)
     return HomeRange(
         name=name if name in RANGES else "today",
         since=midnight - (days - 1) * _DAY,
@@ -50,11 +55,14 @@ def range_of(name: str, *, now: datetime) -> HomeRange:
 async def home(page: ConsolePage) -> web.Response:
     """The first page."""
     now = page.services.now().astimezone(page.zone)
-    chosen = range_of(page.request.query.get("range", "today"), now=now)
+    chosen = range_of(
+        page.request.query.get("range", "today"), now=now, last_day=page.request.query.get("day")
+    )
     async with transaction(page.services.pool, isolation="repeatable_read") as connection:
         figures = await repository.read_figures(
             connection, since=chosen.since, until=chosen.until, width=chosen.width, party_id=page.own_party
         )
+        latest = await repository.find_last_capture(connection, party_id=page.own_party)
         shares = (
             []
             if page.calls.platform
@@ -78,7 +86,7 @@ async def home(page: ConsolePage) -> web.Response:
         recent=recent["data"],
         open_exceptions=None if counts is None else sum(one.open for one in counts),
         summary=summary,
-        now=now,
+        latest=None if latest is None else latest.astimezone(page.zone).date(),
     )
 
 

@@ -75,7 +75,13 @@ async def session(page: ConsolePage) -> web.Response:
         receipt=receipt,
         proof=proof,
         entries=timeline(
-            SessionFacts(session=shown, events=events, refunds=refunds, disbursements=disbursements)
+            SessionFacts(
+                session=shown,
+                events=events,
+                refunds=refunds,
+                payables=payables,
+                disbursements=disbursements,
+            )
         ),
         events=events,
         deliveries=deliveries,
