@@ -96,6 +96,18 @@ class ConsoleCalls:
         found: dict[str, Any] = msgspec.json.decode(await self.download(operation, query=query, **path))
         return found
 
+    async def read_where_there(
+        self, operation: str, *, query: Mapping[str, str] = _NO_HEADERS, **path: str
+    ) -> dict[str, Any] | None:
+        """As `read`; None where the object does not have it, or not yet."""
+        try:
+            return await self.read(operation, query=query, **path)
+        except Exception as error:
+            rejection = problem_for(error)
+            if rejection is None or rejection.kind not in {problems.NOT_FOUND, problems.STATE_CONFLICT}:
+                raise
+            return None
+
     async def download(self, operation: str, *, query: Mapping[str, str] = _NO_HEADERS, **path: str) -> bytes:
         """The bytes that the API would answer."""
         answer = await self.answer(operation, query=query, **path)

@@ -1,4 +1,4 @@
-"""The system's Chromium, and what every page must hold to: no overflow, no error, no broken policy, axe content.
+"""The system's Chromium, and what every page holds to: no overflow, no error, no broken policy, axe content.
 
 The tests skip with a reason where there is no Chromium: no other test needs one.
 """

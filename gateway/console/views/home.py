@@ -4,8 +4,8 @@ Owns: the ranges and what is read. Must not know how a figure is summed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 

@@ -52,7 +52,7 @@ async def session(page: ConsolePage) -> web.Response:
         await calls.read("getAuthorization", id=shown["authorization"]) if shown["authorization"] else None
     )
     settled = shown["state"] in _SETTLED and shown["price"] is not None
-    price = await calls.read("getSessionPrice", id=name) if settled else None
+    price = await calls.read_where_there("getSessionPrice", id=name) if settled else None
     refunds = (await calls.read("listRefunds", query={"session": shown["id"], "limit": _ALL}))["data"]
     payables = (await calls.read("listPayables", query={"session": shown["id"], "limit": _ALL}))["data"]
     disbursements = [
@@ -60,7 +60,7 @@ async def session(page: ConsolePage) -> web.Response:
         for one in sorted({payable["disbursement"] for payable in payables if payable["disbursement"]})
     ]
     events, deliveries = await _events(page, shown, refunds)
-    receipt = await calls.read("getSessionReceipt", id=name) if shown["capture"] else None
+    receipt = await calls.read_where_there("getSessionReceipt", id=name) if shown["capture"] else None
     proof = await _proof(page, session_id) if calls.platform and settled else _Proof()
     return page.respond(
         "session.html",
