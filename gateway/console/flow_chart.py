@@ -1,8 +1,8 @@
 """A Sankey diagram of flows from one source, as shapes in a fixed space.
 
 Owns: the geometry, where each band begins and ends. Must not know money's meaning, a language or HTML. Bands
-are as thick as their amounts; one that would be too thin to see has a least thickness, and the source is as tall
-as all of them.
+are as thick as their amounts; one that would be too thin to see has a least thickness, and the source is as
+tall as all of them.
 """
 
 from collections.abc import Sequence
