@@ -11,7 +11,7 @@ from typing import Final
 from clearing.money import exponent
 from gateway.errors import GatewayError
 
-_AMOUNT: Final = re.compile(r"(\d{1,12})(?:[.,](\d{1,3}))?")
+_AMOUNT: Final = re.compile(r"([0-9]{1,12})(?:[.,]([0-9]{1,3}))?")
 _SPACES: Final = re.compile(r"[\s\u00a0\u202f']")
 
 

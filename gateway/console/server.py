@@ -18,6 +18,7 @@ from gateway.adapters.openid import OpenIdClient, OpenIdHttpProvider
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
+from gateway.api.partners.people import SIGN_IN_PATH
 from gateway.api.problems import ProblemDetails, ProblemError
 from gateway.api.routes import endpoints
 from gateway.api.services import ApiServices
@@ -97,7 +98,7 @@ class Console:
     def _guarded(self, view: _Page, *, form: bool) -> _Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             chosen = request.query.get("lang")
-            if not form and chosen in LANGUAGES:
+            if not form and chosen is not None and chosen in LANGUAGES:
                 return self._language(request, chosen)
             signed_in = await self._who(request)
             if signed_in is None:
@@ -161,9 +162,7 @@ class Console:
 
     async def _sign_out(self, page: ConsolePage) -> web.StreamResponse:
         await self._sign_in.end(page.signed_in, everywhere=page.form.get("everywhere") == "yes")
-        response = web.Response(
-            status=_SEE_OTHER, headers={"Location": sign_in_pages.SIGN_IN_PATH, **PAGE_HEADERS}
-        )
+        response = web.Response(status=_SEE_OTHER, headers={"Location": SIGN_IN_PATH, **PAGE_HEADERS})
         self._cookies.clear(page.request, response)
         return response
 
@@ -194,7 +193,7 @@ def check_origin(request: web.Request) -> None:
 
 def _to_sign_in(request: web.Request) -> web.Response:
     wanted = request.path_qs if request.method == "GET" else "/console"
-    address = f"{sign_in_pages.SIGN_IN_PATH}?{urlencode({'next': wanted})}"
+    address = f"{SIGN_IN_PATH}?{urlencode({'next': wanted})}"
     return web.Response(status=_SEE_OTHER, headers={"Location": address, **PAGE_HEADERS})
 
 
