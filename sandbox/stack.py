@@ -14,7 +14,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ Migrate = Callable[[str], Awaitable[object]]
 _PLAN_FILE: Final = "stack.json"
 _LOCK_FILE: Final = "stack.lock"
 _OWNER_ONLY: Final = 0o600
+_NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ async def running_stack(
     migrate: Migrate,
     workers: int = 2,
     gateway_port: int | None = None,
+    settings: Mapping[str, str] = _NO_SETTINGS,
     database: StackDatabase | None = None,
     on_ready: Callable[[str], None] = lambda _name: None,
     on_event: Callable[[str], None] = lambda _line: None,
@@ -105,7 +107,7 @@ async def running_stack(
     """Run the stack for the length of the block.
 
     `migrate` brings the schemas of the database at a DSN forward. `database` is used in place of an embedded
-    PostgreSQL in the state directory. `on_ready` gets the name of each process
+    PostgreSQL in the state directory. `settings` are more settings of the gateway. `on_ready` gets the name of each process
     that is ready, `on_event` a line on what takes long, dies or restarts.
 
     Raises EmbeddedPostgresError, SupervisorError or what `migrate` raises, each saying what failed and why.
@@ -116,6 +118,7 @@ async def running_stack(
             migrate=migrate,
             workers=workers,
             gateway_port=gateway_port,
+            settings=settings,
             database=database,
             on_ready=on_ready,
             on_event=on_event,
@@ -130,6 +133,7 @@ async def _running(
     migrate: Migrate,
     workers: int,
     gateway_port: int | None,
+    settings: Mapping[str, str],
     database: StackDatabase | None,
     on_ready: Callable[[str], None],
     on_event: Callable[[str], None],
@@ -143,7 +147,7 @@ async def _running(
             await migrate(postgres.dsn)
             on_ready("postgres")
             stack = Stack(plan=plan, postgres=postgres, supervisor=supervisor, log_dir=log_dir)
-            await _start_children(stack, state_dir, workers=workers, on_ready=on_ready)
+            await _start_children(stack, state_dir, workers=workers, settings=settings, on_ready=on_ready)
             yield stack
     except BaseExceptionGroup as errors:
         raise _first_error(errors) from None
@@ -177,10 +181,15 @@ def _locked(state_dir: Path) -> Iterator[None]:
 
 
 async def _start_children(
-    stack: Stack, state_dir: Path, *, workers: int, on_ready: Callable[[str], None]
+    stack: Stack,
+    state_dir: Path,
+    *,
+    workers: int,
+    settings: Mapping[str, str],
+    on_ready: Callable[[str], None],
 ) -> None:
     """Start all concurrently: each waits for what it needs."""
-    environment = _environment(stack)
+    environment = _environment(stack) | dict(settings)
     gateway = ChildSpec(
         name="gateway",
         arguments=("serve",),

@@ -81,6 +81,7 @@ def environment() -> Environment:
         span=_span,
         code=_code,
         clock=_clock,
+        key_text=_key_text,
     )
     made.globals["static"] = static_address
     made.globals["last_day"] = lambda chosen: (chosen.until - timedelta(days=1)).date().isoformat()
@@ -151,3 +152,9 @@ def _clock(context: Context, value: datetime, range_name: str) -> str:
     """A bar's place: the time of day, or the day where a bar is one."""
     local = value.astimezone(context["zone"])
     return f"{local:%H:%M}" if range_name == "today" else figures.day(local.date(), context["t"].language)
+
+
+@pass_context
+def _key_text(context: Context, key: str) -> str:
+    """The text of a key that comes from the API's codes."""
+    return str(context["t"].of_key(key))

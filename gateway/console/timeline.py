@@ -58,7 +58,7 @@ _AFTER_ALL: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionFacts:
+class TimelineFacts:
     """What a timeline is made of: the API's objects of one session, as JSON."""
 
     session: Mapping[str, Any]
@@ -68,7 +68,7 @@ class SessionFacts:
     disbursements: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
-def timeline(facts: SessionFacts) -> list[TimelineEntry]:
+def timeline(facts: TimelineFacts) -> list[TimelineEntry]:
     """Every entry, oldest first; of one instant, the cause before what follows from it."""
     found = [*_charging(facts.session), *_events(facts.events), *_refunds(facts.refunds), *_payouts(facts)]
     return sorted(found, key=lambda one: (one.at, _ORDER.get(one.key, _AFTER_ALL)))
@@ -127,7 +127,7 @@ def _refunds(refunds: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
         )
 
 
-def _payouts(facts: SessionFacts) -> Iterable[TimelineEntry]:
+def _payouts(facts: TimelineFacts) -> Iterable[TimelineEntry]:
     """Each payout with this session's part of it: it nets many sessions."""
     for paid in facts.disbursements:
         at = paid["paid_at"] or paid["created"]

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import asyncpg
 
-from clearing.parties.party import PLATFORM_ID
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.errors import MalformedIdError
@@ -141,8 +140,3 @@ class PersonService:
         async with self.pool.acquire() as connection:
             found = await repository.names_of(connection, list(ids))
         return {ids[person_id]: name for person_id, name in found.items()}
-
-
-def administers(party_id: str) -> str | None:
-    """Whose people a party administers: its own; None, everybody's, for the platform."""
-    return None if party_id == PLATFORM_ID else party_id

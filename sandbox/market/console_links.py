@@ -3,15 +3,19 @@
 Owns: who these people are. Must not know what a role may do. A link works once; each start makes new ones.
 """
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
+from aiohttp import web
 from rich.console import Console
 
 from sandbox.market.client import MarketError
 from sandbox.market.participants import CPOS, PARKING_APP, PLATFORM
+from sandbox.openid import OpenIdPerson, SandboxOpenIdProvider
 
 _PEOPLE: Final = (
     (PLATFORM.party_id, "administrator", "Anna Keller"),
@@ -21,6 +25,7 @@ _PEOPLE: Final = (
     (PARKING_APP.party_id, "developer", "Elena Marin"),
     (CPOS[0].party_id, "administrator", "Tim Bakker"),
 )
+_HOST: Final = "127.0.0.1"
 _CONFLICT: Final = 409
 _CREATED: Final = 201
 
@@ -57,6 +62,45 @@ async def console_links(
         made = await call("POST", f"/v1/people/{ids[address_of(name, party_id)]}/links")
         links.append(ConsoleLink(party_id=party_id, role=role, name=name, url=made["url"]))
     return links
+
+
+@asynccontextmanager
+async def running_provider() -> AsyncIterator[SandboxOpenIdProvider]:
+    """A stand-in OpenID provider with these people, on a free port of this machine.
+
+    Its `redirect_uri` is set once the gateway's address is known.
+    """
+    people = [
+        OpenIdPerson(
+            subject=f"{party_id}-{role}",
+            name=f"{name}, {role} of {party_id}",
+            email=address_of(name, party_id),
+        )
+        for party_id, role, name in _PEOPLE
+    ]
+    provider = SandboxOpenIdProvider(
+        client_id="networkcore", client_secret=secrets.token_urlsafe(16), redirect_uri="", people=people
+    )
+    runner = web.AppRunner(provider.application(), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, _HOST, 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        provider.issuer = f"http://{host}:{port}"
+        yield provider
+    finally:
+        await runner.cleanup()
+
+
+def provider_settings(provider: SandboxOpenIdProvider) -> Mapping[str, str]:
+    """The gateway's settings for it."""
+    return {
+        "NETWORKCORE_OIDC_ISSUER": provider.issuer,
+        "NETWORKCORE_OIDC_CLIENT_ID": provider.client_id,
+        "NETWORKCORE_OIDC_CLIENT_SECRET": provider.client_secret,
+        "NETWORKCORE_OIDC_NAME": "the sandbox's accounts",
+    }
 
 
 def address_of(name: str, party_id: str) -> str:

@@ -4,7 +4,7 @@ Owns: the state directory of a day and whether a run starts from the beginning o
 one. Must not know: what is printed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from sandbox.market.setup import accept_known_webhooks, open_market
 from sandbox.stack import Migrate, Stack, StackDatabase, remove_state, running_stack
 
 _FINISHED: Final = "finished"
+_NO_SETTINGS: Final[Mapping[str, str]] = {}
 _STARTING_STEPS: Final = 3  # PostgreSQL, the PSP, the gateway
 
 
@@ -104,6 +105,7 @@ async def running_market(
     migrate: Migrate,
     progress: ProgressReporter,
     gateway_port: int | None = None,
+    settings: Mapping[str, str] = _NO_SETTINGS,
     database: StackDatabase | None = None,
 ) -> AsyncIterator[tuple[SimulationContext, Stack]]:
     """Run the stack, the parties' server and the parties' clients over a state directory."""
@@ -113,6 +115,7 @@ async def running_market(
         migrate=migrate,
         workers=workers,
         gateway_port=gateway_port,
+        settings=settings,
         database=database,
         on_ready=progress.advance,
         on_event=progress.note,

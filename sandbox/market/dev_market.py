@@ -15,7 +15,13 @@ from rich.console import Console
 
 from sandbox.market.charging import instant
 from sandbox.market.client import encode_json
-from sandbox.market.console_links import ConsoleLink, console_links, show_links
+from sandbox.market.console_links import (
+    ConsoleLink,
+    console_links,
+    provider_settings,
+    running_provider,
+    show_links,
+)
 from sandbox.market.context import ProgressReporter, start_clock
 from sandbox.market.day import running_market
 from sandbox.market.participants import BUSINESSES, CPO_BY_ID, CPOS, PARKING_APP, PLATFORM, SITES, evse_id
@@ -107,12 +113,19 @@ async def open_dev_market(
     """Run a new market; once it is open, business time runs from Thursday 08:00 UTC."""
     remove_state(state_dir)
     day = plan_day(sessions=_SESSIONS, seed=_SEED)
-    async with running_market(
-        state_dir, day=day, workers=workers, migrate=migrate, progress=progress, gateway_port=gateway_port
-    ) as (
-        context,
-        stack,
+    async with (
+        running_provider() as provider,
+        running_market(
+            state_dir,
+            day=day,
+            workers=workers,
+            migrate=migrate,
+            progress=progress,
+            gateway_port=gateway_port,
+            settings=provider_settings(provider),
+        ) as (context, stack),
     ):
+        provider.redirect_uri = f"{stack.gateway_url}/console/sign-in/openid/return"
         await open_market(context)
         progress.start_phase("Starting the clock", steps=1)
         await start_clock(context, OPENS_AT)

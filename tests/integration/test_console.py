@@ -20,7 +20,7 @@ PLATFORM_ONLY = {
     "/console/ledger",
     "/console/parties",
     "/console/operations",
-}  # fmt: skip - one thought
+}
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ async def test_two_people_decide_and_nobody_approves_their_own_proposal(console:
             "town": "Hafen",
             "country": "DE",
         },
-    }  # fmt: skip - one thought
+    }
     made = await console.api.call("POST", "/v1/parties/DE-ABC/bank-details", bank, party="admin")
     assert made.status == 201, made.text
     version = made.json["version"]

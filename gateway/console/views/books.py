@@ -33,7 +33,7 @@ _DOCUMENT_COLUMNS: Final = (
     "gross_minor",
     "currency",
     "issued",
-)  # fmt: skip - one line
+)
 
 
 async def flow(page: ConsolePage) -> web.Response:

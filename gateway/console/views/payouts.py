@@ -21,7 +21,7 @@ DISBURSEMENT_STATES: Final = (
     "failed",
     "returned",
     "cancelled",
-)  # fmt: skip - one line
+)
 _PAGE: Final = "25"
 _DAYS: Final = "35"
 _COLUMNS: Final = (
@@ -35,24 +35,24 @@ _COLUMNS: Final = (
     "payables",
     "end_to_end_id",
     "statement",
-)  # fmt: skip - likewise
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CalendarDay:
+class PayoutDay:
     """What is due on one day."""
 
     day: str
     lines: Sequence[Mapping[str, Any]]
 
 
-def calendar(lines: Sequence[Mapping[str, Any]]) -> list[CalendarDay]:
+def calendar(lines: Sequence[Mapping[str, Any]]) -> list[PayoutDay]:
     """The forecast by day; within a day the greatest first."""
     days: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         days.setdefault(line["due_date"], []).append(line)
     return [
-        CalendarDay(day=day, lines=sorted(found, key=lambda line: (-line["amount"], line["party"])))
+        PayoutDay(day=day, lines=sorted(found, key=lambda line: (-line["amount"], line["party"])))
         for day, found in sorted(days.items())
     ]
 
@@ -80,7 +80,7 @@ async def payouts(page: ConsolePage) -> web.Response:
                 )
                 for one in rows
             ],
-        )  # fmt: skip - the order of the columns
+        )
     party = {"party": query["party"]} if "party" in query else {}
     forecast = await page.calls.read("getForecast", query={"days": _DAYS, **party})
     found = await page.calls.read(

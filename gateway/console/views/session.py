@@ -19,7 +19,7 @@ from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.flow_chart import FlowChart, draw
 from gateway.console.money_flow import flows_of_transfers
 from gateway.console.page import ConsolePage
-from gateway.console.timeline import SessionFacts, timeline
+from gateway.console.timeline import TimelineFacts, timeline
 from gateway.errors import RecordConflictError
 from gateway.ids import format_id, parse_id, shard_of
 from gateway.payments.session_trace import read_trace
@@ -75,7 +75,7 @@ async def session(page: ConsolePage) -> web.Response:
         receipt=receipt,
         proof=proof,
         entries=timeline(
-            SessionFacts(
+            TimelineFacts(
                 session=shown,
                 events=events,
                 refunds=refunds,

@@ -31,7 +31,7 @@ _COLUMNS: Final = (
     "session_ref",
     "cdr_id",
     "flags",
-)  # fmt: skip - one line says the order of a file's columns
+)
 _PAYMENT_COLUMNS: Final = (
     "id",
     "created",
@@ -42,7 +42,7 @@ _PAYMENT_COLUMNS: Final = (
     "amount_minor",
     "currency",
     "decline_code",
-)  # fmt: skip - likewise
+)
 
 
 async def sessions(page: ConsolePage) -> web.Response:
@@ -81,7 +81,7 @@ async def payments(page: ConsolePage) -> web.Response:
                 )
                 for one in rows
             ],
-        )  # fmt: skip - the order of the columns
+        )
     found = await page.calls.read("listAuthorizations", query={"limit": _PAGE, **page.query("cursor")})
     return page.respond("payments.html", found=found)
 
@@ -135,4 +135,4 @@ def _row(one: Mapping[str, Any]) -> tuple[Any, ...]:
         one["session_ref"],
         one["cdr_id"],
         " ".join(one["flags"]),
-    )  # fmt: skip - the order of the columns
+    )

@@ -18,7 +18,7 @@ from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_o
 from gateway.console.navigation import SECTIONS
 from gateway.console.page import _cell
 from gateway.console.texts import LANGUAGES, Texts, catalogue, choose_language
-from gateway.console.timeline import SessionFacts, Tone, timeline
+from gateway.console.timeline import TimelineFacts, Tone, timeline
 from gateway.console.views.home import range_of
 from gateway.console.views.payouts import calendar
 from gateway.console.views.routes import FORMS, PAGES
@@ -155,7 +155,7 @@ def test_a_timeline_is_in_order_and_says_once_what_two_parties_were_sent() -> No
         "currency": "EUR",
         "failure_code": "expired_card",
         "reason": "duplicate",
-    }  # fmt: skip - one thought
+    }
     payout = {
         "id": "dis_1",
         "party": "DE-ABC",
@@ -164,9 +164,9 @@ def test_a_timeline_is_in_order_and_says_once_what_two_parties_were_sent() -> No
         "currency": "EUR",
         "paid_at": "2026-11-05T08:00:00Z",
         "created": "2026-11-04T08:00:00Z",
-    }  # fmt: skip - likewise
+    }
     found = timeline(
-        SessionFacts(
+        TimelineFacts(
             session=SESSION,
             events=[captured, captured],
             refunds=[refund],
