@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
-PHONE, TABLET, DESK = 390, 820, 1440  # widths in CSS pixels
+PHONE, TABLET, WIDE = 390, 820, 1440  # widths in CSS pixels
 _HEIGHT = 900
 _ARGUMENTS = (
     "--no-sandbox",
@@ -103,7 +103,7 @@ def open_page(browser: Browser) -> OpenPage:
     @asynccontextmanager
     async def opened(
         *,
-        width: int = DESK,
+        width: int = WIDE,
         theme: Theme = "light",
         script: bool = True,
         context: BrowserContext | None = None,

@@ -9,7 +9,7 @@ from playwright.async_api import BrowserContext
 
 from gateway.console.views.routes import PAGES
 from gateway.database import Pool
-from tests.browser.conftest import DESK, PHONE, TABLET, OpenPage, WatchedPage
+from tests.browser.conftest import PHONE, TABLET, WIDE, OpenPage, WatchedPage
 from tests.fakes.console import ConsoleOfTest, HostileTariff, open_console, paid_session
 
 LISTS = [path for path in PAGES if "{" not in path]
@@ -58,7 +58,7 @@ async def every_page(console: ConsoleOfTest, watched: WatchedPage, session: str)
 
 @pytest.mark.parametrize(
     ("width", "theme", "axe"),
-    [(DESK, "light", True), (PHONE, "dark", True), (TABLET, "light", False), (PHONE, "light", False)],
+    [(WIDE, "light", True), (PHONE, "dark", True), (TABLET, "light", False), (PHONE, "light", False)],
 )
 async def test_every_page_holds_in_this_width_and_theme(
     pool: Pool, open_page: OpenPage, width: int, theme: Any, *, axe: bool

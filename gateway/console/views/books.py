@@ -15,7 +15,7 @@ from gateway.console import repository
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import flows_of_transfers
 from gateway.console.page import ConsolePage
-from gateway.console.views.home import RANGES, range_of
+from gateway.console.views.overview import RANGES, range_of
 from gateway.console.views.sessions import read_all
 from gateway.database import transaction
 

@@ -13,8 +13,8 @@ from gateway.console.views import (
     books,
     developers,
     exceptions,
-    home,
     organization,
+    overview,
     payouts,
     session,
     sessions,
@@ -23,7 +23,7 @@ from gateway.console.views import (
 _View = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 
 PAGES: Final[Mapping[str, _View]] = {
-    "/console": home.home,
+    "/console": overview.overview,
     "/console/sessions": sessions.sessions,
     "/console/sessions/{id}": session.session,
     "/console/sessions/{id}/receipt": session.receipt_file,

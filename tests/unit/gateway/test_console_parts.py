@@ -19,7 +19,7 @@ from gateway.console.navigation import SECTIONS
 from gateway.console.page import _cell
 from gateway.console.texts import LANGUAGES, Texts, catalogue, choose_language
 from gateway.console.timeline import TimelineFacts, Tone, timeline
-from gateway.console.views.home import range_of
+from gateway.console.views.overview import range_of
 from gateway.console.views.payouts import calendar
 from gateway.console.views.routes import FORMS, PAGES
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind

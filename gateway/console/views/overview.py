@@ -1,4 +1,4 @@
-"""Home: what happened today or in a range of days, what is coming, and what waits for a person.
+"""Overview: what happened today or in a range of days, what is coming, and what waits for a person.
 
 Owns: the ranges and what is read. Must not know how a figure is summed.
 """
@@ -24,7 +24,7 @@ _RECENT: Final = "6"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HomeRange:
+class OverviewRange:
     """A range of whole days of the viewer, up to now or to the last day with payments."""
 
     name: str
@@ -36,7 +36,7 @@ class HomeRange:
 RANGES: Final[Mapping[str, int]] = {"today": 1, "week": 7, "month": 30}
 
 
-def range_of(name: str, *, now: datetime, last_day: str | None = None) -> HomeRange:
+def range_of(name: str, *, now: datetime, last_day: str | None = None) -> OverviewRange:
     """The range of that name up to `last_day`, else up to today. `now` carries the viewer's zone."""
     days = RANGES.get(name, 1)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -44,7 +44,7 @@ def range_of(name: str, *, now: datetime, last_day: str | None = None) -> HomeRa
         with suppress(ValueError):
             chosen = date.fromisoformat(last_day)
             midnight = midnight.replace(year=chosen.year, month=chosen.month, day=chosen.day)
-    return HomeRange(
+    return OverviewRange(
         name=name if name in RANGES else "today",
         since=midnight - (days - 1) * _DAY,
         until=midnight + _DAY,
@@ -52,7 +52,7 @@ def range_of(name: str, *, now: datetime, last_day: str | None = None) -> HomeRa
     )
 
 
-async def home(page: ConsolePage) -> web.Response:
+async def overview(page: ConsolePage) -> web.Response:
     """The first page."""
     now = page.services.now().astimezone(page.zone)
     chosen = range_of(
@@ -75,7 +75,7 @@ async def home(page: ConsolePage) -> web.Response:
     counts = await page.services.exceptions.count_open() if page.calls.may_read("listExceptions") else None
     summary = await page.calls.read("getSummary", query={"audit": "false"}) if page.calls.platform else None
     return page.respond(
-        "home.html",
+        "overview.html",
         chosen=chosen,
         ranges=list(RANGES),
         figures=figures,
@@ -106,7 +106,7 @@ def _next_payouts(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     ]
 
 
-def _chart(chosen: HomeRange, buckets: Sequence[repository.BucketFigure]) -> BarChart | None:
+def _chart(chosen: OverviewRange, buckets: Sequence[repository.BucketFigure]) -> BarChart | None:
     """Bars of the currency with most captured; amounts of two currencies are never added."""
     totals: dict[str, int] = {}
     for one in buckets:
