@@ -107,8 +107,8 @@ async def running_stack(
     """Run the stack for the length of the block.
 
     `migrate` brings the schemas of the database at a DSN forward. `database` is used in place of an embedded
-    PostgreSQL in the state directory, `settings` are more settings of the gateway. `on_ready` gets the name of
-    each process that is ready, `on_event` a line on what takes long, dies or restarts.
+    PostgreSQL in the state directory, `settings` are more settings of the gateway. `on_ready` gets the name
+    of each process that is ready, `on_event` a line on what takes long, dies or restarts.
 
     Raises EmbeddedPostgresError, SupervisorError or what `migrate` raises, each saying what failed and why.
     """

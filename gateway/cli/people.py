@@ -13,9 +13,10 @@ import click
 
 from clearing.parties.party import PLATFORM_ID
 from gateway.api.partners.people import sign_in_address
+from gateway.cli.clock import read_clock
+from gateway.cli.command_group import CommandGroup
 from gateway.cli.public_id import PublicId
 from gateway.cli.transaction import open_pool
-from gateway.clock import SystemClock
 from gateway.config import load_platform_settings
 from gateway.ids import new_id
 from gateway.people.person import PERSON_PREFIX
@@ -25,7 +26,7 @@ from gateway.people.service import PersonService
 _BY: Final = "command line"
 
 
-@click.group(name="people")
+@click.group(name="people", cls=CommandGroup)
 def command() -> None:
     """Invite people to the console, make their sign-in links, list and revoke them."""
 
@@ -100,6 +101,8 @@ def _address(token: str) -> str:
 def _run(work: Callable[[PersonService], Awaitable[None]]) -> None:
     async def run() -> None:
         async with open_pool("people") as pool:
-            await work(PersonService(pool=pool, clock=SystemClock()))
+            async with pool.acquire() as connection:
+                clock = await read_clock(connection)
+            await work(PersonService(pool=pool, clock=clock))
 
     asyncio.run(run())

@@ -21,7 +21,6 @@ SIGN_IN_PATH: Final = "/console/sign-in"
 _ACT_PREFIX: Final = "act"
 _CREATED: Final = 201
 _NO_CONTENT: Final = 204
-_PERSON: Final = "A person is named by an id such as psn_01jd2w3x4y5z6a7b8c9d0e1f2g."
 
 
 class PersonSchema(PublicSchema):
@@ -30,7 +29,7 @@ class PersonSchema(PublicSchema):
     id: str
     object: Literal["person"] = "person"
     party: str
-    email: str
+    email: str = Field(description="the address by which the OpenID provider knows them, in lower case")
     name: str
     role: PersonRole = Field(description="what the person may see and do")
     created: Instant
@@ -43,9 +42,9 @@ class PersonLinkSchema(PublicSchema):
     """A link that signs a person in once."""
 
     object: Literal["person_link"] = "person_link"
-    person: str
+    person: str = Field(description="id of the person")
     url: str | None = Field(description="shown once; null in a replayed response")
-    expires: Instant
+    expires: Instant = Field(description="when the link ends, used or not")
 
 
 class PersonActSchema(PublicSchema):
@@ -53,13 +52,13 @@ class PersonActSchema(PublicSchema):
 
     id: str
     object: Literal["person_act"] = "person_act"
-    person: str
+    person: str = Field(description="id of the person who did it")
     name: str
     party: str
     operation: str = Field(description="the operation of this API, or signIn, signOut, signOutEverywhere")
     subject: str = Field(description="what it was done to; empty where nothing is named")
     status: int = Field(description="the HTTP status that answered it")
-    acted: Instant
+    acted: Instant = Field(description="when they did it")
 
 
 class InvitePersonBody(WireModel):

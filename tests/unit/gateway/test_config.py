@@ -288,6 +288,7 @@ def test_keys_of_the_psp_are_of_one_mode() -> None:
 
 def test_no_secret_setting_is_ever_repeated() -> None:
     secrets = [
+        "oidc_client_secret",
         "database_url",
         "psp_api_key",
         "psp_publishable_key",  # no secret, but a secret key may be put there by mistake
