@@ -99,7 +99,10 @@ async def test_another_partys_objects_are_not_found(console: ConsoleOfTest) -> N
     assert refused.status == 404
     assert session not in (await other.get("/console/sessions")).text
     own = await console.signed_in(party="DE-ABC", role="viewer")
-    text = (await own.get(f"/console/sessions/{session}")).text
+    shown = await own.get(f"/console/sessions/{session}")
+    assert shown.status == 200
+    text = shown.text
+    assert 'id="payables"' in text
     assert "session:transit" not in text  # the journal is of every party's money: the platform's alone
     assert 'id="journal"' not in text
 

@@ -48,8 +48,11 @@ async def session(page: ConsolePage) -> web.Response:
     view = await page.services.payments.get_session(
         party_id=page.signed_in.person.party_id, session_id=session_id, admin=calls.platform
     )
+    # An authorization is its demand partner's: the operator sees the session and not who pays how.
     authorization = (
-        await calls.read("getAuthorization", id=shown["authorization"]) if shown["authorization"] else None
+        await calls.read_where_there("getAuthorization", id=shown["authorization"])
+        if shown["authorization"]
+        else None
     )
     settled = shown["state"] in _SETTLED and shown["price"] is not None
     price = await calls.read_where_there("getSessionPrice", id=name) if settled else None
