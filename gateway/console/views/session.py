@@ -88,7 +88,7 @@ async def session(page: ConsolePage) -> web.Response:
         ),
         events=events,
         deliveries=deliveries,
-        exceptions=await _exceptions(page, shown["id"]),
+        exceptions=[] if shown["state"] == "cleared" else await _exceptions(page, shown["id"]),
         refundable=_refundable(shown),
         digits=exponent(shown["currency"]),
     )
