@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 FUZZ := .venv-fuzz
+SITE := .venv-site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
@@ -10,7 +11,7 @@ SEEDS ?= 0:200
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api audit-packages fuzz lock clean
+.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api sdk site audit-packages fuzz lock clean
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,13 @@ bench: $(VENV)/.dev  ## every benchmark, one table
 api: $(VENV)/.dev  ## write docs/openapi.json and docs/events.json from the code
 	$(BIN)/python -m gateway.api.openapi_export
 
+sdk: $(VENV)/.dev  ## packages for partners' developers in build/sdk: Python, TypeScript (needs npm), requests for Postman and Bruno
+	$(BIN)/python -m sdk $(ARGS)
+
+site: $(SITE)/.ready  ## the documentation as a searchable site in build/site
+	$(SITE)/bin/zensical build --clean --strict
+	deploy/fetch-mermaid.sh build/site
+
 audit-packages: $(VENV)/.dev  ## licenses and known vulnerabilities of the pinned packages, by deploy/packages.toml
 	$(BIN)/python -m tests.package_audit
 
@@ -72,11 +80,13 @@ lock: $(VENV)/.dev  ## renew the hash-pinned requirement files after editing pyp
 		--generate-hashes --no-header --quiet --output-file requirements-otel.txt
 	echo 'schemathesis>=4.32,<5' | $(BIN)/uv pip compile - --universal --python-version 3.11 --constraint requirements-dev.txt \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-fuzz.txt
+	echo 'zensical>=0.0.73,<0.1' | $(BIN)/uv pip compile - --universal --python-version 3.11 --constraint requirements-dev.txt \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-site.txt
 	echo 'setuptools>=80' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-build.txt
 
 clean:  ## remove the environment and everything built or stored
-	rm -rf $(VENV) $(FUZZ) .networkcore build *.egg-info
+	rm -rf $(VENV) $(FUZZ) $(SITE) .networkcore build *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -92,8 +102,9 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(FUZZ)/.ready: requirements-fuzz.txt
-	@echo "installing what is pinned in requirements-fuzz.txt (once)"
-	@$(PYTHON) -m venv $(FUZZ)
-	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-fuzz.txt
+# An environment of its own for what is not installed beside our dependencies.
+.venv-%/.ready: requirements-%.txt
+	@echo "installing what is pinned in $< (once)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@

@@ -15,6 +15,7 @@ from aiohttp import web
 from gateway.rate_limit import RateLimiter, RateRule
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 UNKNOWN_CALLERS: Final = RateRule(name="address", per_second=20, burst=200)
 _FORWARDED: Final = "X-Forwarded-For"
 # One household or server has a whole /64 (RFC 6177), so counting single IPv6 addresses would count nothing.
@@ -46,9 +47,18 @@ class AddressLimiter:
 
     def address(self, request: web.Request) -> str:
         """The caller's address: an IPv4 address, an IPv6 network of 64 bits, or "" on a unix socket."""
-        here = _parsed(request.remote or "")
+        here = self.origin(request)
         if here is None:
             return ""
+        if isinstance(here, ipaddress.IPv6Address):
+            return str(ipaddress.IPv6Network((here, _IPV6_PREFIX), strict=False))
+        return str(here)
+
+    def origin(self, request: web.Request) -> IpAddress | None:
+        """The address that the caller has, as far as trusted proxies say; None on a unix socket."""
+        here = _parsed(request.remote or "")
+        if here is None:
+            return None
         for text in reversed(request.headers.get(_FORWARDED, "").split(",")):
             if not any(here.version == network.version and here in network for network in self._trusted):
                 break
@@ -56,12 +66,10 @@ class AddressLimiter:
             if named is None:
                 break
             here = named
-        if isinstance(here, ipaddress.IPv6Address):
-            return str(ipaddress.IPv6Network((here, _IPV6_PREFIX), strict=False))
-        return str(here)
+        return here
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parsed(text: str) -> IpAddress | None:
     try:
         address = ipaddress.ip_address(text.split("%", 1)[0])
     except ValueError:

@@ -19,6 +19,7 @@ from aiohttp import web
 from clearing.parties.party import PLATFORM_ID
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
+from gateway.acts.service import ActService
 from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.opcp import OpcpProtocol
@@ -38,6 +39,7 @@ from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
+from gateway.jobs.act_seals import ActSealJob
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.connected_accounts import ConnectedAccountJob
@@ -100,7 +102,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
-from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.contract_signals import ContractSignalService
 from gateway.plug_and_charge.contract_spending import ContractSpendingService
@@ -110,9 +112,9 @@ from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
+from gateway.secret_sealing import seal_secrets
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
-from gateway.webhooks.key_rotation import reencrypt
 from gateway.webhooks.secret_cipher import SecretCipher
 from pnc.revocation_checker import RevocationChecker
 from pnc.service import PlugAndChargeService
@@ -195,10 +197,9 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
 async def prepare(app: Application) -> None:
     """What must be in place before the first request: the platform as a party, rates, readable secrets.
 
-    Raises ConfigurationError where webhook secrets are encrypted with a key that the settings lack.
+    Raises ConfigurationError where secrets are sealed with a key that the settings lack.
     """
-    await reencrypt(app.pool, secret_cipher(app.settings))
-    await reencrypt_feed_secrets(app.pool, secret_cipher(app.settings))
+    await seal_secrets(app.pool, secret_cipher(app.settings))
     async with transaction(app.pool) as connection:
         now = app.clock.now()
         await party_repository.ensure_platform(connection, now=now)
@@ -208,7 +209,7 @@ async def prepare(app: Application) -> None:
 
 
 def secret_cipher(settings: Settings) -> SecretCipher:
-    """Encrypts and decrypts webhook secrets."""
+    """Seals and opens the secrets that we must send again."""
     return SecretCipher(settings.webhook_keys)
 
 
@@ -261,6 +262,7 @@ def build_web(app: Application) -> web.Application:
         financial_reports=FinancialReportService(pool=app.pool, clock=app.clock),
         books=build_books(app.pool, app.clock, app.clearing, chart_path=app.settings.chart_of_accounts_path),
         trust=TrustService(pool=app.pool),
+        acts=ActService(pool=app.pool),
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
@@ -324,6 +326,7 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
         public_url=app.settings.base_url,
         outbound=app.outbound,
         allow_private_peers=app.sandbox,
+        secrets=secret_cipher(app.settings),
         max_body_bytes=app.settings.max_body_bytes,
         authorizer=TokenAuthorizationService(
             pool=app.pool,
@@ -364,6 +367,7 @@ def jobs(app: Application) -> Sequence[Job]:
         TopUpJob(clock=app.clock, funding=_funding(app)),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp, payments=app.payments),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
+        ActSealJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
         ConnectedAccountJob(clock=app.clock, accounts=_accounts(app)),

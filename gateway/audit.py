@@ -16,6 +16,7 @@ from clearing.ledger.journal_entry import PSP_RECEIVABLE
 from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
 from gateway import audit_repository
+from gateway.acts.service import ActVerification, verify_acts
 from gateway.audit_repository import AuditRun, OpenWork
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
@@ -106,6 +107,9 @@ async def audit_system(
         after = await _own_figures(connection)
         in_no_book = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
+        acts = await verify_acts(connection)
+    findings += _act_findings(acts)
+    checks.append(_act_check(acts))
     if records is None:
         checks.append(_psp_not_compared("no key of the PSP is set") if psp_expected else _psp_left_out())
     elif isinstance(records, PspOutcomeUnknown):
@@ -214,6 +218,30 @@ def _gateway_check(findings: Sequence[AuditFinding]) -> AuditCheck:
         result=AuditResult.DIFFERS if findings else AuditResult.AGREES,
         compared="sessions, authorizations, captures and funded accounts with each other and the ledger",
     )
+
+
+def _act_check(acts: ActVerification) -> AuditCheck:
+    left_out = ""
+    if acts.unsealed and acts.unsealed_since is not None:
+        left_out = f"{acts.unsealed} acts not sealed yet, since {acts.unsealed_since:%Y-%m-%d %H:%M} UTC"
+    return AuditCheck(
+        name="administrative_acts",
+        subject="all",
+        result=AuditResult.DIFFERS if acts.broken else AuditResult.AGREES,
+        compared=f"{acts.sealed} administrative acts with their hash chain",
+        left_out=left_out,
+    )
+
+
+def _act_findings(acts: ActVerification) -> list[AuditFinding]:
+    return [
+        AuditFinding(
+            check="administrative_acts",
+            subject=f"act_{act_id}",
+            detail="the act was changed or removed after it was sealed",
+        )
+        for act_id in acts.broken
+    ]
 
 
 def _psp_not_compared(reason: str) -> AuditCheck:

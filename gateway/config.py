@@ -10,8 +10,8 @@ one line: its name, where it was set, what is allowed. Values of secrets never a
 
 import base64
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -389,10 +389,7 @@ class Settings(SignInSettings):
 
     @property
     def webhook_keys(self) -> list[tuple[str, bytes]]:
-        """The keys that encrypt webhook secrets, the one for new secrets first.
-
-        Without a key they are stored in the clear.
-        """
+        """The keys that seal what we must send again, that for new secrets first; none: in the clear."""
         keys = self.webhook_encryption_keys
         return [] if keys is None else _read_webhook_keys(keys.get_secret_value())
 
@@ -453,6 +450,7 @@ class PlatformSettings:
     database_url: str
     environment: Environment
     base_url: str
+    webhook_keys: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
 
 
 def load_platform_settings(environ: Mapping[str, str]) -> PlatformSettings:
@@ -472,6 +470,7 @@ def load_platform_settings(environ: Mapping[str, str]) -> PlatformSettings:
         database_url=settings.database_url.get_secret_value(),
         environment=settings.environment,
         base_url=settings.base_url,
+        webhook_keys=settings.webhook_keys,
     )
 
 

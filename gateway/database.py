@@ -11,11 +11,12 @@ through a column.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from decimal import Decimal
 from functools import cache
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiosql
@@ -83,6 +84,20 @@ TRANSIENT: Final = (
 _RETRY_SECONDS: Final = 0.1
 
 
+class UnitOfWork(Protocol):
+    """What is done at both ends of every transaction of a request or command that has one."""
+
+    async def begin(self, connection: Connection) -> None:
+        """At the start of a transaction."""
+        ...
+
+    async def end(self, connection: Connection) -> None:
+        """Before a transaction is committed."""
+        ...
+
+
+# Of the request or command that runs now; None, as on the way of a charging session: nothing is done.
+UNIT_OF_WORK: Final[ContextVar[UnitOfWork | None]] = ContextVar("unit_of_work", default=None)
 _FIELDS: Final[dict[type, tuple[str, ...]]] = {}
 
 
@@ -223,8 +238,14 @@ async def connect(
 @asynccontextmanager
 async def transaction(pool: Pool, *, isolation: Isolation = "read_committed") -> AsyncIterator[Connection]:
     """Give a connection in a transaction: committed at the end of the block, rolled back when it raises."""
+    unit_of_work = UNIT_OF_WORK.get()
     async with pool.acquire() as connection, connection.transaction(isolation=isolation):
+        if unit_of_work is None:
+            yield connection
+            return
+        await unit_of_work.begin(connection)
         yield connection
+        await unit_of_work.end(connection)
 
 
 async def register_json(connection: Connection) -> None:

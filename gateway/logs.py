@@ -26,10 +26,12 @@ _SECRET_NAME: Final = re.compile(
     r"|cvc|dsn|database_url|credentials?)s?($|_|-)",
     re.IGNORECASE,
 )
-# Keys of ours (nck_...), of the provider (sk_/rk_/whsec_), client secrets and connection tokens of its apps,
-# bearer headers, and passwords within URLs.
+# What follows the prefix of a key of ours; the prefix says whose it is and proves nothing: it stays readable.
+_KEY_SECRET: Final = re.compile(r"\b(nck_[a-z0-9]{12})_[A-Za-z0-9_+/=-]+")
+# Other texts that look like a key of ours (nck_...), keys of the provider (sk_/rk_/whsec_), client secrets
+# and connection tokens of its apps, bearer headers, and passwords within URLs.
 _SECRET_TEXT: Final = re.compile(
-    r"\b(?:(?:sk|rk|nck)_(?:live|test)_|whsec_|nck_)[A-Za-z0-9_+/=-]{4,}"
+    r"\b(?:(?:sk|rk|nck)_(?:live|test)_|whsec_|nck_(?![a-z0-9]{12}(?![A-Za-z0-9_+/=-])))[A-Za-z0-9_+/=-]{4,}"
     r"|\b[a-z]+_[A-Za-z0-9]+_secret_[A-Za-z0-9]+|\bpst_[A-Za-z0-9_]{8,}"
     r"|\b(?:bearer|token|basic)\s+[A-Za-z0-9._~+/=-]{8,}"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
@@ -103,7 +105,7 @@ def _clean(name: str, value: Any, *, depth: int) -> Any:
     if name not in _SAFE_NAMES and value is not None and _SECRET_NAME.search(name):
         return REDACTED
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(REDACTED, mask_card_numbers(value))
+        return _blotted(value)
     if depth >= _MAX_DEPTH:
         return value if isinstance(value, int | bool | None) else REDACTED
     if isinstance(value, Mapping):
@@ -111,8 +113,13 @@ def _clean(name: str, value: Any, *, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_clean("", inner, depth=depth + 1) for inner in value]
     if isinstance(value, BaseException):
-        return _SECRET_TEXT.sub(REDACTED, mask_card_numbers(f"{type(value).__name__}: {value}"))
+        return _blotted(f"{type(value).__name__}: {value}")
     return value
+
+
+def _blotted(text: str) -> str:
+    """A text without the card numbers and secrets in it."""
+    return _SECRET_TEXT.sub(REDACTED, _KEY_SECRET.sub(rf"\1 {REDACTED}", mask_card_numbers(text)))
 
 
 def first_line(error: BaseException) -> str:

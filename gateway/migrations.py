@@ -20,6 +20,10 @@ from typing import Any, Final
 import asyncpg
 from typing_extensions import override
 
+from gateway import database_roles
+from gateway.acts import repository as acts_repository
+from gateway.acts.act import Act
+from gateway.acts.tables import RECORDS_OF_MIGRATIONS, WATCHED
 from gateway.database import BareConnection, connect
 from gateway.errors import MigrationError
 
@@ -105,6 +109,8 @@ async def migrate(
     async with connect(
         dsn, application="networkcore migrate", statement_timeout_ms=0, wait_seconds=wait_seconds
     ) as connection:
+        if not await _has_to_migrate(connection, wanted):
+            return []
         await _lock(connection)
         applied = []
         # The lock ends with the connection, also when this process is killed.
@@ -113,6 +119,9 @@ async def migrate(
         for migration in _missing(wanted, await _records(connection, wanted)):
             await _apply(connection, migration)
             applied.append(migration)
+        async with connection.transaction():
+            await acts_repository.watch_tables(connection, WATCHED)
+            await database_roles.grant_access(connection)
         return applied
 
 
@@ -121,6 +130,23 @@ async def list_pending(dsn: str, *, migrations: Sequence[Migration] | None = Non
     wanted = load_migrations() if migrations is None else list(migrations)
     async with connect(dsn, application="networkcore migrate") as connection:
         return _missing(wanted, await _records(connection, wanted))
+
+
+async def _has_to_migrate(connection: BareConnection, wanted: Sequence[Migration]) -> bool:
+    """Whether there is anything to do; a role that runs the product may do none of it, and need not.
+
+    Raises:
+        MigrationError: migrations are pending, and this role may not apply them.
+    """
+    records = await _records(connection, wanted)
+    if not records or await database_roles.may_migrate(connection):
+        return True
+    if pending := _missing(wanted, records):
+        raise MigrationError(
+            f"{len(pending)} migrations are pending, from {pending[0]} on, and this role of the database may "
+            "not apply them; run networkcore migrate with the owner's DATABASE_URL"
+        )
+    return False
 
 
 async def _lock(connection: BareConnection) -> None:
@@ -188,7 +214,9 @@ def _missing(wanted: Sequence[Migration], applied: dict[tuple[str, int], Any]) -
 async def _apply(connection: BareConnection, migration: Migration) -> None:
     try:
         async with connection.transaction():
+            await Act(operation=f"migrate {migration}").begin(connection)
             await connection.execute(migration.sql)
+            await acts_repository.watch_tables(connection, RECORDS_OF_MIGRATIONS)
             await connection.execute(
                 f"INSERT INTO {migration.package}.migration (version, name, sha256) VALUES ($1, $2, $3)",  # noqa: S608 - our own names
                 migration.version,

@@ -95,9 +95,20 @@ async def list_payables_of_session(
 async def list_payables_of_disbursement(
     connection: Connection, *, disbursement_id: UUID, party_id: str | None, after: UUID | None, limit: int
 ) -> list[PayableRecord]:
-    """The payables that a disbursement nets, by session."""
+    """The payables that a disbursement nets, by session; all of the last session, also above `limit`."""
     found = _QUERIES.payables_of_disbursement(
         connection, disbursement_id=disbursement_id, party_id=party_id, after=after, limit=limit
+    )
+    return [PayableRecord.from_row(row) async for row in found]
+
+
+async def list_open_payables(
+    connection: Connection, *, party_id: str | None, after: tuple[date, UUID] | None, limit: int
+) -> list[PayableRecord]:
+    """What is open, by due date and session, after `after`; all of the last session, also above `limit`."""
+    day, session_id = after or (None, None)
+    found = _QUERIES.open_payables(
+        connection, party_id=party_id, after_day=day, after_id=session_id, limit=limit
     )
     return [PayableRecord.from_row(row) async for row in found]
 

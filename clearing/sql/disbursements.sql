@@ -39,7 +39,15 @@ SELECT p.shard, p.subject_id, p.kind, p.reference, p.party_id, p.amount_minor, p
 FROM clearing.payable AS p JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
 WHERE p.disbursement_id = :disbursement_id AND (:party_id::text IS NULL OR p.party_id = :party_id)
   AND (:after::uuid IS NULL OR p.subject_id > :after)
-ORDER BY p.subject_id, p.kind, p.reference LIMIT :limit;
+ORDER BY p.subject_id FETCH FIRST :limit ROWS WITH TIES;
+
+-- name: open_payables
+SELECT p.shard, p.subject_id, p.kind, p.reference, p.party_id, p.amount_minor, p.currency, p.due_date, p.disbursement_id,
+       p.state
+FROM clearing.payable AS p
+WHERE p.state = 'open' AND (:party_id::text IS NULL OR p.party_id = :party_id)
+  AND (:after_day::date IS NULL OR (p.due_date, p.subject_id) > (:after_day, :after_id::uuid))
+ORDER BY p.due_date, p.subject_id FETCH FIRST :limit ROWS WITH TIES;
 
 -- name: approvers
 SELECT disbursement_id, approver FROM clearing.disbursement_approval WHERE disbursement_id = ANY(:ids::uuid[])

@@ -1,24 +1,26 @@
 """Who is calling: the check of an API key.
 
-Owns: the check of a presented key in constant time, scopes, and a short-lived cache. Must not know which path
-needs which scope, or how a key is made. Requests with unknown keys share few connections to the database.
+Owns: the check of a presented key in constant time, and a short-lived cache. Must not know which path needs
+which scope, or how a key is made. Requests with unknown keys share few connections to the database.
 """
 
 import asyncio
 import hmac
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
+from gateway.address_limit import IpAddress, IpNetwork
 from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.partners import party_repository
 from gateway.partners.api_key_service import FIRST_KEY, SECRET_BYTES, secret_hash
+from gateway.scopes import ALL_SCOPES, Scope, named
 
 _TOKEN: Final = re.compile(r"(nck_[a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS: Final = 5.0
@@ -28,34 +30,31 @@ _LOOKUPS_AT_ONCE: Final = 4
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="networkcore"'}
 
 
-class Scope(StrEnum):
-    """The endpoints that an API key may call."""
-
-    CAPTURE = "capture"
-    PLUG_AND_CHARGE = "plug_and_charge"
-    CONTRACTS = "contracts"
-    SETTLEMENT_READ = "settlement:read"
-    SETTLEMENT_WRITE = "settlement:write"
-    WEBHOOKS = "webhooks"
-    ADMIN = "admin"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """An authenticated caller. `key` names the key in logs and rate limits; it proves nothing."""
+    """An authenticated caller. `key` names the key in logs and rate limits; it proves nothing.
+
+    `principal` is whose the key is: the one that four-eyes approval and the record of acts name.
+    """
 
     party_id: str
     key: str
-    scopes: frozenset[str]
+    scopes: frozenset[Scope]
+    principal: str = ""
 
     @property
     def admin(self) -> bool:
-        """Whether the caller sees every party's objects."""
-        return Scope.ADMIN in self.scopes
+        """Whether the caller acts for the platform, and so reaches every party's objects."""
+        return self.party_id == party_repository.PLATFORM_ID
 
     def may(self, scope: Scope) -> bool:
-        """Whether the caller has the scope; admin has all of them."""
-        return self.admin or scope in self.scopes
+        """Whether the caller has the scope."""
+        return scope in self.scopes
+
+    def need(self, scopes: frozenset[Scope]) -> None:
+        """Let the caller pass who has one of the scopes. Raises ProblemError `missing_scope` for others."""
+        if self.scopes.isdisjoint(scopes):
+            raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {named(scopes)}.")
 
 
 def unauthenticated(detail: str) -> ProblemError:
@@ -76,12 +75,16 @@ class KeyRing:
         self._admin_hash = None if admin_api_key is None else secret_hash(admin_api_key)
         self._cache: OrderedDict[str, tuple[datetime, party_repository.KeyCheck | None]] = OrderedDict()
         self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._used: dict[str, datetime] = {}
 
-    async def authenticate(self, header: str | None, *, certificate: bytes | None = None) -> Caller:
+    async def authenticate(
+        self, header: str | None, *, certificate: bytes | None = None, address: IpAddress | None = None
+    ) -> Caller:
         """The caller that an Authorization header proves.
 
         `certificate` is the SHA-256 of the client certificate that the connection has proved: a party that
-        has bound certificates is known only with one of them.
+        has bound certificates is known only with one of them. `address` is where the request comes from; a
+        key with address ranges works from these alone.
 
         Raises:
             ProblemError: `unauthenticated`, for every reason alike.
@@ -89,12 +92,22 @@ class KeyRing:
         token = _bearer_token(header)
         if self._is_first_key(token):
             return Caller(
-                party_id=party_repository.PLATFORM_ID, key=FIRST_KEY, scopes=frozenset({Scope.ADMIN})
+                party_id=party_repository.PLATFORM_ID,
+                key=FIRST_KEY,
+                scopes=ALL_SCOPES,
+                principal=FIRST_KEY,
             )
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             raise unauthenticated("The API key is not valid.")
-        return await self._check(prefix=parts[1], secret=parts[2], certificate=certificate)
+        caller = await self._check(prefix=parts[1], secret=parts[2], certificate=certificate, address=address)
+        self._used[parts[1]] = self._clock.wall_now()
+        return caller
+
+    def take_used(self) -> dict[str, datetime]:
+        """When each key was last used since this was asked before, by prefix; wall time."""
+        used, self._used = self._used, {}
+        return used
 
     def recognizes(self, header: str | None) -> bool:
         """Whether the header carries a key that this process has seen to be right, however long ago.
@@ -119,7 +132,9 @@ class KeyRing:
     def _is_first_key(self, token: str) -> bool:
         return self._admin_hash is not None and hmac.compare_digest(secret_hash(token), self._admin_hash)
 
-    async def _check(self, *, prefix: str, secret: str, certificate: bytes | None) -> Caller:
+    async def _check(
+        self, *, prefix: str, secret: str, certificate: bytes | None, address: IpAddress | None
+    ) -> Caller:
         now = self._clock.wall_now()
         known = await self._lookup(prefix, now=now)
         expected = known.secret_hash if known is not None else bytes(SECRET_BYTES)
@@ -130,7 +145,11 @@ class KeyRing:
             raise unauthenticated("The API key has expired.")
         if known.certificates and certificate not in known.certificates:
             raise unauthenticated("This key works only over TLS with its party's client certificate.")
-        return Caller(party_id=known.party_id, key=prefix, scopes=known.scopes)
+        if known.networks and not _within(address, known.networks):
+            raise unauthenticated("This key does not work from this address.")
+        return Caller(
+            party_id=known.party_id, key=prefix, scopes=known.held_scopes, principal=known.principal
+        )
 
     async def _lookup(self, prefix: str, *, now: datetime) -> party_repository.KeyCheck | None:
         cached = self._cache.get(prefix)
@@ -156,6 +175,13 @@ class KeyRing:
     def forget(self, prefix: str) -> None:
         """Drop a key from the cache after it was revoked or set to expire."""
         self._cache.pop(prefix, None)
+
+
+def _within(address: IpAddress | None, networks: Sequence[IpNetwork]) -> bool:
+    """Whether an address is in one of the networks; a unix socket's caller has none and is in none."""
+    return address is not None and any(
+        address.version == network.version and address in network for network in networks
+    )
 
 
 def _bearer_token(header: str | None) -> str:

@@ -8,12 +8,14 @@ was understood.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from aiohttp import web
 
+from gateway.acts.act import acting
 from gateway.address_limit import AddressLimiter
 from gateway.api import problems, request_bodies
 from gateway.api.auth import Caller
@@ -29,6 +31,7 @@ from gateway.api.idempotency import (
     request_hash,
 )
 from gateway.api.problems import CONTENT_TYPE, FieldError, ProblemDetails, ProblemError, document
+from gateway.api.request_acts import act_of, reading_of
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.ids import new_id
@@ -67,11 +70,13 @@ class Dispatcher:
 
     async def _answer(self, endpoint: ApiEndpoint, request: web.Request) -> PendingResponse:
         caller = await self._caller(endpoint, request)
-        structlog.contextvars.bind_contextvars(party_id=caller.party_id, key_prefix=caller.key)
+        structlog.contextvars.bind_contextvars(
+            party_id=caller.party_id, key_prefix=caller.key, principal=caller.principal or caller.key
+        )
         if not endpoint.public:
             request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
-        if endpoint.scope is not None and not caller.may(endpoint.scope):
-            raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {endpoint.scope.value}.")
+        if not endpoint.public:
+            caller.need(endpoint.scopes)
         request_bodies.check_address(request)
         raw = await self._read(endpoint, request)
         if endpoint.media_type is None:
@@ -120,7 +125,9 @@ class Dispatcher:
         if not self._services.keys.recognizes(header):
             addresses.check(request)
         try:
-            return await self._services.keys.authenticate(header, certificate=peer_fingerprint(request))
+            return await self._services.keys.authenticate(
+                header, certificate=peer_fingerprint(request), address=addresses.origin(request)
+            )
         except ProblemError:
             addresses.count(request)
             raise
@@ -139,9 +146,15 @@ class Dispatcher:
         )
 
     async def _work(self, endpoint: ApiEndpoint, request: web.Request, call: ApiRequest) -> PendingResponse:
+        request_id = request.get(REQUEST_ID, "")
+        act = act_of(endpoint, request, call, request_id=request_id)
+        reading = reading_of(endpoint, request, call, request_id=request_id)
         try:
             async with asyncio.timeout(self._services.options.request_timeout_seconds):
-                answer = await endpoint.handler(call)
+                with nullcontext() if act is None else acting(act):
+                    answer = await endpoint.handler(call)
+                if reading is not None:
+                    await self._services.acts.record_reading(reading)
         except Exception as error:  # a rejection is an answer to keep; the rest is raised again
             rejection = problem_for(error)
             if rejection is None:

@@ -13,13 +13,15 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from gateway.api import problems
-from gateway.api.auth import Caller, Scope
+from gateway.api.auth import Caller
 from gateway.api.idempotency import KeyRule
+from gateway.api.operation_scopes import scopes_of
 from gateway.api.problems import FieldError, ProblemError, ProblemKind
 from gateway.api.services import ApiServices
 from gateway.api_schemas import PublicSchema
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
+from gateway.scopes import Scope
 
 _MAX_VERSION_DIGITS: Final = 9
 _encoder: Final = msgspec.json.Encoder(
@@ -111,7 +113,7 @@ Handler = Callable[[ApiRequest], Awaitable[ApiResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiEndpoint:
-    """One method on one path. `scope` None means any valid key; `public` means no key at all."""
+    """One method on one path, for keys with one of `scopes`; `public` means no key at all."""
 
     method: str
     path: str
@@ -119,7 +121,6 @@ class ApiEndpoint:
     summary: str
     tag: str
     handler: Handler
-    scope: Scope | None = None
     public: bool = False
     description: str = ""
     body: type[BaseModel] | None = None
@@ -135,6 +136,11 @@ class ApiEndpoint:
     also_gives: Sequence[str] = ()  # media types of a 200, by what the query asks for
     key_rule: KeyRule = KeyRule.NONE
     problems: Sequence[ProblemKind] = ()
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """The scopes of which the caller needs one, by the table of operations; none where it is public."""
+        return scopes_of(self.operation)
 
 
 def encode(body: PublicSchema | Mapping[str, Any] | bytes | None) -> bytes:

@@ -21,15 +21,22 @@ from gateway.errors import (
 )
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.partners.errors import (
+    KeyExpiryPastError,
     PartnerConflictError,
     PartnerRecordExistsError,
+    ScopesNotGrantableError,
     UnfitCertificateError,
     UnknownAgreementPartyError,
     UnknownPartnerRecordError,
 )
 from gateway.payments import errors
 from gateway.payments.psp.port import WebhookRejectedError
-from gateway.people.errors import PersonExistsError, PersonNotFoundError, SignInRejectedError
+from gateway.people.errors import (
+    PersonExistsError,
+    PersonNotFoundError,
+    RoleNotGrantableError,
+    SignInRejectedError,
+)
 from gateway.plug_and_charge.errors import PaymentPendingError, PoolEventRejectedError
 from gateway.webhooks.endpoint_service import TooManyEndpointsError, UnknownWebhookRecordError
 from pnc.errors import (
@@ -64,7 +71,10 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     UnfitCertificateError: problems.INVALID_PARAMETERS,
     PersonNotFoundError: problems.NOT_FOUND,
     PersonExistsError: problems.ALREADY_EXISTS,
+    RoleNotGrantableError: problems.MISSING_SCOPE,
     SignInRejectedError: problems.UNAUTHENTICATED,
+    ScopesNotGrantableError: problems.MISSING_SCOPE,
+    KeyExpiryPastError: problems.INVALID_PARAMETERS,
     UnknownWebhookRecordError: problems.NOT_FOUND,
     TooManyEndpointsError: problems.STATE_CONFLICT,
     WebhookRejectedError: problems.SIGNATURE_INVALID,

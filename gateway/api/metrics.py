@@ -3,7 +3,7 @@
 Owns: the names and labels of metrics, which docs/guides/monitoring.md explains and alerts build on. Must
 not know how anything is done. No money here: a metric is a float (`gateway.api.business_metrics` has sums,
 for alerts). Labels are paths as routed, never ids, so their number is bounded. The path needs a key with the
-scope admin.
+scope metrics:read.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from gateway import status_repository
-from gateway.api import problems
 from gateway.api.business_metrics import SettlementSlaMetrics
-from gateway.api.problems import ProblemError
+from gateway.api.operation_scopes import scopes_of
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.payments import psp_incident_repository
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _NO_ROUTE: Final = "none"
+_OPERATION: Final = "scrapeMetrics"  # by which the table of scopes names this path
 # A hold is renewed hours before it ends: what is this near was not, or can't be.
 _HOLD_ENDS_WITHIN: Final = timedelta(hours=2)
 
@@ -67,10 +67,11 @@ def metrics_routes(services: ApiServices, edge: EdgeMetrics) -> list[web.RouteDe
 
     async def scrape(request: web.Request) -> web.Response:
         caller = await services.keys.authenticate(
-            request.headers.get("Authorization"), certificate=peer_fingerprint(request)
+            request.headers.get("Authorization"),
+            certificate=peer_fingerprint(request),
+            address=services.addresses.origin(request),
         )
-        if not caller.admin:
-            raise ProblemError(problems.MISSING_SCOPE, "This path needs the scope admin.")
+        caller.need(scopes_of(_OPERATION))
         queues = generate_latest(await _queues(services))
         body = generate_latest(edge.registry) + queues + await business.read(services)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

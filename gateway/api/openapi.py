@@ -18,6 +18,7 @@ from gateway.api.field_descriptions import FIELDS, HEADERS, PARAMETERS
 from gateway.api.idempotency import KeyRule
 from gateway.api.openapi_components import REFERENCE, Mode, Schema, inlined, list_schema, named_schemas
 from gateway.api.problems import ProblemKind
+from gateway.scopes import named
 from gateway.webhooks.events import API_VERSION, DATA_MODELS, EventType
 
 _PATH_PATTERN: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
@@ -186,8 +187,8 @@ def _operation(endpoint: ApiEndpoint, names: Mapping[type[BaseModel], str]) -> d
         "responses": _responses(endpoint, names),
     }
     about = endpoint.description
-    if endpoint.scope is not None:
-        about = f"{about}\n\nNeeds the scope `{endpoint.scope.value}`.".strip()
+    if endpoint.scopes:
+        about = f"{about}\n\nNeeds the scope {named(endpoint.scopes)}.".strip()
     if about:
         operation["description"] = about
     if endpoint.public:
@@ -321,7 +322,7 @@ def _header_references(names: Sequence[str]) -> dict[str, Any]:
 
 def _problems(endpoint: ApiEndpoint) -> list[ProblemKind]:
     kinds: list[ProblemKind] = [] if endpoint.public else [problems.UNAUTHENTICATED]
-    if endpoint.scope is not None:
+    if endpoint.scopes:
         kinds.append(problems.MISSING_SCOPE)
     if endpoint.body is not None:
         kinds += [*_WITH_BODY, problems.UNSUPPORTED_MEDIA_TYPE, problems.REQUEST_TIMEOUT]

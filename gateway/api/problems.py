@@ -143,7 +143,7 @@ ACCOUNT_LIMIT_EXCEEDED: Final = _kind(
     "Fund the account or lower the amount, then authorize again with a new key.",
 )
 MISSING_SCOPE: Final = _kind(
-    "missing_scope", 403, "The API key lacks a scope", "Use a key with the scope that `detail` names."
+    "missing_scope", 403, "The API key lacks a scope", "Use a key with a scope that `detail` names."
 )
 NOT_FOUND: Final = _kind(
     "not_found",

@@ -23,7 +23,7 @@ from gateway.api.capture import (
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
-from gateway.api.operations import cdr_limits, exceptions
+from gateway.api.operations import acts, cdr_limits, exceptions
 from gateway.api.partners import (
     agreements,
     api_keys,
@@ -105,6 +105,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *receivables.ENDPOINTS,
         *documents.ENDPOINTS,
         *exceptions.ENDPOINTS,
+        *acts.ENDPOINTS,
         *events.ENDPOINTS,
         *webhook_endpoints.ENDPOINTS,
         *webhook_deliveries.ENDPOINTS,

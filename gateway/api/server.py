@@ -20,6 +20,7 @@ from gateway.api.documentation import documentation_routes
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
 from gateway.api.health import health_routes
+from gateway.api.key_use import key_use_context
 from gateway.api.metrics import EdgeMetrics, metrics_routes, route_of
 from gateway.api.plug_and_charge.contract_pools import contract_pool_routes
 from gateway.api.problems import ProblemDetails, ProblemError
@@ -52,6 +53,7 @@ def build_api(services: ApiServices) -> web.Application:
         client_max_size=services.options.max_body_bytes,
     )
     app[SERVICES] = services
+    app.cleanup_ctx.append(key_use_context(services))
     described = endpoints(sandbox=services.options.sandbox)
     add_endpoints(app, dispatcher, described)
     app.add_routes(psp_webhook_routes(services))

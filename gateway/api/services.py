@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from clearing.services import ClearingServices
+from gateway.acts.service import ActService
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.idempotency import LOCK
@@ -113,6 +114,7 @@ class ApiServices:
     financial_reports: FinancialReportService
     books: BookServices
     trust: TrustService
+    acts: ActService
     funding: FundingService | None = None
     disbursements: DisbursementJob | None = None
     ocpi: OcpiRegistrationService | None = None

@@ -41,6 +41,14 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "Run the stand-in for a contract certificate pool alone.",
         ),
         "sandbox-psp": ("gateway.cli.sandbox_psp", "Run the Stripe-compatible sandbox PSP alone."),
+        "listen": (
+            "gateway.cli.listen",
+            "Forward a party's events to a program on this machine, signed as webhooks are.",
+        ),
+        "trigger": (
+            "gateway.cli.trigger",
+            "Make an event happen at a sandbox, by the calls that lead to it.",
+        ),
         "pki": ("gateway.cli.pki", "Create test certificates for Plug & Charge."),
     },
     "Run it": {
@@ -53,6 +61,8 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "List, show, assign and resolve what waits for a person.",
         ),
         "people": ("gateway.cli.people", "Let people sign in to the console; end their access."),
+        "acts": ("gateway.cli.acts", "Show who changed what, when, and at whose request."),
+        "secrets": ("gateway.cli.secrets", "Seal stored secrets with the first key."),
         "contract-pool": (
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",

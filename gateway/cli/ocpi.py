@@ -31,6 +31,7 @@ from gateway.ocpi.repository import cdrs, hub_clients, objects, payments, pulls
 from gateway.ocpi.repository import peers as stored_peers
 from gateway.ocpi.repository.cdrs import CdrStatus
 from gateway.ocpi.services import PULLED, OcpiServices
+from gateway.webhooks.secret_cipher import SecretCipher
 
 T = TypeVar("T")
 _MAX_ROWS: Final = 10_000
@@ -177,6 +178,7 @@ async def _at_peer(work: Callable[[OcpiServices], Awaitable[T]]) -> T:
                         public_url=settings.base_url,
                         outbound=http,
                         allow_private_peers=sandbox,
+                        secrets=SecretCipher(settings.webhook_keys),
                     )
                 )
     finally:

@@ -22,6 +22,7 @@ from gateway.ids import new_id
 from gateway.people.person import PERSON_PREFIX
 from gateway.people.roles import PersonRole
 from gateway.people.service import PersonService
+from gateway.scopes import ALL_SCOPES
 
 _BY: Final = "command line"
 
@@ -45,9 +46,15 @@ def invite(*, party: str, email: str, name: str, role: str) -> None:
 
     async def work(people: PersonService) -> None:
         person = await people.invite(
-            person_id=new_id(), party_id=party, email=email, name=name, role=PersonRole(role), by=_BY
+            person_id=new_id(),
+            party_id=party,
+            email=email,
+            name=name,
+            role=PersonRole(role),
+            by=_BY,
+            maker=ALL_SCOPES,
         )
-        made = await people.link(person.id, party_id=None, by=_BY)
+        made = await people.link(person.id, party_id=None, by=_BY, maker=ALL_SCOPES)
         click.echo(person.public_id)
         click.echo(_address(made.token))
 
@@ -60,7 +67,7 @@ def link(*, person: Any) -> None:
     """Print a link that signs PERSON in once, within 24 hours; it ends those before."""
 
     async def work(people: PersonService) -> None:
-        made = await people.link(person, party_id=None, by=_BY)
+        made = await people.link(person, party_id=None, by=_BY, maker=ALL_SCOPES)
         click.echo(_address(made.token))
 
     _run(work)

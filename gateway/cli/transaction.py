@@ -5,6 +5,7 @@ what is done in them.
 """
 
 import asyncio
+import getpass
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,6 +13,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
+from gateway.acts.act import Act, acting
 from gateway.config import load_database_url
 from gateway.database import Connection, Isolation, Pool, create_pool, transaction
 from gateway.errors import DatabaseNotMigratedError
@@ -37,10 +39,23 @@ async def open_pool(command: str, *, max_size: int = 1) -> AsyncIterator[Pool]:
         statement_timeout_ms=_TIMEOUT_MS,
     )
     try:
-        with naming_missing_tables():
+        with naming_missing_tables(), acting(command_act(command)):
             yield pool
     finally:
         await pool.close()
+
+
+def command_act(command: str) -> Act:
+    """The act of a command: its user at this machine is whom the record names."""
+    return Act(operation=f"networkcore {command}", principal=f"user:{_user()}")
+
+
+def _user() -> str:
+    """The user at this machine, as far as it says; a container may know none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 @contextmanager

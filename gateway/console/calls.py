@@ -6,18 +6,21 @@ its areas, that a form sent twice acts once, and that each act is recorded. Must
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from gateway.acts.act import acting
 from gateway.api import problems, request_bodies
 from gateway.api.auth import Caller
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, encode
 from gateway.api.error_mapping import problem_for
 from gateway.api.idempotency import IdempotencyGate, PendingResponse, RequestIdentity, request_hash
 from gateway.api.problems import ProblemDetails, ProblemError
+from gateway.api.request_acts import act_of_page, reading_of_page
 from gateway.api.services import ApiServices
 from gateway.ids import new_id
 from gateway.people.person import PersonRecord
@@ -66,13 +69,22 @@ class ConsoleCalls:
     """What one person may call."""
 
     def __init__(
-        self, services: ApiServices, operations: Mapping[str, ApiEndpoint], person: PersonRecord
+        self,
+        services: ApiServices,
+        operations: Mapping[str, ApiEndpoint],
+        person: PersonRecord,
+        *,
+        request_id: str,
     ) -> None:
         self.person = person
         self._services = services
         self._operations = operations
+        self._request_id = request_id
         self._caller = Caller(
-            party_id=person.party_id, key=person.public_id, scopes=frozenset(person.rights.scopes)
+            party_id=person.party_id,
+            key=person.public_id,
+            scopes=person.rights.scopes,
+            principal=person.public_id,
         )
 
     @property
@@ -86,8 +98,7 @@ class ConsoleCalls:
 
     def may_read(self, operation: str) -> bool:
         """Whether the person's scopes allow an operation."""
-        scope = self._operations[operation].scope
-        return scope is None or self._caller.may(scope)
+        return not self._caller.scopes.isdisjoint(self._operations[operation].scopes)
 
     async def read(
         self, operation: str, *, query: Mapping[str, str] = _NO_HEADERS, **path: str
@@ -190,8 +201,7 @@ class ConsoleCalls:
 
     def _allowed(self, operation: str) -> ApiEndpoint:
         endpoint = self._operations[operation]
-        if endpoint.scope is not None and not self._caller.may(endpoint.scope):
-            raise ProblemError(problems.MISSING_SCOPE, "Your role does not see this.")
+        self._caller.need(endpoint.scopes)
         return endpoint
 
     async def _run(
@@ -218,8 +228,14 @@ class ConsoleCalls:
             headers={},
             resource_id=resource_id,
         )
+        act = act_of_page(endpoint, call, request_id=self._request_id)
+        reading = reading_of_page(endpoint, call, query=query, request_id=self._request_id)
         async with asyncio.timeout(self._services.options.request_timeout_seconds):
-            return await endpoint.handler(call)
+            with nullcontext() if act is None else acting(act):
+                answer = await endpoint.handler(call)
+            if reading is not None:
+                await self._services.acts.record_reading(reading)
+        return answer
 
 
 def _problem(rejection: ProblemDetails) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from aiohttp import web
 from gateway import outbound
 from gateway.adapters.openid import OpenIdClient, OpenIdHttpProvider
 from gateway.api import problems
+from gateway.api.dispatch import REQUEST_ID
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
 from gateway.api.partners.people import SIGN_IN_PATH
@@ -134,7 +135,12 @@ class Console:
             request=request,
             services=self._services,
             signed_in=signed_in,
-            calls=ConsoleCalls(self._services, self._operations, signed_in.person),
+            calls=ConsoleCalls(
+                self._services,
+                self._operations,
+                signed_in.person,
+                request_id=request.get(REQUEST_ID, ""),
+            ),
             t=texts_of(request),
             zone=zone_of(request.cookies.get(ZONE, "").replace("%2F", "/")),
         )

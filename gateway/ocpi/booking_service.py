@@ -217,11 +217,11 @@ class BookingService:
                     url = url or await peers.find_endpoint_url(
                         connection, peer_id=peer.id, module=module, role="SENDER"
                     )
-        if peer is None or url is None or peer.outbound_token is None:
+        if peer is None or url is None or peer.outbound is None:
             raise PaymentConflictError(f"no registered platform of {cpo_id} takes bookings")
         if unreached is not None:
             raise PaymentConflictError(unreached)
-        return caller_of(self.services, peer, token=peer.outbound_token, party_id=cpo_id), url
+        return caller_of(self.services, peer, party_id=cpo_id), url
 
 
 def _token(reference: str) -> dict[str, Any]:

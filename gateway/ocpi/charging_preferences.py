@@ -121,13 +121,13 @@ class ChargingPreferencesService:
                 url = await peers.find_endpoint_url(
                     connection, peer_id=peer.id, module="sessions", role="SENDER"
                 )
-        if peer is None or url is None or peer.outbound_token is None:
+        if peer is None or url is None or peer.outbound is None:
             raise PaymentConflictError(
                 f"no registered platform of {session.cpo_id} accepts charging preferences"
             )
         if unreached is not None:
             raise PaymentConflictError(unreached)
-        caller = caller_of(self.services, peer, token=peer.outbound_token, party_id=session.cpo_id)
+        caller = caller_of(self.services, peer, party_id=session.cpo_id)
         target = f"{url.rstrip('/')}/{quote(running, safe='')}/charging_preferences"
         body = _encoder.encode(preferences_object(wanted))
         try:

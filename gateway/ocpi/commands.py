@@ -186,7 +186,7 @@ class CommandSender:
                     url = url or await peers.find_endpoint_url(
                         connection, peer_id=peer.id, module="commands", role=role
                     )
-        if peer is None or peer.outbound_token is None:
+        if peer is None or peer.outbound is None:
             raise PeerRejectedError(f"no registered platform speaks for {cpo_id}", http_status=0, code=None)
         if url is None:
             raise PeerRejectedError(f"the platform of {cpo_id} accepts no commands", http_status=0, code=None)
@@ -219,7 +219,7 @@ class CommandSender:
                 wall_now=wall_now,
                 deadline=wall_now + _FIRST_DEADLINE,
             )
-        caller = caller_of(services, peer, token=peer.outbound_token or "", party_id=cpo_id)
+        caller = caller_of(services, peer, party_id=cpo_id)
         try:
             answer = await caller.call(
                 "POST",

@@ -82,7 +82,6 @@ async def _agree(call: OcpiRequest) -> OcpiResponse:
     registration = Registration(
         version=call.version,
         versions_url=url,
-        outbound_token=token,
         outbound_raw=raw_token,
         roles=roles,
         endpoints=remote.endpoints,
@@ -94,6 +93,7 @@ async def _agree(call: OcpiRequest) -> OcpiResponse:
             connection,
             peer=call.peer,
             registration=registration,
+            sealed=call.services.sealed(call.peer, token),
             token_hash=peers.hash_token(fresh),
             now=call.services.clock.now(),
         )

@@ -149,16 +149,14 @@ async def _registered(services: OcpiServices, peer_id: UUID) -> tuple[PeerRecord
     if (
         peer is None
         or peer.state is not PeerState.REGISTERED
-        or peer.outbound_token is None
+        or peer.outbound is None
         or peer.versions_url is None
     ):
         raise PeerRejectedError("this peer is not registered", http_status=0, code=None)
-    return peer, caller_of(services, peer, token=peer.outbound_token), peer.versions_url
+    return peer, caller_of(services, peer), peer.versions_url
 
 
-def caller_of(
-    services: OcpiServices, peer: PeerRecord, *, token: str, party_id: str | None = None
-) -> PeerCaller:
+def caller_of(services: OcpiServices, peer: PeerRecord, *, party_id: str | None = None) -> PeerCaller:
     """Calls to a registered peer, with the routing headers of functional modules from our first role.
 
     Without `party_id` they are to the peer itself: to a hub for all its parties (Broadcast Push, GET All).
@@ -173,7 +171,7 @@ def caller_of(
     }
     return PeerCaller(
         http=services.outbound,
-        token=token,
+        token=services.token_of(peer),
         raw_token=peer.outbound_raw,
         allow_private=services.allow_private_peers,
         routing={} if peer.version is OcpiVersion.V2_1_1 else routing,
@@ -215,7 +213,6 @@ async def _keep(
     registration = Registration(
         version=remote.version,
         versions_url=url,
-        outbound_token=token,
         outbound_raw=caller.raw_token,
         roles=roles,
         endpoints=remote.endpoints,
@@ -223,7 +220,12 @@ async def _keep(
     )
     async with transaction(services.pool) as connection:
         done = await peers.register(
-            connection, peer=peer, registration=registration, token_hash=token_hash, now=services.clock.now()
+            connection,
+            peer=peer,
+            registration=registration,
+            sealed=services.sealed(peer, token),
+            token_hash=token_hash,
+            now=services.clock.now(),
         )
         if done:
             await services.plan_pulls(connection, peer_id=peer.id)

@@ -45,7 +45,7 @@ async def _call(services: OcpiServices, message: OcpiMessageRecord) -> None:
             url = await peers.find_endpoint_url(
                 connection, peer_id=peer.id, module=message.module, role="RECEIVER"
             )
-    if peer is None or url is None or peer.outbound_token is None:
+    if peer is None or url is None or peer.outbound is None:
         raise PeerRejectedError(
             f"no registered platform of {message.party_id} accepts {message.module}",
             http_status=0,
@@ -54,9 +54,7 @@ async def _call(services: OcpiServices, message: OcpiMessageRecord) -> None:
     if unreached is not None:
         raise PeerRejectedError(unreached, http_status=0, code=None)
     to_all = message.module == _TO_ALL  # of a hub's parties, where the peer is one
-    caller = caller_of(
-        services, peer, token=peer.outbound_token, party_id=None if to_all else message.party_id
-    )
+    caller = caller_of(services, peer, party_id=None if to_all else message.party_id)
     target = f"{url.rstrip('/')}{message.path}"
     await caller.call(message.method, target, body=message.body, routed=True, correlation_id=str(message.id))
 

@@ -59,23 +59,23 @@ class PullSync:
             url = await peers.find_endpoint_url(
                 connection, peer_id=pull.peer_id, module=pull.module, role="SENDER"
             )
-        if peer is None or peer.outbound_token is None:
+        if peer is None or peer.outbound is None:
             return 0
         try:
             if url is None:
                 raise PeerRejectedError(
                     f"the peer offers no {pull.module} to read", http_status=404, code=None
                 )
-            return await self._run(pull, peer, url, token=peer.outbound_token, pages=pages)
+            return await self._run(pull, peer, url, pages=pages)
         except OcpiError as error:
             await self._postpone(pull, error)
             return 1
 
-    async def _run(self, pull: PullRecord, peer: PeerRecord, url: str, *, token: str, pages: int) -> int:
+    async def _run(self, pull: PullRecord, peer: PeerRecord, url: str, *, pages: int) -> int:
         clock = self.services.clock
         run = pull if pull.next_url is not None else self._begin(pull, url)
         before = run.seen
-        caller = caller_of(self.services, peer, token=token)
+        caller = caller_of(self.services, peer)
         reader = _Reader(services=self.services, peer=peer, module=run.module)
         for _ in range(pages):
             run = await self._page(run, caller, reader)

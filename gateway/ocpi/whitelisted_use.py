@@ -81,7 +81,7 @@ class WhitelistedUseService:
             return NotSecured("accepted by whitelist, and no token of ours has its uid")
         if token.whitelist == _NEVER:
             return NotSecured("accepted by whitelist, but its token has to be authorized before each use")
-        if not token.valid and token.last_updated <= cdr.start:
+        if token.blocked_since is not None and token.blocked_since <= cdr.start:
             return NotSecured("accepted by whitelist, but its token was blocked before the session began")
         if place is None:
             return NotSecured("accepted by whitelist at an EVSE that is unknown here")

@@ -7,7 +7,7 @@ random bits, of which only the SHA-256 is stored; a slow hash would add nothing 
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -15,11 +15,18 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.address_limit import IpNetwork
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.partners import party_repository, principal_repository
-from gateway.partners.errors import PartnerRecordExistsError, UnknownPartnerRecordError
+from gateway.partners.errors import (
+    KeyExpiryPastError,
+    PartnerRecordExistsError,
+    ScopesNotGrantableError,
+    UnknownPartnerRecordError,
+)
 from gateway.partners.party_repository import ApiKeyRecord
+from gateway.scopes import Scope, named, not_grantable
 
 SECRET_BYTES: Final = 32
 FIRST_KEY: Final = "admin"  # the name of the installation's own key
@@ -52,6 +59,25 @@ class CreatedKey:
     token: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """Until when a key works, in wall time, and from which networks; None and none: without a limit."""
+
+    expires_at: datetime | None = None
+    networks: Sequence[IpNetwork] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMaker:
+    """Who asks for a key: the API key that asks, and what it may itself do."""
+
+    key: str
+    scopes: frozenset[Scope]
+
+
+NO_LIMITS: Final = KeyLimits()
+
+
 def mint() -> MintedKey:
     """A new API key from the system's randomness."""
     prefix = "nck_" + "".join(secrets.choice(_PREFIX_CHARACTERS) for _ in range(_PREFIX_LENGTH))
@@ -71,6 +97,7 @@ async def create_key(
     party_id: str,
     scopes: Iterable[str],
     now: datetime,
+    limits: KeyLimits = NO_LIMITS,
 ) -> MintedKey:
     """Make and store a key for a party; the token is in the result and nowhere else."""
     minted = mint()
@@ -83,6 +110,8 @@ async def create_key(
             secret_hash=minted.secret_hash,
             scopes=sorted(set(scopes)),
             created_at=now,
+            expires_at=limits.expires_at,
+            networks=limits.networks,
         ),
     )
     return minted
@@ -96,42 +125,54 @@ class ApiKeyService:
     clock: Clock
     cache: KeyCache
 
-    async def create(self, *, key_id: UUID, party_id: str, scopes: Iterable[str], key: str) -> CreatedKey:
-        """Create a key. `key` is the API key that asks.
+    async def create(
+        self,
+        *,
+        key_id: UUID,
+        party_id: str,
+        scopes: Iterable[str],
+        maker: KeyMaker,
+        limits: KeyLimits = NO_LIMITS,
+    ) -> CreatedKey:
+        """Create a key.
 
         Raises:
             UnknownPartnerRecordError: there is no such party.
             PartnerRecordExistsError: this request created a key before, whose token is gone.
+            ScopesNotGrantableError: the maker lacks a scope, or it is the platform's and the party is not.
+            KeyExpiryPastError: the key would end before it begins.
         """
+        if limits.expires_at is not None and limits.expires_at <= self.clock.wall_now():
+            raise KeyExpiryPastError("A key ends after it is made; give a later time as expires")
         async with transaction(self.pool) as connection:
             return await self._create(
-                connection, key_id=key_id, party_id=party_id, scopes=scopes, key=key, replaces=None
+                connection, key_id, party_id=party_id, scopes=scopes, maker=maker, limits=limits
             )
 
     async def rotate(
-        self, *, new_key_id: UUID, party_id: str, key_id: UUID, overlap: timedelta, key: str
+        self, *, new_key_id: UUID, party_id: str, key_id: UUID, overlap: timedelta, maker: KeyMaker
     ) -> CreatedKey:
-        """Create a key with the scopes of another, which ends after the overlap.
+        """Create a key with the scopes and limits of another, which ends after the overlap.
 
         Raises:
             UnknownPartnerRecordError: the party has no such live key.
+            ScopesNotGrantableError: the maker lacks one of the key's scopes.
         """
+        now = self.clock.wall_now()
         async with transaction(self.pool) as connection:
-            scopes = await party_repository.expire_api_key(
-                connection,
-                party_id=party_id,
-                key_id=key_id,
-                expires_at=self.clock.wall_now() + overlap,
-            )
             old = await party_repository.find_api_key(connection, party_id=party_id, key_id=key_id)
-            if scopes is None or old is None:
+            ended = await party_repository.expire_api_key(
+                connection, party_id=party_id, key_id=key_id, expires_at=now + overlap
+            )
+            if old is None or ended is None or (old.expires_at is not None and old.expires_at <= now):
                 raise UnknownPartnerRecordError("The party has no such live key")
             created = await self._create(
                 connection,
-                key_id=new_key_id,
+                new_key_id,
                 party_id=party_id,
-                scopes=scopes,
-                key=key,
+                scopes=old.scopes,
+                maker=maker,
+                limits=KeyLimits(expires_at=old.expires_at, networks=old.networks),
                 replaces=old.prefix,
             )
         self.cache.forget(old.prefix)
@@ -139,7 +180,7 @@ class ApiKeyService:
 
     async def revoke(self, *, party_id: str, key_id: UUID) -> None:
         """End a key now. Raises UnknownPartnerRecordError."""
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             prefix = await party_repository.revoke_api_key(
                 connection, party_id=party_id, key_id=key_id, revoked_at=self.clock.wall_now()
             )
@@ -152,6 +193,11 @@ class ApiKeyService:
         async with self.pool.acquire() as connection:
             return await party_repository.list_api_keys(connection, party_id=party_id)
 
+    async def note_used(self, used: Mapping[str, datetime]) -> None:
+        """Store when keys were last used, by prefix; wall time."""
+        async with transaction(self.pool) as connection:
+            await party_repository.note_used_keys(connection, used)
+
     async def find_principal(self, connection: Connection, key: str) -> str:
         """Whose a key is, for the record and for four-eyes approval."""
         return await principal_repository.find_principal(connection, key)
@@ -159,17 +205,26 @@ class ApiKeyService:
     async def _create(
         self,
         connection: Connection,
-        *,
         key_id: UUID,
+        *,
         party_id: str,
         scopes: Iterable[str],
-        key: str,
-        replaces: str | None,
+        maker: KeyMaker,
+        limits: KeyLimits,
+        replaces: str | None = None,
     ) -> CreatedKey:
         """`replaces` is the prefix of the key that the new one takes the place of."""
-        now = self.clock.wall_now()
+        now, names = self.clock.wall_now(), sorted(set(scopes))
+        granted = await party_repository.resolve_scopes(connection, names)
+        if refused := not_grantable(granted, party_id=party_id, maker=maker.scopes):
+            raise ScopesNotGrantableError(
+                f"This key can't give {party_id} the scope {named(refused)}: it lacks it, or only the "
+                "platform's keys may have it"
+            )
         try:
-            minted = await create_key(connection, key_id=key_id, party_id=party_id, scopes=scopes, now=now)
+            minted = await create_key(
+                connection, key_id=key_id, party_id=party_id, scopes=names, now=now, limits=limits
+            )
         except asyncpg.ForeignKeyViolationError:
             raise UnknownPartnerRecordError(f"There is no party {party_id}") from None
         except asyncpg.UniqueViolationError:
@@ -177,7 +232,7 @@ class ApiKeyService:
             raise PartnerRecordExistsError(
                 "This request created a key before; send it with a new Idempotency-Key to create another one"
             ) from None
-        await _set_principal(connection, minted.prefix, key=key, replaces=replaces)
+        await _set_principal(connection, minted.prefix, key=maker.key, replaces=replaces)
         record = await party_repository.find_api_key(connection, party_id=party_id, key_id=key_id)
         if record is None:
             raise UnknownPartnerRecordError("The party has no such key")

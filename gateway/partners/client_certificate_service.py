@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.clock import Clock
-from gateway.database import Pool
+from gateway.database import Pool, transaction
 from gateway.partners import client_certificate_repository
 from gateway.partners.client_certificate_repository import ClientCertificate
 from gateway.partners.errors import (
@@ -50,7 +50,7 @@ class ClientCertificateService:
             added_at=now,
         )
         try:
-            async with self.pool.acquire() as connection:
+            async with transaction(self.pool) as connection:
                 bound = await client_certificate_repository.add(connection, wanted)
         except asyncpg.ForeignKeyViolationError:
             raise UnknownPartnerRecordError(f"There is no party {party_id}") from None
@@ -69,7 +69,7 @@ class ClientCertificateService:
         Raises:
             UnknownPartnerRecordError: the party has no such certificate in force.
         """
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             done = await client_certificate_repository.retire(
                 connection, party_id=party_id, sha256=sha256, now=self.clock.wall_now()
             )

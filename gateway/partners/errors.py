@@ -7,7 +7,9 @@ PartnerError                  a request about a party that can't be carried out
 ├── UnknownAgreementPartyError  an agreement names a party that does not exist
 ├── PartnerRecordExistsError    another record has this id
 ├── PartnerConflictError        what is stored does not allow this
-└── UnfitCertificateError       a client certificate that can't be used
+├── UnfitCertificateError       a client certificate that can't be used
+├── ScopesNotGrantableError     a key's maker lacks a scope, or its party may not have it
+└── KeyExpiryPastError          a key would end before it begins
 """
 
 
@@ -29,6 +31,14 @@ class PartnerConflictError(PartnerError):
 
 class UnfitCertificateError(PartnerError):
     """A client certificate that can't be used; the text says what is expected."""
+
+
+class ScopesNotGrantableError(PartnerError):
+    """A key's maker lacks a scope that he would give, or it is the platform's and the party is not."""
+
+
+class KeyExpiryPastError(PartnerError):
+    """A key would end before it begins."""
 
 
 class UnknownAgreementPartyError(PartnerError):

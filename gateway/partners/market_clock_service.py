@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.clock import Clock, MarketAnchor
-from gateway.database import Pool
+from gateway.database import Pool, transaction
 from gateway.partners import market_clock_repository
 from gateway.partners.errors import PartnerConflictError
 
@@ -26,7 +26,7 @@ class MarketClockService:
             PartnerConflictError: business time is later already.
         """
         anchor = MarketAnchor(business_at=business_at, anchored_at=self.clock.wall_now(), rate=rate)
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             done = await market_clock_repository.set_market_clock(connection, anchor)
         if not done:
             raise PartnerConflictError("Business time is already later; it can't be set back")

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from gateway.address_limit import IpNetwork
 from gateway.database import Connection, named_queries
+from gateway.scopes import Scope, held_by
 
 PLATFORM_ID: Final = "platform"
 _QUERIES: Final[Any] = named_queries("gateway", "parties.sql")
@@ -37,18 +39,25 @@ class ApiKeyRecord:
     expires_at: datetime | None
     revoked_at: datetime | None
     principal: str
+    networks: Sequence[IpNetwork]
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCheck:
-    """What a presented key is checked against; `certificates` are fingerprints, one of which it needs."""
+    """What a presented key is checked against.
+
+    `certificates` are fingerprints, one of which it needs; `networks` where it works from, none: everywhere.
+    """
 
     id: UUID
     party_id: str
     secret_hash: bytes
-    scopes: frozenset[str]
+    held_scopes: frozenset[Scope]
+    principal: str
     expires_at: datetime | None
     revoked_at: datetime | None
+    networks: Sequence[IpNetwork] = ()
     certificates: frozenset[bytes] = frozenset()
 
 
@@ -63,6 +72,7 @@ class NewApiKey:
     scopes: Sequence[str]
     created_at: datetime
     expires_at: datetime | None = None
+    networks: Sequence[IpNetwork] = ()
 
 
 def _party(row: Mapping[str, Any]) -> PartyRecord:
@@ -79,6 +89,8 @@ def _api_key(row: Mapping[str, Any]) -> ApiKeyRecord:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         principal=row["principal"],
+        networks=tuple(row["networks"]),
+        last_used_at=row["last_used_at"],
     )
 
 
@@ -116,7 +128,18 @@ async def add_api_key(connection: Connection, key: NewApiKey) -> None:
         scopes=list(key.scopes),
         created_at=key.created_at,
         expires_at=key.expires_at,
+        allowed_networks=list(key.networks) or None,
     )
+
+
+async def resolve_scopes(connection: Connection, names: Sequence[str]) -> frozenset[str]:
+    """The scopes that names stand for, those of the first release for several."""
+    return frozenset([row["scope"] async for row in _QUERIES.resolve_scopes(connection, names=list(names))])
+
+
+async def note_used_keys(connection: Connection, used: Mapping[str, datetime]) -> None:
+    """Record when keys were last used, by prefix; wall time."""
+    await _QUERIES.note_used_keys(connection, prefixes=list(used), used_at=list(used.values()))
 
 
 async def find_key_by_prefix(connection: Connection, prefix: str) -> KeyCheck | None:
@@ -128,9 +151,11 @@ async def find_key_by_prefix(connection: Connection, prefix: str) -> KeyCheck | 
         id=row["id"],
         party_id=row["party_id"],
         secret_hash=row["secret_hash"],
-        scopes=frozenset(row["scopes"]),
+        held_scopes=held_by(row["party_id"], row["scopes"]),
+        principal=row["principal"],
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        networks=tuple(row["allowed_networks"] or ()),
         certificates=frozenset(row["certificates"] or ()),
     )
 
@@ -148,10 +173,10 @@ async def list_api_keys(connection: Connection, *, party_id: str) -> list[ApiKey
 
 async def expire_api_key(
     connection: Connection, *, party_id: str, key_id: UUID, expires_at: datetime
-) -> tuple[str, ...] | None:
-    """Let a key end at `expires_at` at the latest; its scopes, or None where there is no live key."""
+) -> str | None:
+    """Let a key end at `expires_at` at the latest; its prefix, or None where there is no live key."""
     row = await _QUERIES.expire_api_key(connection, party_id=party_id, id=key_id, expires_at=expires_at)
-    return None if row is None else tuple(row["scopes"])
+    return None if row is None else str(row["prefix"])
 
 
 async def revoke_api_key(

@@ -106,7 +106,7 @@ class PartyService:
         """
         for one in (cpo_id, party_id):
             await self.get(one)
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await site_host_repository.set_site_host(
                 connection, cpo_id=cpo_id, location_id=location_id, party_id=party_id
             )

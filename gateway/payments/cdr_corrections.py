@@ -128,7 +128,7 @@ class CdrCorrectionService:
         What was captured above the price and refunded is left out; all other refunds are posted after it.
         Raises PaymentConflictError where it is no exception, or a refund is not answered.
         """
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             retried = await cdr_correction_repository.retry_clearing(
                 connection,
                 session_id=session_id,
@@ -246,7 +246,7 @@ class CdrCorrectionService:
             authorization=last,
             capture=capture,
         )
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await cdr_correction_repository.mark_unpaid_exception(
                 connection,
                 shard=session.shard,

@@ -57,7 +57,7 @@ class DisputeEvidenceService:
             raise InvalidPaymentRequestError(
                 f"the evidence has more than {MAX_CHARACTERS} characters in all; shorten it"
             )
-        async with self.disputes.pool.acquire() as connection:
+        async with transaction(self.disputes.pool) as connection:
             await dispute_repository.stage_evidence(
                 connection, shard=dispute.shard, dispute_id=dispute.id, evidence=staged
             )

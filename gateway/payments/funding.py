@@ -94,7 +94,7 @@ class FundingService:
         self, *, party_id: str, currency: str, credit_limit_minor: int
     ) -> AccountRecord:
         """Set how far an account may go below zero; opens the account where there is none."""
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await funding_repository.set_credit_limit(
                 connection, party_id=party_id, currency=currency, credit_limit_minor=credit_limit_minor
             )
@@ -184,7 +184,7 @@ class FundingService:
     ) -> TopUpRecord:
         """The PSP's top-up for `subject`: the intent comes first, and its figures are the first one's."""
         identifier = uuid5(_NAMESPACE, subject)
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             known = await funding_repository.load_top_up(connection, top_up_id=identifier)
             if known is None:
                 self._check_currency(currency)
@@ -220,7 +220,7 @@ class FundingService:
 
     async def _send(self, top_up: TopUpRecord) -> TopUpOutcome:
         async def renew_key() -> None:
-            async with self.pool.acquire() as connection:
+            async with transaction(self.pool) as connection:
                 await funding_repository.renew_top_up_key(
                     connection,
                     subject=top_up.subject,
@@ -252,7 +252,7 @@ class FundingService:
 
     async def _withdraw(self, top_up: TopUpRecord) -> None:
         """A refused top-up is never sent again; its reference may ask for another."""
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await funding_repository.withdraw_top_up(connection, subject=top_up.subject)
 
     async def _record(self, top_up: TopUpRecord, found: ToppedUp) -> TopUpRecord:

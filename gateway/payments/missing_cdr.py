@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from clearing.pricing import json_document as document
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id
 from gateway.payments import hold_repository, repository, usage_repository
 from gateway.payments.capture import CaptureService
@@ -94,7 +94,7 @@ class MissingCdrService:
 
     async def set_policy(self, policy: MissingCdrPolicy, *, party_id: str) -> None:
         """Set a CPO's policy, or with the platform's id that of every CPO without one."""
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await hold_repository.set_policy(connection, policy, party_id=party_id)
 
     async def _capture(self, shard: int, authorization_id: UUID, action: MissingCdrAction) -> bool:

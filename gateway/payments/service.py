@@ -11,7 +11,7 @@ from uuid import UUID
 
 from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
-from gateway.database import Pool
+from gateway.database import Pool, transaction
 from gateway.ids import format_id, shard_of
 from gateway.payments import double_tap_repository, repository
 from gateway.payments.authorize import AuthorizationService
@@ -129,7 +129,7 @@ class PaymentService:
 
     async def set_double_tap_policy(self, *, party_id: str, within_s: int) -> None:
         """Set it; 0: each request holds."""
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await double_tap_repository.set_policy(connection, party_id=party_id, within_s=within_s)
 
     async def quote(

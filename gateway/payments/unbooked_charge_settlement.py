@@ -310,7 +310,7 @@ class UnbookedChargeSettlement:
                 return f"the refund of what was captured above the price: {error}"
             if refund.state == "requested":
                 return "the PSP's answer about the refund of what was captured above the price"
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             handed = await cdr_correction_repository.retry_clearing(
                 connection, session_id=session.id, now=self.clock.now(), wall_now=self.clock.wall_now()
             )
@@ -339,7 +339,7 @@ class UnbookedChargeSettlement:
             missing = ", ".join(recorded.missing)
             raise _CantAdoptError(f"the PSP's record of the payment lacks {missing}: refund it")
         ref = recorded.session_ref
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             point, tariff = await self._recorded_tariff(connection, recorded, at=payment.created_at)
             try:
                 await charges.rebuild_session(
@@ -399,7 +399,7 @@ class UnbookedChargeSettlement:
         )
 
     async def _end(self, charge: UnbookedCharge, state: UnbookedState, *, detail: str = "") -> None:
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await charges.end_charge(
                 connection,
                 psp_payment=charge.psp_payment,

@@ -258,7 +258,7 @@ class UnbookedChargeService:
             charge = await charges.load_charge(connection, psp_payment=psp_payment)
         if charge is None or charge.psp_refund != psp_refund or charge.state is not UnbookedState.REFUNDED:
             return await self.record_refund(psp_payment=psp_payment, psp_refund=psp_refund)
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await charges.reopen_charge(
                 connection,
                 psp_payment=psp_payment,
@@ -270,7 +270,7 @@ class UnbookedChargeService:
 
     async def resume_adoptions(self) -> int:
         """Look again at charges whose session has got a price, which something else may have paid."""
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             return await charges.resume_adoptions(connection, wall_now=self.clock.wall_now())
 
     async def check_listed(self, listed: dict[str, str]) -> int:

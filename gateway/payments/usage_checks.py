@@ -18,7 +18,7 @@ from clearing.parties.party import PLATFORM_ID
 from clearing.pricing.cdr import Cdr
 from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, new_id
 from gateway.payments import usage_repository
 from gateway.payments.errors import CdrRejectedError
@@ -232,7 +232,7 @@ class UsageCheckService:
             received_at=self.clock.now(),
             updated_at=self.clock.now(),
         )
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             return await usage_repository.keep(connection, usage)
 
 

@@ -35,6 +35,11 @@ async def lock_account(connection: Connection, *, party_id: str) -> ConnectedAcc
     return None if row is None else ConnectedAccountRecord.from_row(row)
 
 
+async def lock_psp_account(connection: Connection, *, psp_account: str) -> None:
+    """Keep others from giving a party this account of the PSP until the transaction ends."""
+    await _sql.lock_psp_account(connection, psp_account=psp_account)
+
+
 async def list_accounts_named(connection: Connection, *, psp_account: str) -> list[ConnectedAccountRecord]:
     """Every party that is paid to this account of the PSP."""
     rows = _sql.accounts_named(connection, psp_account=psp_account)

@@ -102,10 +102,7 @@ class ConnectedAccountService:
         """
         async with self.pool.acquire() as connection:
             party = await load_party(self.clearing, connection, party_id)
-            parties = await self.clearing.reference_data.load_parties(connection)
-        for one in parties.values():
-            if one.connected_account == psp_account and one.id != party.id:
-                raise ClearingConflictError(f"{one.id} is paid to account {psp_account}")
+            await self._check_free(connection, psp_account, party_id=party.id)
         found = known(await self.psp.inspect_account(psp_account=psp_account), _FIELDS)
         return await self._pay_to(party.id, found, account_id=new_id(), key=key)
 
@@ -182,12 +179,20 @@ class ConnectedAccountService:
                 connection, active_before=wall - active_after, other_before=wall - other_after, limit=limit
             )
 
+    async def _check_free(self, connection: Connection, psp_account: str, *, party_id: str) -> None:
+        """Raises ClearingConflictError where another party is paid to this account."""
+        for one in (await self.clearing.reference_data.load_parties(connection)).values():
+            if one.connected_account == psp_account and one.id != party_id:
+                raise ClearingConflictError(f"{one.id} is paid to account {psp_account}")
+
     async def _pay_to(
         self, party_id: str, account: PspAccount, *, account_id: UUID, key: str
     ) -> ConnectedAccountRecord:
         """From now on the party is paid to this account, once a second person agrees."""
         now = self.clock.now()
         async with principal_transaction(self.pool, key=key) as (connection, by):
+            await repository.lock_psp_account(connection, psp_account=account.psp_account)
+            await self._check_free(connection, account.psp_account, party_id=party_id)
             await repository.add_account(
                 connection,
                 party_id=party_id,

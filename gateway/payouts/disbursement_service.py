@@ -6,6 +6,7 @@ anything is netted or paid. `key` is the API key that asks; its principal is rec
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from clearing.parties import service as party_service
@@ -74,6 +75,13 @@ class DisbursementAdministration:
             return await reporting.list_payables_of_disbursement(
                 connection, disbursement_id=disbursement_id, party_id=party_id, after=after, limit=limit
             )
+
+    async def list_open_payables(
+        self, *, party_id: str | None, after: tuple[date, UUID] | None, limit: int
+    ) -> Sequence[PayableRecord]:
+        """The open payables by due date and session, those after `after`."""
+        async with self.pool.acquire() as connection:
+            return await reporting.list_open_payables(connection, party_id=party_id, after=after, limit=limit)
 
     async def forecast(self, *, days: int, party_id: str | None) -> Sequence[CalendarDay]:
         """What is to be paid on which day, from what is overdue to `days` ahead."""

@@ -11,6 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from gateway.scopes import ALL_SCOPES, PARTY_SCOPES, Scope
+
 
 class PersonRole(StrEnum):
     """What a person is at their party."""
@@ -38,12 +40,16 @@ class ActArea(StrEnum):
 class RoleRights:
     """The scopes with which a role reads, and the areas in which it acts."""
 
-    scopes: frozenset[str]
+    scopes: frozenset[Scope]
     areas: frozenset[ActArea]
 
 
-_READ: Final = frozenset({"capture", "settlement:read"})
-_PLATFORM: Final = frozenset({"admin"})
+# Every role reads; what is read of another party is no party's.
+_READS: Final = frozenset(scope for scope in Scope if scope.value.endswith(":read"))
+_PARTY_READS: Final = (_READS & PARTY_SCOPES) - {Scope.WEBHOOKS_READ, Scope.KEYS_READ}
+_DEVELOPER: Final = frozenset({Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE, Scope.KEYS_READ})
+_SUPPORT: Final = frozenset({Scope.CAPTURE_WRITE})
+_FINANCE: Final = frozenset({Scope.CAPTURE_WRITE, Scope.SETTLEMENT_WRITE})
 _AREAS: Final[Mapping[PersonRole, frozenset[ActArea]]] = MappingProxyType(
     {
         PersonRole.VIEWER: frozenset(),
@@ -58,21 +64,34 @@ _AREAS: Final[Mapping[PersonRole, frozenset[ActArea]]] = MappingProxyType(
 # A party's people: the scopes of an API key of that party, by role.
 PARTY_RIGHTS: Final[Mapping[PersonRole, RoleRights]] = MappingProxyType(
     {
-        PersonRole.VIEWER: RoleRights(scopes=_READ, areas=_AREAS[PersonRole.VIEWER]),
-        PersonRole.DEVELOPER: RoleRights(scopes=_READ | {"webhooks"}, areas=frozenset({ActArea.WEBHOOKS})),
-        PersonRole.SUPPORT: RoleRights(scopes=_READ, areas=frozenset({ActArea.PAYMENTS})),
+        PersonRole.VIEWER: RoleRights(scopes=_PARTY_READS, areas=_AREAS[PersonRole.VIEWER]),
+        PersonRole.DEVELOPER: RoleRights(
+            scopes=_PARTY_READS | _DEVELOPER, areas=frozenset({ActArea.WEBHOOKS})
+        ),
+        PersonRole.SUPPORT: RoleRights(scopes=_PARTY_READS | _SUPPORT, areas=frozenset({ActArea.PAYMENTS})),
         PersonRole.FINANCE: RoleRights(
-            scopes=_READ | {"settlement:write"}, areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS})
+            scopes=_PARTY_READS | _FINANCE, areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS})
         ),
         PersonRole.ADMINISTRATOR: RoleRights(
-            scopes=_READ | {"settlement:write", "webhooks"},
+            scopes=PARTY_SCOPES,
             areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS, ActArea.WEBHOOKS, ActArea.PEOPLE}),
         ),
     }
 )
-# The platform's people see every party; what they change is bounded by their areas.
+# The platform's people see every party; what they change is bounded by scopes and areas.
 PLATFORM_RIGHTS: Final[Mapping[PersonRole, RoleRights]] = MappingProxyType(
-    {role: RoleRights(scopes=_PLATFORM, areas=areas) for role, areas in _AREAS.items()}
+    {
+        PersonRole.VIEWER: RoleRights(scopes=_READS, areas=_AREAS[PersonRole.VIEWER]),
+        PersonRole.DEVELOPER: RoleRights(scopes=_READS | _DEVELOPER, areas=_AREAS[PersonRole.DEVELOPER]),
+        PersonRole.SUPPORT: RoleRights(
+            scopes=_READS | _SUPPORT | {Scope.SUPPORT_WRITE}, areas=_AREAS[PersonRole.SUPPORT]
+        ),
+        PersonRole.FINANCE: RoleRights(
+            scopes=_READS | _FINANCE | {Scope.SUPPORT_WRITE, Scope.FINANCE_WRITE},
+            areas=_AREAS[PersonRole.FINANCE],
+        ),
+        PersonRole.ADMINISTRATOR: RoleRights(scopes=ALL_SCOPES, areas=_AREAS[PersonRole.ADMINISTRATOR]),
+    }
 )
 
 

@@ -17,7 +17,7 @@ from gateway.database import Pool, transaction
 from gateway.errors import MalformedIdError
 from gateway.ids import new_id, parse_id
 from gateway.people import repository
-from gateway.people.errors import PersonExistsError, PersonNotFoundError
+from gateway.people.errors import PersonExistsError, PersonNotFoundError, RoleNotGrantableError
 from gateway.people.person import (
     LINK_LIFETIME,
     PERSON_PREFIX,
@@ -27,6 +27,7 @@ from gateway.people.person import (
     token_hash,
 )
 from gateway.people.roles import PersonRole
+from gateway.scopes import Scope, named
 
 _MOST: Final = 500  # people that a list shows
 
@@ -47,13 +48,22 @@ class PersonService:
     clock: Clock
 
     async def invite(
-        self, *, person_id: UUID, party_id: str, email: str, name: str, role: PersonRole, by: str
+        self,
+        *,
+        person_id: UUID,
+        party_id: str,
+        email: str,
+        name: str,
+        role: PersonRole,
+        by: str,
+        maker: frozenset[Scope],
     ) -> PersonRecord:
         """Let somebody sign in, at the OpenID provider by this address, or with a link.
 
         Raises:
             PersonExistsError: somebody with this address may sign in already.
             PersonNotFoundError: there is no such party.
+            RoleNotGrantableError: `maker`, the scopes of whoever invites, lack one of the role's.
         """
         person = PersonRecord(
             id=person_id,
@@ -65,6 +75,7 @@ class PersonService:
             created_by=by,
             revoked_at=None,
         )
+        _check_grantable(person, maker)
         try:
             async with transaction(self.pool) as connection:
                 await repository.add_person(connection, person)
@@ -74,13 +85,19 @@ class PersonService:
             raise PersonNotFoundError(f"There is no party {party_id}") from None
         return person
 
-    async def link(self, person_id: UUID, *, party_id: str | None, by: str) -> PersonLink:
-        """Make a link that signs a person in once; it ends those before. Raises PersonNotFoundError."""
+    async def link(
+        self, person_id: UUID, *, party_id: str | None, by: str, maker: frozenset[Scope]
+    ) -> PersonLink:
+        """Make a link that signs a person in once; it ends those before.
+
+        Raises PersonNotFoundError, RoleNotGrantableError: who holds the link may do what the person may.
+        """
         now, token = self.clock.wall_now(), new_token()
         async with transaction(self.pool) as connection:
             person = await repository.find_person(connection, person_id, party_id=party_id)
             if person is None or person.revoked_at is not None:
                 raise PersonNotFoundError("There is no such person who may sign in")
+            _check_grantable(person, maker)
             await repository.add_link(
                 connection,
                 digest=token_hash(token),
@@ -140,3 +157,9 @@ class PersonService:
         async with self.pool.acquire() as connection:
             found = await repository.names_of(connection, list(ids))
         return {ids[person_id]: name for person_id, name in found.items()}
+
+
+def _check_grantable(person: PersonRecord, maker: frozenset[Scope]) -> None:
+    lacking = person.rights.scopes - maker
+    if lacking:
+        raise RoleNotGrantableError(f"You lack {named(lacking)} of the role {person.role.value}")

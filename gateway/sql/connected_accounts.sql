@@ -13,6 +13,10 @@ SELECT * FROM gateway.connected_account WHERE party_id = :party_id::text;
 -- name: lock_account^
 SELECT * FROM gateway.connected_account WHERE party_id = :party_id::text FOR UPDATE;
 
+-- name: lock_psp_account$
+-- One party at a time is given an account of the PSP.
+SELECT pg_advisory_xact_lock(hashtextextended('gateway.connected_account ' || :psp_account::text, 0));
+
 -- name: accounts_named
 SELECT * FROM gateway.connected_account WHERE psp_account = :psp_account::text ORDER BY party_id;
 

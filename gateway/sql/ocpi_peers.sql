@@ -9,7 +9,7 @@ INSERT INTO gateway.ocpi_peer_party (peer_id, party_id) VALUES (:peer_id, :party
 
 -- name: find_peer^
 -- One of the hashes is that of the token as sent, the other that of its Base64 decoding.
-SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.encryption_key, p.outbound_raw, p.token_hash,
        p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
@@ -17,7 +17,7 @@ WHERE p.token_hash = ANY(:token_hashes::bytea[]) AND p.state <> 'ended'
 LIMIT 1;
 
 -- name: load_peer^
-SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.encryption_key, p.outbound_raw, p.token_hash,
        p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
@@ -25,7 +25,7 @@ WHERE p.id = :id;
 
 -- name: peer_of_party^
 -- The platform that speaks for a party now.
-SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.encryption_key, p.outbound_raw, p.token_hash,
        p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
@@ -35,7 +35,7 @@ ORDER BY p.registered_at DESC
 LIMIT 1;
 
 -- name: registered_peers
-SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.encryption_key, p.outbound_raw, p.token_hash,
        p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
@@ -43,7 +43,7 @@ WHERE p.state = 'registered'
 ORDER BY p.registered_at, p.id;
 
 -- name: receiving_peers
-SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.encryption_key, p.outbound_raw, p.token_hash,
        p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
@@ -54,7 +54,8 @@ ORDER BY p.registered_at, p.id;
 -- name: register_peer$
 -- From the state the caller saw, so that two handshakes at once can't both succeed.
 UPDATE gateway.ocpi_peer
-SET state = 'registered', token_hash = :token_hash, outbound_token = :outbound_token, outbound_raw = :outbound_raw,
+SET state = 'registered', token_hash = :token_hash, outbound_token = :outbound_token, encryption_key = :encryption_key,
+    outbound_raw = :outbound_raw,
     version = :version, versions_url = :versions_url, hub_party_id = :hub_party_id, registered_at = :now
 WHERE id = :id AND state = :expected_state AND token_hash = :expected_hash
 RETURNING id;
@@ -66,14 +67,14 @@ RETURNING id;
 
 -- name: end_peer$
 UPDATE gateway.ocpi_peer
-SET state = 'ended', token_hash = NULL, outbound_token = NULL, ended_at = :now
+SET state = 'ended', token_hash = NULL, outbound_token = NULL, encryption_key = NULL, ended_at = :now
 WHERE id = :id AND state <> 'ended'
 RETURNING id;
 
 -- name: end_predecessors!
 -- A party speaks through one platform: the newest registration ends the earlier ones of the same invited party.
 UPDATE gateway.ocpi_peer
-SET state = 'ended', token_hash = NULL, outbound_token = NULL, ended_at = :now
+SET state = 'ended', token_hash = NULL, outbound_token = NULL, encryption_key = NULL, ended_at = :now
 WHERE party_id = :party_id AND id <> :id AND state = 'registered';
 
 -- name: forget_roles!
@@ -97,3 +98,11 @@ ORDER BY role, country_code, party_code;
 
 -- name: endpoint_url$
 SELECT url FROM gateway.ocpi_peer_endpoint WHERE peer_id = :peer_id AND module = :module AND role = :role;
+
+-- name: tokens_of_other_keys
+SELECT id, outbound_token, encryption_key FROM gateway.ocpi_peer
+WHERE outbound_token IS NOT NULL AND encryption_key IS DISTINCT FROM :key::text
+ORDER BY id LIMIT 1000 FOR UPDATE;
+
+-- name: put_outbound_token!
+UPDATE gateway.ocpi_peer SET outbound_token = :outbound_token, encryption_key = :encryption_key WHERE id = :id;

@@ -3,26 +3,28 @@
 -- name: save_token$
 INSERT INTO gateway.ocpi_token
     (uid_key, type, uid, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist,
-     language, demand_partner_id, payment, last_updated)
-VALUES (:uid_key, :type, :uid, :country_code, :party_code, :contract_id, :visual_number, :issuer, :group_id, :valid,
-        :whitelist, :language, :demand_partner_id, :payment, :last_updated)
+     language, demand_partner_id, payment, last_updated, blocked_since)
+VALUES (:uid_key, :type, :uid, :country_code, :party_code, :contract_id, :visual_number, :issuer, :group_id, :valid::boolean,
+        :whitelist, :language, :demand_partner_id, :payment, :last_updated::timestamptz,
+        CASE WHEN NOT :valid::boolean THEN :last_updated::timestamptz END)
 ON CONFLICT (uid_key, type) DO UPDATE
 SET uid = EXCLUDED.uid, country_code = EXCLUDED.country_code, party_code = EXCLUDED.party_code,
     contract_id = EXCLUDED.contract_id, visual_number = EXCLUDED.visual_number, issuer = EXCLUDED.issuer,
     group_id = EXCLUDED.group_id, valid = EXCLUDED.valid, whitelist = EXCLUDED.whitelist,
-    language = EXCLUDED.language, payment = EXCLUDED.payment, last_updated = EXCLUDED.last_updated
+    language = EXCLUDED.language, payment = EXCLUDED.payment, last_updated = EXCLUDED.last_updated,
+    blocked_since = CASE WHEN NOT EXCLUDED.valid THEN coalesce(ocpi_token.blocked_since, EXCLUDED.blocked_since) END
 WHERE ocpi_token.demand_partner_id = EXCLUDED.demand_partner_id
 RETURNING uid_key;
 
 -- name: load_token^
 SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
-       demand_partner_id, payment, last_updated
+       demand_partner_id, payment, last_updated, blocked_since
 FROM gateway.ocpi_token
 WHERE uid_key = :uid_key AND type = :type;
 
 -- name: token_of_contract^
 SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
-       demand_partner_id, payment, last_updated
+       demand_partner_id, payment, last_updated, blocked_since
 FROM gateway.ocpi_token
 WHERE lower(contract_id) = :contract_key
 ORDER BY last_updated DESC, uid_key, type
@@ -30,7 +32,7 @@ LIMIT 1;
 
 -- name: tokens_of
 SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
-       demand_partner_id, payment, last_updated
+       demand_partner_id, payment, last_updated, blocked_since
 FROM gateway.ocpi_token
 WHERE (:party_id::text IS NULL OR demand_partner_id = :party_id::text)
   AND (uid_key, type) > (:after_uid::text, :after_type::text) AND type = ANY(:types::text[])
@@ -39,7 +41,7 @@ LIMIT :row_limit::int;
 
 -- name: list_tokens
 SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
-       demand_partner_id, payment, last_updated
+       demand_partner_id, payment, last_updated, blocked_since
 FROM gateway.ocpi_token
 WHERE (:date_from::timestamptz IS NULL OR last_updated >= :date_from::timestamptz)
   AND (:date_to::timestamptz IS NULL OR last_updated < :date_to::timestamptz)

@@ -55,6 +55,8 @@ WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo
   AND (:created_from::timestamptz IS NULL OR s.created_at >= :created_from::timestamptz)
   AND (:created_before::timestamptz IS NULL OR s.created_at < :created_before::timestamptz)
   AND s.metadata @> :metadata::jsonb
+  -- They are the demand partner's: its CPO neither sees them nor finds by them.
+  AND (:metadata::jsonb = '{}' OR :party_id::text IS NULL OR s.demand_partner_id = :party_id::text)
   AND (:before::uuid IS NULL OR s.id < :before::uuid)
 ORDER BY s.id DESC
 LIMIT :row_limit::int;

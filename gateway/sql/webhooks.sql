@@ -214,7 +214,9 @@ SELECT d.event_id, d.object_id, e.type, d.state, d.attempts, d.next_attempt_at, 
        d.last_attempt_at, d.duration_ms, d.delivered_at
 FROM gateway.delivery d JOIN gateway.event e ON e.shard = d.shard AND e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :before)
-  AND (:state::text IS NULL OR d.state = :state)
+  AND (:state::text IS NULL OR d.state = :state
+       -- What is failing now is tried again later, so it is pending as well.
+       OR (:state = 'failed' AND d.state = 'pending' AND d.attempts > 0 AND d.last_error IS NOT NULL))
 ORDER BY d.event_id DESC LIMIT :limit;
 
 -- Send again what was delivered or failed since a time, oldest first, up to the limit. Events without fan-out and

@@ -1,8 +1,8 @@
-"""Signing secrets at rest: encrypted with a key of the settings, decrypted to sign.
+"""Secrets at rest that we must send or sign with again: encrypted with a key of the settings.
 
-Owns: the encrypted form (AES-256-GCM: 12 bytes of nonce, then ciphertext and tag, bound to the endpoint's
-id), and which key encrypts. Must not know where rows are stored. Without a key secrets are kept in the
-clear, as a sandbox does.
+Owns: the encrypted form (AES-256-GCM: 12 bytes of nonce, then ciphertext and tag, bound to the id
+of what it belongs to), and which key encrypts. Must not know where rows are stored. Without a key secrets are
+kept in the clear, as a sandbox does.
 
 The first key encrypts; every key decrypts. To change it, give the new one to all processes as a second, then
 put it first: the next start encrypts everything again, and the old one may be removed.
@@ -40,7 +40,7 @@ class SecretCipher:
         return self.keys[0][0] if self.keys else None
 
     def encrypt(self, endpoint_id: UUID, secret: bytes) -> SecretRecord:
-        """The form in which an endpoint's secret is stored."""
+        """The form in which a secret is stored; it opens for the same id alone."""
         name = self.key_name
         if name is None:
             return SecretRecord(key=None, content=secret)
@@ -49,19 +49,19 @@ class SecretCipher:
         return SecretRecord(key=name, content=nonce + encrypted)
 
     def decrypt(self, endpoint_id: UUID, stored: SecretRecord) -> bytes:
-        """The secret of an endpoint. Raises ConfigurationError where no key, or another one, has its name."""
+        """The secret of what has this id. Raises ConfigurationError: no key has its name, or another one."""
         if stored.key is None:
             return stored.content
         cipher = self._ciphers.get(stored.key)
         if cipher is None:
             raise ConfigurationError(
-                f"webhook secrets are encrypted with the key {stored.key!r}, which {_SETTING} lacks: add it"
+                f"secrets are encrypted with the key {stored.key!r}, which {_SETTING} lacks: add it"
             )
         nonce, encrypted = stored.content[:_NONCE_BYTES], stored.content[_NONCE_BYTES:]
         try:
             return cipher.decrypt(nonce, encrypted, endpoint_id.bytes)
         except InvalidTag:
             raise ConfigurationError(
-                f"a webhook secret can't be decrypted with the key {stored.key!r} of {_SETTING}: "
+                f"a secret can't be decrypted with the key {stored.key!r} of {_SETTING}: "
                 "another key has that name"
             ) from None

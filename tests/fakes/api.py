@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import ClientResponse
@@ -12,9 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.acts.service import ActService
 from gateway.adapters.opcp import OpcpProtocol
 from gateway.address_limit import AddressLimiter
-from gateway.api.auth import KeyRing, Scope
+from gateway.api.auth import KeyRing
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.books.services import build_books
@@ -67,11 +69,13 @@ from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
+from gateway.scopes import Scope, ScopeSet
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
 from pnc.ev_certificate_pool import ContractPool
 from pnc.service import PlugAndChargeService
+from tests.fakes.acts import check_acts, is_checked, last_act
 from tests.fakes.psp import FakePsp
 
 START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
@@ -179,8 +183,13 @@ class Api:
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         if raw is not None:
             sent.setdefault("Content-Type", "application/json")
+        checked = is_checked(method, path)
+        since = await last_act(self.services.pool) if checked else 0
         response: ClientResponse = await self.client.request(method, path, data=raw, headers=sent)
-        return Answer(status=response.status, headers=response.headers, content=await response.read())
+        answer = Answer(status=response.status, headers=response.headers, content=await response.read())
+        if checked and answer.status < HTTPStatus.BAD_REQUEST:
+            await check_acts(self.services.pool, method, path, answer.headers, since=since)
+        return answer
 
     async def authorize(self, *, key: str, party: str = "parking", **changes: Any) -> Answer:
         return await self.call(
@@ -310,11 +319,12 @@ async def open_api(
         financial_reports=FinancialReportService(pool=pool, clock=clock),
         books=build_books(pool, clock, clearing),
         trust=TrustService(pool=pool),
+        acts=ActService(pool=pool),
     )
     scopes = {
-        "parking": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),
-        "superapp": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),
-        "DE-ABC": ("cpo", [Scope.PLUG_AND_CHARGE, Scope.SETTLEMENT_READ]),
+        "parking": ("demand_partner", [ScopeSet.CAPTURE, Scope.SETTLEMENT_READ, ScopeSet.WEBHOOKS]),
+        "superapp": ("demand_partner", [ScopeSet.CAPTURE, Scope.SETTLEMENT_READ, ScopeSet.WEBHOOKS]),
+        "DE-ABC": ("cpo", [ScopeSet.PLUG_AND_CHARGE, Scope.SETTLEMENT_READ]),
     }
     keys = {}
     async with transaction(pool) as connection:

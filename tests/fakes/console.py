@@ -21,6 +21,7 @@ from gateway.payments.requests import ChargePoint
 from gateway.people.person import PersonRecord, SessionLimits
 from gateway.people.roles import PersonRole
 from gateway.people.sign_in import OpenIdProvider, SignInService
+from gateway.scopes import ALL_SCOPES
 from tests.fakes.api import TARIFF, Answer, Api, OneTariff, cdr, open_api
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
@@ -87,8 +88,9 @@ class ConsoleOfTest:
             name=name,
             role=PersonRole(role),
             by="admin",
+            maker=ALL_SCOPES,
         )
-        made = await service.link(person.id, party_id=None, by="admin")
+        made = await service.link(person.id, party_id=None, by="admin", maker=ALL_SCOPES)
         return person, f"/console/sign-in/{made.token}"
 
     async def signed_in(self, **who: str) -> Visitor:

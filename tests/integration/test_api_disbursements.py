@@ -67,11 +67,11 @@ AGREEMENT = {
 }
 
 
-async def settle(api: Api) -> str:
+async def settle(api: Api, *, number: int = 1) -> str:
     """Capture a session and clear it; its id."""
-    shown = (await api.authorize(key="a1")).json
-    body = {"cdr": json.loads(cdr())}
-    ended = await api.call("POST", f"/v1/sessions/{shown['session']}/complete", body, key="c1")
+    shown = (await api.authorize(key=f"a{number}")).json
+    body = {"cdr": json.loads(cdr(cdr_id=f"C{number}"))}
+    ended = await api.call("POST", f"/v1/sessions/{shown['session']}/complete", body, key=f"c{number}")
     assert ended.json["capture"]["state"] == "succeeded"
     job = ClearingJob(
         pool=api.services.pool,
@@ -119,6 +119,38 @@ async def test_what_is_forecast_is_paid_on_its_day_and_traced_to_its_session(api
     assert both["has_more"]
     assert {both["data"][0]["party"], rest["data"][0]["party"]} == {"DE-ABC", "parking"}
     assert (await api.call("GET", "/v1/forecast?days=30", party="DE-ABC")).json["data"] == []
+
+
+async def test_the_finance_key_of_a_cpo_reads_its_sessions_and_what_is_open_to_it(api: Api) -> None:
+    metadata = {"order": "7"}
+    shown = (await api.authorize(key="a0", metadata=metadata)).json
+    session = await settle(api)
+    listed = (await api.call("GET", "/v1/sessions", party="DE-ABC")).json["data"]
+    assert {one["id"] for one in listed} == {session, shown["session"]}
+    assert [one["metadata"] for one in listed] == [{}, {}]  # they are the demand partner's
+    one = await api.call("GET", f"/v1/sessions/{shown['session']}", party="DE-ABC")
+    assert (one.status, one.json["cpo"], one.json["metadata"]) == (200, "DE-ABC", {})
+    assert (await api.call("GET", f"/v1/sessions/{shown['session']}")).json["metadata"] == metadata
+    found = await api.call("GET", "/v1/sessions?metadata=order:7", party="DE-ABC")
+    assert found.json["data"] == []
+    assert len((await api.call("GET", "/v1/sessions?metadata=order:7")).json["data"]) == 1
+    assert (await api.call("GET", f"/v1/sessions/{session}/price", party="DE-ABC")).status == 200
+
+    (open_,) = (await api.call("GET", "/v1/payables", party="DE-ABC")).json["data"]
+    assert (open_["session"], open_["party"], open_["state"]) == (session, "DE-ABC", "open")
+    second = await settle(api, number=2)
+    everyone = (await api.call("GET", "/v1/payables?limit=1", party="admin")).json
+    assert len(everyone["data"]) > 1  # all of the session's
+    assert {line["session"] for line in everyone["data"]} == {session}
+    assert everyone["has_more"]
+    rest = (await api.call("GET", f"/v1/payables?cursor={everyone['next_cursor']}", party="admin")).json
+    assert {line["session"] for line in rest["data"]} == {second}
+    assert not rest["has_more"]
+    wrong = await api.call("GET", "/v1/payables?cursor=2026-13-01.ses_x", party="DE-ABC")
+    assert (wrong.status, wrong.json["errors"][0]["pointer"]) == (400, "/cursor")
+    both = await api.call("GET", f"/v1/payables?session={session}&disbursement=dis_x", party="DE-ABC")
+    assert both.status == 400
+    assert (await api.call("GET", "/v1/authorizations", party="DE-ABC")).status == 403
 
 
 async def test_another_partys_figures_are_not_found(api: Api) -> None:

@@ -48,10 +48,10 @@ async def test_every_way_of_a_wrong_key_is_the_same_401(api: Api) -> None:
 
 async def test_a_key_does_only_what_its_scopes_allow(api: Api) -> None:
     for path, party, scope in (
-        ("/v1/parties", "parking", "admin"),
-        ("/v1/sessions", "DE-ABC", "capture"),
-        ("/v1/webhook-endpoints", "DE-ABC", "webhooks"),
-        ("/v1/summary", "superapp", "admin"),
+        ("/v1/receivables", "parking", "`finance:read`"),
+        ("/v1/captures", "DE-ABC", "`capture:read`"),
+        ("/v1/webhook-endpoints", "DE-ABC", "`webhooks:read`"),
+        ("/v1/summary", "superapp", "`status:read`"),
     ):
         answer = await api.call("GET", path, party=party)
         assert (answer.status, answer.json["code"]) == (403, "missing_scope"), path

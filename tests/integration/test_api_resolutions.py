@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gateway.api.auth import Scope
 from gateway.database import Pool, transaction
 from gateway.ids import new_id
 from gateway.partners import party_repository
 from gateway.partners.api_key_service import create_key
+from gateway.scopes import ScopeSet
 from tests.fakes import bank
 from tests.fakes.api import Api, open_api
 from tests.integration.test_resolutions import LATER, Counter, _owing, credit, line
@@ -27,7 +27,7 @@ async def second_key(pool: Pool, api: Api) -> None:
             connection,
             key_id=new_id(),
             party_id=party_repository.PLATFORM_ID,
-            scopes=[Scope.ADMIN],
+            scopes=[ScopeSet.ADMIN],
             now=api.clock.wall_now(),
         )
     api.keys["ben"] = minted.token

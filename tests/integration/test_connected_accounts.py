@@ -306,10 +306,7 @@ async def test_a_hold_of_the_psp_keeps_nobody_from_being_paid_by_bank(office: Of
 
 
 async def test_an_existing_account_is_attached_once_the_psp_knows_it(office: Office) -> None:
-    form = {"type": "custom", "country": "NL"}
-    key = {"Authorization": "Bearer sk_test_sandbox"}
-    async with office.http.post(f"{office.psp.url}/v1/accounts", data=form, headers=key) as answer:
-        existing = (await answer.json())["id"]
+    existing = await _connected_elsewhere(office)
     where = f"{ACCOUNT}/attach"
     by_party = await office.call("POST", where, {"psp_account": existing})
     assert (by_party.status, by_party.json["code"]) == (403, "missing_scope")
@@ -328,6 +325,42 @@ async def test_an_existing_account_is_attached_once_the_psp_knows_it(office: Off
     assert (taken.status, taken.json["code"]) == (409, "state_conflict")
     again = await office.call("POST", ACCOUNT, {}, key="k9")
     assert (again.status, again.json["code"]) == (409, "state_conflict")
+
+
+async def test_two_parties_can_not_be_given_one_account_at_the_same_moment(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    existing = await _connected_elsewhere(office)
+    service = office.api.services.connected_accounts
+    both_asked, ask = asyncio.Barrier(2), service.psp.inspect_account
+
+    async def inspect_account(*, psp_account: str) -> Any:
+        answer = await ask(psp_account=psp_account)
+        await both_asked.wait()  # neither is recorded before both have found the account free
+        return answer
+
+    monkeypatch.setattr(service.psp, "inspect_account", inspect_account)
+    answers = await asyncio.gather(
+        *(
+            office.call(
+                "POST",
+                f"/v1/parties/{party}/connected-account/attach",
+                {"psp_account": existing},
+                party="anna",
+            )
+            for party in ("NL-ABC", "superapp")
+        )
+    )
+    assert sorted(one.status for one in answers) == [200, 409], [one.text for one in answers]
+
+
+async def _connected_elsewhere(office: Office) -> str:
+    """An account that somebody connected to the platform's own at the PSP itself."""
+    form = {"type": "custom", "country": "NL"}
+    key = {"Authorization": "Bearer sk_test_sandbox"}
+    async with office.http.post(f"{office.psp.url}/v1/accounts", data=form, headers=key) as answer:
+        made: str = (await answer.json())["id"]
+        return made
 
 
 async def test_an_account_that_its_holder_disconnects_can_not_be_paid(office: Office) -> None:

@@ -18,7 +18,6 @@ PLATFORM_ONLY = {
     "/console/approvals",
     "/console/reconciliation",
     "/console/ledger",
-    "/console/parties",
     "/console/operations",
 }
 
@@ -91,7 +90,7 @@ async def test_another_partys_objects_are_not_found(console: ConsoleOfTest) -> N
     hook = await found_on(platform, "/console/webhooks", r"/console/webhooks/whe_\w+")
     event = await found_on(platform, "/console/events", r"/console/events/evt_\w+")
     other = await console.signed_in(party="superapp", role="administrator")
-    for path in [f"/console/sessions/{session}", *payouts, hook, event]:
+    for path in [f"/console/sessions/{session}", *payouts, hook, event, "/console/parties/DE-ABC"]:
         assert (await other.get(path)).status == 404, path
     for path in (f"/console/sessions/{session}/receipt", f"{payouts[0]}/statement"):
         assert (await other.get(path)).status == 404, path

@@ -123,8 +123,8 @@ async def test_one_platform_registers_at_the_other_in_every_version(
         seen = await peers.find_peer_of_party(connection, party_id="CH-NWC")
     assert seen is not None
     # What each sends is what the other expects.
-    assert peers.hash_token(peer.outbound_token or "") == seen.token_hash
-    assert peers.hash_token(seen.outbound_token or "") == peer.token_hash
+    assert peers.hash_token(edge.services.token_of(peer)) == seen.token_hash
+    assert peers.hash_token(operator.services.token_of(seen)) == peer.token_hash
 
 
 async def test_renewing_exchanges_both_tokens_and_leaving_ends_both_sides(edge: Edge, operator: Edge) -> None:
@@ -134,7 +134,7 @@ async def test_renewing_exchanges_both_tokens_and_leaving_ends_both_sides(edge: 
         after = await peers.load_peer(connection, peer_id=before.id)
     assert after is not None
     assert after.version is OcpiVersion.V2_3_0
-    assert after.outbound_token != before.outbound_token
+    assert after.outbound != before.outbound
     assert after.token_hash != before.token_hash
     await credentials_client.leave(edge.services, peer_id=before.id)
     for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
@@ -163,7 +163,7 @@ async def test_an_operator_renews_and_ends_a_registration_by_command(
         after = await peers.load_peer(connection, peer_id=before.id)
     assert after is not None
     assert after.version is OcpiVersion.V2_3_0
-    assert after.outbound_token != before.outbound_token
+    assert after.outbound != before.outbound
     done = await run("leave", "NL-ABC")
     assert done.output.endswith("ended the registration with NL-ABC\n")
     for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
@@ -180,8 +180,8 @@ async def test_a_peer_that_knows_bare_tokens_only_is_connected_all_the_same(
     monkeypatch.setattr(endpoint, "_decoded", lambda _credential: None)
     peer = await connected(edge, operator)
     assert peer.outbound_raw
-    assert peer.outbound_token is not None
-    caller = credentials_client.caller_of(edge.services, peer, token=peer.outbound_token)
+    assert peer.outbound is not None
+    caller = credentials_client.caller_of(edge.services, peer)
     assert (await caller.page(f"{operator.base}/cpo/2.2.1/locations")).objects == []
 
 
@@ -338,7 +338,7 @@ async def test_sessions_and_cdrs_of_other_drivers_are_not_listed(edge: Edge, ope
         " WHERE cdr_id <> 'C1'"
     )
     peer = await connected(edge, operator)
-    caller = credentials_client.caller_of(edge.services, peer, token=peer.outbound_token or "")
+    caller = credentials_client.caller_of(edge.services, peer)
     page = await caller.page(f"{operator.base}/cpo/2.2.1/cdrs")
     assert [row["id"] for row in page.objects] == ["C1"]
     assert (page.next_url, page.total) == (None, 1)
@@ -349,7 +349,7 @@ async def test_lists_are_paged_with_totals_and_links_that_keep_their_filters(
 ) -> None:
     await push_own_after_party(operator)
     peer = await connected(edge, operator)
-    token = peer.outbound_token
+    token = edge.services.token_of(peer)
     url = f"{operator.base}/cpo/2.2.1/locations?date_from=2026-10-29T07:00:00Z&limit=50"
     response, answer = await operator.send("GET", url, token)
     assert (response.headers["X-Total-Count"], response.headers["X-Limit"]) == ("5", "2")

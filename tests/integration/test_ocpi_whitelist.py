@@ -107,6 +107,19 @@ async def test_a_token_blocked_while_it_charged_is_still_paid(system: System) ->
     assert (await sent(system)).status is CdrStatus.COMPLETED
 
 
+async def test_a_blocked_token_that_is_changed_later_was_blocked_all_the_time(system: System) -> None:
+    await system.keep(whitelist="ALLOWED", valid=False, last_updated=NOW - timedelta(days=1))
+    await system.keep(
+        whitelist="ALLOWED", valid=False, group_id="fleet", last_updated=NOW + timedelta(minutes=10)
+    )
+    found = await sent(system)
+    assert found.status is CdrStatus.UNMATCHED
+    assert "blocked before the session began" in (found.reason or "")
+    await system.keep(whitelist="ALLOWED", valid=True, last_updated=NOW + timedelta(minutes=20))
+    await system.keep(whitelist="ALLOWED", valid=False, last_updated=NOW + timedelta(hours=2))
+    assert (await sent(system, id="CDR2")).status is CdrStatus.COMPLETED
+
+
 async def test_the_same_cdr_settled_again_has_one_authorization(system: System) -> None:
     await system.keep(whitelist="ALLOWED")
     await sent(system)

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.people.person import SessionLimits
+from gateway.scopes import ALL_SCOPES
 from tests.fakes.console import ConsoleOfTest, open_console
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,9 @@ async def test_a_sign_in_gives_a_new_session_and_ends_the_one_before(pool: Pool)
         assert visitor.person is not None
         jar = visitor.session.cookie_jar
         first = {cookie.key: cookie.value for cookie in jar}["networkcore_session"]
-        made = await console.api.services.people.link(visitor.person.id, party_id=None, by="admin")
+        made = await console.api.services.people.link(
+            visitor.person.id, party_id=None, by="admin", maker=ALL_SCOPES
+        )
         assert (await visitor.post(f"/console/sign-in/{made.token}", csrf="")).status == 303
         second = {cookie.key: cookie.value for cookie in jar}["networkcore_session"]
         assert first != second
@@ -85,14 +88,18 @@ async def test_signing_out_ends_this_browser_and_everywhere_ends_them_all(pool: 
         one = await console.signed_in()
         assert one.person is not None
         two = console.visitor()
-        made = await console.api.services.people.link(one.person.id, party_id=None, by="admin")
+        made = await console.api.services.people.link(
+            one.person.id, party_id=None, by="admin", maker=ALL_SCOPES
+        )
         await two.post(f"/console/sign-in/{made.token}", csrf="")
         assert (await one.post("/console/sign-out")).status == 303
         assert (await one.get("/console")).status == 303
         assert (await two.get("/console")).status == 200
 
         three = console.visitor()
-        made = await console.api.services.people.link(one.person.id, party_id=None, by="admin")
+        made = await console.api.services.people.link(
+            one.person.id, party_id=None, by="admin", maker=ALL_SCOPES
+        )
         await three.post(f"/console/sign-in/{made.token}", csrf="")
         assert (await two.post("/console/sign-out", {"everywhere": "yes"})).status == 303
         assert (await three.get("/console")).status == 303
@@ -103,7 +110,9 @@ async def test_revoking_a_person_ends_sessions_and_links_at_once(pool: Pool) -> 
     async with open_console(pool) as console:
         visitor = await console.signed_in()
         assert visitor.person is not None
-        made = await console.api.services.people.link(visitor.person.id, party_id=None, by="admin")
+        made = await console.api.services.people.link(
+            visitor.person.id, party_id=None, by="admin", maker=ALL_SCOPES
+        )
         gone = await console.api.call("DELETE", f"/v1/people/{visitor.person.public_id}", party="admin")
         assert gone.status == 204
         assert (await visitor.get("/console")).status == 303
@@ -115,7 +124,7 @@ async def test_revoking_a_person_ends_sessions_and_links_at_once(pool: Pool) -> 
 async def test_a_link_ends_after_a_day_and_with_the_next_link(pool: Pool) -> None:
     async with open_console(pool) as console:
         person, old = await console.invite()
-        made = await console.api.services.people.link(person.id, party_id=None, by="admin")
+        made = await console.api.services.people.link(person.id, party_id=None, by="admin", maker=ALL_SCOPES)
         assert (await console.visitor().post(old, csrf="")).status == 403
         console.api.clock.pass_wall(24 * 3600)
         assert (await console.visitor().post(f"/console/sign-in/{made.token}", csrf="")).status == 403
@@ -160,6 +169,26 @@ async def test_people_by_the_api_are_invited_linked_listed_and_their_acts_shown(
         assert [one["id"] for one in listed] == [made.json["id"]]
         acts = (await api.call("GET", "/v1/people-acts", party="admin")).json["data"]
         assert [(one["person"], one["operation"]) for one in acts] == [(made.json["id"], "signIn")]
+
+
+async def test_nobody_gives_a_role_that_does_more_than_they_may(pool: Pool) -> None:
+    async with open_console(pool) as console:
+        api = console.api
+        made = await api.call(
+            "POST", "/v1/parties/parking/api-keys", {"scopes": ["keys:write"]}, party="admin"
+        )
+        assert made.status == 201, made.text
+        api.keys["clerk"] = made.json["api_key"]
+        body = {"email": "eve@example.com", "name": "Eve", "role": "administrator"}
+        refused = await api.call("POST", "/v1/parties/parking/people", body, party="clerk")
+        assert (refused.status, refused.json["code"]) == (403, "missing_scope")
+        elsewhere = await api.call("POST", "/v1/parties/superapp/people", body, party="clerk")
+        assert elsewhere.status == 404
+        chief, _ = await console.invite(party="parking")
+        link = await api.call("POST", f"/v1/people/{chief.public_id}/links", party="clerk")
+        assert link.status == 403  # who holds the link may do what the person may
+        other, _ = await console.invite()
+        assert (await api.call("DELETE", f"/v1/people/{other.public_id}", party="clerk")).status == 404
 
 
 @pytest.mark.parametrize(

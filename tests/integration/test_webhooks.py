@@ -91,8 +91,8 @@ class Stage:
             if not await self.job.run_once():
                 return
 
-    async def log(self, endpoint: Any, party: str = "parking") -> list[dict[str, Any]]:
-        path = f"/v1/webhook-endpoints/{endpoint['id']}/deliveries?limit=100"
+    async def log(self, endpoint: Any, party: str = "parking", *, state: str = "") -> list[dict[str, Any]]:
+        path = f"/v1/webhook-endpoints/{endpoint['id']}/deliveries?limit=100{state}"
         found: list[dict[str, Any]] = (await self.api.call("GET", path, party=party)).json["data"]
         return found
 
@@ -196,9 +196,11 @@ async def test_retries_follow_the_schedule_to_the_end_and_then_stop(stage: Stage
     made = await stage.listen("/in")
     stage.receiver.answers["/in"] = [web.Response(status=500) for _ in range(20)]
     await stage.happen()
+    assert await stage.log(made, state="&state=failed") == []
     for minutes in (0, 1, 10, 60, 180, 390, 750, 1020, 1470, 1770):
         stage.api.clock.pass_wall(minutes * 60)
         await stage.settle(rounds=1)
+        assert len(await stage.log(made, state="&state=failed")) == 1  # while it is tried again, too
     log = await stage.log(made)
     assert log[0]["attempts"] == 10  # the first try and nine retries
     assert log[0]["state"] == "failed"

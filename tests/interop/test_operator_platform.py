@@ -339,7 +339,7 @@ async def test_credentials_are_renewed_and_ended_at_a_fresh_platform(edge: Edge,
     async with edge.pool.acquire() as connection:
         peer = await peers.load_peer(connection, peer_id=peer_id)
     assert peer is not None
-    assert peer.outbound_token == after["token_c"]
+    assert edge.services.token_of(peer) == after["token_c"]
     await credentials_client.leave(edge.services, peer_id=peer_id)
     assert (await platform.state())["registration"] == {}
 

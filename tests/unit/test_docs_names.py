@@ -138,7 +138,8 @@ def test_every_file_that_a_page_names_exists() -> None:
         f"{page.name}: {name}"
         for page in (*PAGES, *sorted((ROOT / "docs/decisions").glob("*.md")))
         for name in re.findall(
-            r"`((?:gateway|clearing|pnc|sandbox|tests|benchmarks|deploy|docs)/[\w./-]+)`", text_of(page)
+            r"`((?:gateway|clearing|pnc|sandbox|tests|benchmarks|deploy|docs|sdk|examples)/[\w./-]+)`",
+            text_of(page),
         )
         if not (ROOT / name.rstrip("/")).exists() and not list(ROOT.glob(name))
     ]

@@ -122,8 +122,9 @@ def test_the_made_secrets_and_the_compose_file_make_valid_settings(
     secrets = make_secrets(tmp_path)
     for name in ("gateway", "worker"):
         settings = load_settings(compose_environment(compose, name, secrets))
-        password = (secrets / "postgres_password").read_text(encoding="utf-8")
-        assert password in settings.database_url.get_secret_value()
+        password = (secrets / "database_app_password").read_text(encoding="utf-8")
+        address = settings.database_url.get_secret_value()
+        assert f"//networkcore_app:{password}@" in address
         assert settings.psp_base_url == "http://sandbox-psp:12111"
         assert settings.admin_api_key is not None
         assert re.fullmatch(r"nck_[a-z0-9]{12}_[A-Za-z0-9_-]{43}", settings.admin_api_key.get_secret_value())
@@ -199,7 +200,7 @@ def compose_environment(compose: dict[str, Any], name: str, secrets: Path) -> di
 
 
 @pytest.mark.parametrize(
-    "name", [f"requirements{part}.txt" for part in ("", "-dev", "-build", "-fuzz", "-otel")]
+    "name", [f"requirements{part}.txt" for part in ("", "-dev", "-build", "-fuzz", "-otel", "-site")]
 )
 def test_every_requirement_is_one_version_with_hashes(name: str) -> None:
     entries = [

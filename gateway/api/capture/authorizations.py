@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.buyers import BuyerId
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
@@ -313,7 +312,6 @@ ENDPOINTS: Final = (
             "(`PUT /v1/parties/{id}/double-tap-policy`)."
         ),
         tag="Authorizations",
-        scope=Scope.CAPTURE,
         handler=create,
         body=AuthorizationBody,
         answers={
@@ -341,7 +339,6 @@ ENDPOINTS: Final = (
         operation="listAuthorizations",
         summary="List authorizations",
         tag="Authorizations",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=ListQuery,
         answers={200: api_schemas.AuthorizationSchema},
@@ -353,7 +350,6 @@ ENDPOINTS: Final = (
         operation="getAuthorization",
         summary="Get an authorization",
         tag="Authorizations",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: api_schemas.AuthorizationSchema},
         etag=True,
@@ -369,7 +365,6 @@ ENDPOINTS: Final = (
             "`state_conflict` if the issuer rejects the increment: stop the session at `cost_limit`."
         ),
         tag="Authorizations",
-        scope=Scope.CAPTURE,
         handler=increment,
         body=IncrementBody,
         answers={200: api_schemas.AuthorizationSchema},
@@ -395,7 +390,6 @@ ENDPOINTS: Final = (
             "operator stated waits for a decision (409)."
         ),
         tag="Authorizations",
-        scope=Scope.CAPTURE,
         handler=release,
         body=EmptyBody,
         body_required=False,

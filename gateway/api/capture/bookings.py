@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import InstantIn
 from gateway.api.idempotency import KeyRule
@@ -147,7 +146,6 @@ ENDPOINTS: Final = (
         summary="List booking locations",
         description="Where operators take bookings over OCPI 2.3.0, with the time slots that they publish.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=list_places,
         query=BookingLocationsQuery,
         answers={200: BookingLocationSchema},
@@ -161,7 +159,6 @@ ENDPOINTS: Final = (
         description="Requests an OCPI booking for a session whose payment is secured. A further request with "
         "another period changes it. The operator may answer at once or later: `booking.changed`.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=book,
         body=BookBody,
         answers={200: BookingSchema},
@@ -175,7 +172,6 @@ ENDPOINTS: Final = (
         summary="Cancel the booking",
         description="Requests the end of the session's booking; the payment is not released by it.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=cancel,
         body=CancelBookingBody,
         answers={200: BookingSchema},
@@ -189,7 +185,6 @@ ENDPOINTS: Final = (
         summary="Get the booking",
         description="The booking of a session, as its operator last said.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: BookingSchema},
         problems=(problems.NOT_FOUND,),

@@ -18,7 +18,6 @@ from clearing.parties.business_details import (
 from clearing.parties.party import DocumentCadence, Party, PartyKind
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, Line
 from gateway.api.idempotency import KeyRule
@@ -174,7 +173,6 @@ ENDPOINTS: Final = (
         description="A buyer is a business, such as a fleet, in whose name the invoices of its sessions are "
         "written, with the VAT that applies to it. It belongs to your party.",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=create,
         body=BuyerBody,
         answers={201: BuyerSchema},
@@ -187,7 +185,6 @@ ENDPOINTS: Final = (
         operation="listBuyers",
         summary="List buyers",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=BuyersQuery,
         answers={200: BuyerSchema},
@@ -199,7 +196,6 @@ ENDPOINTS: Final = (
         operation="getBuyer",
         summary="Get a buyer",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: BuyerSchema},
         problems=(problems.NOT_FOUND,),
@@ -211,7 +207,6 @@ ENDPOINTS: Final = (
         summary="Set the buyer of a session",
         description="Names who buys the session, until it is cleared; state_conflict from then on.",
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=set_session_buyer,
         body=SessionBuyerBody,
         answers={200: BuyerSchema},

@@ -7,7 +7,6 @@ from typing import Final
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, page
 from gateway.api.field_types import ListQuery, before
 from gateway.payments.presenters import capture_object
@@ -39,7 +38,6 @@ ENDPOINTS: Final = (
         operation="listCaptures",
         summary="List captures",
         tag="Captures",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=ListQuery,
         answers={200: api_schemas.CaptureSchema},
@@ -51,7 +49,6 @@ ENDPOINTS: Final = (
         operation="getCapture",
         summary="Get a capture",
         tag="Captures",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: api_schemas.CaptureSchema},
         problems=(problems.NOT_FOUND,),

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import InstantIn
 from gateway.api.problems import ProblemError
@@ -75,7 +74,6 @@ ENDPOINTS: Final = (
         "charge point that takes them. The price stays that of the tariff frozen at authorization; ask for a "
         "profile's tariff with `profile` there.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=put,
         body=ChargingPreferencesBody,
         answers={200: ChargingPreferencesSchema},

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from gateway import payer_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, CustomerToken, Line, MetadataIn, PaymentMethodToken
 from gateway.api.idempotency import KeyRule
@@ -122,7 +121,6 @@ ENDPOINTS: Final = (
         description="A customer is one of your drivers, whose payment methods the PSP may save. It belongs "
         "to your party: for every other party it does not exist.",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=create,
         body=CustomerBody,
         answers={201: payer_schemas.CustomerSchema},
@@ -136,7 +134,6 @@ ENDPOINTS: Final = (
         operation="listCustomers",
         summary="List customers",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=CustomersQuery,
         answers={200: payer_schemas.CustomerSchema},
@@ -148,7 +145,6 @@ ENDPOINTS: Final = (
         operation="getCustomer",
         summary="Get a customer",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: payer_schemas.CustomerSchema},
         problems=(problems.NOT_FOUND,),
@@ -159,7 +155,6 @@ ENDPOINTS: Final = (
         operation="listPaymentMethods",
         summary="List a customer's payment methods",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=list_methods,
         query=PaymentMethodsQuery,
         answers={200: payer_schemas.PaymentMethodSchema},
@@ -172,7 +167,6 @@ ENDPOINTS: Final = (
         operation="getPaymentMethod",
         summary="Get a payment method",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=get_method,
         answers={200: payer_schemas.PaymentMethodSchema},
         problems=(problems.NOT_FOUND,),
@@ -185,7 +179,6 @@ ENDPOINTS: Final = (
         description="It can't be charged any more, also where a mandate was given. Sessions that it has "
         "secured are captured all the same.",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=remove_method,
         answers={204: None},
         problems=(problems.NOT_FOUND, problems.PSP_CONFIGURATION, problems.UNAVAILABLE),

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, before
 from gateway.api.idempotency import KeyRule
@@ -127,7 +126,6 @@ ENDPOINTS: Final = (
         operation="listDisputes",
         summary="List disputes",
         tag="Disputes",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=ListQuery,
         answers={200: api_schemas.DisputeSchema},
@@ -139,7 +137,6 @@ ENDPOINTS: Final = (
         operation="getDispute",
         summary="Get a dispute",
         tag="Disputes",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: api_schemas.DisputeSchema},
         problems=(problems.NOT_FOUND,),
@@ -150,7 +147,6 @@ ENDPOINTS: Final = (
         operation="getDisputeEvidence",
         summary="Get a dispute's evidence",
         tag="Disputes",
-        scope=Scope.ADMIN,
         handler=get_evidence,
         answers={200: DisputeEvidenceSchema},
         problems=(problems.NOT_FOUND,),
@@ -164,7 +160,6 @@ ENDPOINTS: Final = (
         "have. Fields are staged beside those of before; "
         "with `submit` all of them go to the cardholder's bank, once, before `respond_by`.",
         tag="Disputes",
-        scope=Scope.ADMIN,
         handler=respond,
         body=EvidenceBody,
         answers={200: api_schemas.DisputeSchema},
@@ -178,7 +173,6 @@ ENDPOINTS: Final = (
         summary="Accept a dispute's loss",
         description="Final: the PSP closes the dispute as lost.",
         tag="Disputes",
-        scope=Scope.ADMIN,
         handler=accept,
         answers={200: api_schemas.DisputeSchema},
         key_rule=KeyRule.OPTIONAL,

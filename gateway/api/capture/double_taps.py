@@ -9,7 +9,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.problems import ProblemError
 
@@ -61,7 +60,6 @@ ENDPOINTS: Final = (
         "`session_ref`, is answered with the existing authorization (200) and holds nothing more. 60 seconds "
         "unless it is set.",
         tag="Parties",
-        scope=Scope.CAPTURE,
         handler=put,
         body=DoubleTapPolicyBody,
         answers={200: DoubleTapPolicySchema},
@@ -73,7 +71,6 @@ ENDPOINTS: Final = (
         operation="getDoubleTapPolicy",
         summary="Get the double-tap policy",
         tag="Parties",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: DoubleTapPolicySchema},
         problems=(problems.NOT_FOUND,),

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.field_types import MAX_PAGE, Slug
 from gateway.api.problems import FieldError, ProblemError
@@ -333,7 +332,6 @@ def _degrees(value: Decimal | None) -> str | None:
 _COMMON: Final[dict[str, Any]] = {
     "method": "GET",
     "tag": "EVSEs",
-    "scope": Scope.CAPTURE,
     "answers": {200: EvseSchema},
 }
 ENDPOINTS: Final = (

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.problems import ProblemError
 from gateway.payments.records import MissingCdrAction, MissingCdrPolicy
@@ -72,7 +71,6 @@ ENDPOINTS: Final = (
         description="For a CPO, or with the platform's id for every CPO that has none. Where neither is set, "
         "the hold is released after 30 days.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=put,
         body=MissingCdrPolicyBody,
         answers={200: MissingCdrPolicySchema},
@@ -84,7 +82,6 @@ ENDPOINTS: Final = (
         operation="getMissingCdrPolicy",
         summary="Get the missing-CDR policy",
         tag="Parties",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: MissingCdrPolicySchema},
         problems=(problems.NOT_FOUND,),

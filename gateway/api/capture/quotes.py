@@ -10,7 +10,6 @@ from pydantic import Field
 from clearing.pricing.explain import receipt
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.authorizations import EstimateBody
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EvseId
@@ -68,7 +67,6 @@ ENDPOINTS: Final = (
             "Returns the price components to show to the driver, the expected price and the amount to hold."
         ),
         tag="Quotes",
-        scope=Scope.CAPTURE,
         handler=create,
         body=QuoteBody,
         answers={200: api_schemas.QuoteSchema},

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, MetadataIn, PositiveMinor, before
 from gateway.api.idempotency import KeyRule
@@ -87,7 +86,6 @@ ENDPOINTS: Final = (
             "`requested` means that the PSP has not answered yet: wait for a webhook or poll the refund."
         ),
         tag="Refunds",
-        scope=Scope.CAPTURE,
         handler=create,
         body=RefundBody,
         answers={201: api_schemas.RefundSchema},
@@ -106,7 +104,6 @@ ENDPOINTS: Final = (
         operation="listRefunds",
         summary="List refunds",
         tag="Refunds",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=RefundsQuery,
         answers={200: api_schemas.RefundSchema},
@@ -118,7 +115,6 @@ ENDPOINTS: Final = (
         operation="getRefund",
         summary="Get a refund",
         tag="Refunds",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: api_schemas.RefundSchema},
         problems=(problems.NOT_FOUND,),

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EmptyBody, InstantIn
 from gateway.api.idempotency import KeyRule
@@ -79,7 +78,6 @@ ENDPOINTS: Final = (
             "`state` shows the progress of the command."
         ),
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=start,
         body=EmptyBody,
         body_required=False,
@@ -94,7 +92,6 @@ ENDPOINTS: Final = (
         summary="Stop a session remotely",
         description="Sends OCPI STOP_SESSION for a session that the operator has reported.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=stop,
         body=EmptyBody,
         body_required=False,
@@ -110,7 +107,6 @@ ENDPOINTS: Final = (
         description="Sends OCPI RESERVE_NOW for a session whose payment is secured. A further request with "
         "another time moves the end.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=reserve,
         body=ReserveBody,
         answers={202: api_schemas.CommandSchema},
@@ -124,7 +120,6 @@ ENDPOINTS: Final = (
         summary="Cancel the reservation",
         description="Sends OCPI CANCEL_RESERVATION; in OCPI 2.1.1 a reservation ends at its expiry only.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=cancel_reservation,
         body=EmptyBody,
         body_required=False,
@@ -139,7 +134,6 @@ ENDPOINTS: Final = (
         summary="Unlock the connector",
         description="Sends OCPI UNLOCK_CONNECTOR for the session's connector, for a cable that is stuck.",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=unlock,
         body=EmptyBody,
         body_required=False,

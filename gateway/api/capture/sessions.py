@@ -13,7 +13,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.prices import price_object
 from gateway.api.capture.usage import Usage, cdr_of_usage
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
@@ -104,7 +103,7 @@ async def retry_clearing(call: ApiRequest) -> ApiResponse:
 async def get(call: ApiRequest) -> ApiResponse:
     """One session; with ?expand=price its price line by line."""
     view = await _get(call, call.path_id("id", "ses"))
-    shown = session_object(await call.services.payments.with_usage(view))
+    shown = _shown(await call.services.payments.with_usage(view), call)
     if call.query.expand == "price" and view.session.price_minor is not None:
         price = await call.services.payments.explain_price(
             party_id=call.caller.party_id, session_id=view.session.id, admin=call.caller.admin
@@ -134,7 +133,15 @@ async def list_all(call: ApiRequest) -> ApiResponse:
         limit=call.query.limit + 1,
         before=before(call.query, "ses"),
     )
-    return ApiResponse(body=page([session_object(view) for view in views], limit=call.query.limit))
+    return ApiResponse(body=page([_shown(view, call) for view in views], limit=call.query.limit))
+
+
+def _shown(view: SessionView, call: ApiRequest) -> api_schemas.SessionSchema:
+    """The session as the caller may see it: the metadata are its demand partner's."""
+    shown = session_object(view)
+    if call.own_party in {None, view.session.demand_partner_id}:
+        return shown
+    return shown.model_copy(update={"metadata": {}})
 
 
 async def get_price(call: ApiRequest) -> ApiResponse:
@@ -206,7 +213,6 @@ ENDPOINTS: Final = (
             "422 where it fails a check."
         ),
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=complete,
         body=CompleteBody,
         parse=_split,
@@ -231,7 +237,6 @@ ENDPOINTS: Final = (
         "missing is registered, or what was captured in excess is refunded. A refund of what was captured "
         "above the price never reaches the ledger; any other refund is posted after the capture.",
         tag="Sessions",
-        scope=Scope.ADMIN,
         handler=retry_clearing,
         answers={200: api_schemas.SessionSchema},
         etag=True,
@@ -244,7 +249,6 @@ ENDPOINTS: Final = (
         operation="listSessions",
         summary="List sessions",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=SessionsQuery,
         answers={200: api_schemas.SessionSchema},
@@ -256,7 +260,6 @@ ENDPOINTS: Final = (
         operation="getSession",
         summary="Get a session",
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=get,
         query=ExpandQuery,
         answers={200: api_schemas.SessionSchema},
@@ -270,7 +273,6 @@ ENDPOINTS: Final = (
         summary="Get a session's price",
         description=("Each line names its period, tariff element, component, volume and reason."),
         tag="Sessions",
-        scope=Scope.CAPTURE,
         handler=get_price,
         answers={200: api_schemas.PriceSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from gateway import api_schemas, payer_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.customers import token
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import NO_STORE, EmptyBody, MetadataIn, ReturnUrl
@@ -113,7 +112,6 @@ ENDPOINTS: Final = (
         summary="Get the client configuration",
         description="What your app needs to load the PSP's form for cards and wallets.",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=configuration,
         answers={200: ClientConfigurationSchema},
         problems=(problems.UNAVAILABLE,),
@@ -128,7 +126,6 @@ ENDPOINTS: Final = (
         "bank and returns to `return_url`. That return proves nothing: read the setup, or wait for "
         "`setup.succeeded`.",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=create,
         body=SetupBody,
         answers={201: payer_schemas.SetupSchema},
@@ -148,7 +145,6 @@ ENDPOINTS: Final = (
         operation="getSetup",
         summary="Get a setup",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: payer_schemas.SetupSchema},
         etag=True,
@@ -161,7 +157,6 @@ ENDPOINTS: Final = (
         summary="Cancel a setup",
         description="Ends a setup that the driver has not finished; its client secret is worthless then.",
         tag="Payment methods",
-        scope=Scope.CAPTURE,
         handler=cancel,
         body=EmptyBody,
         body_required=False,

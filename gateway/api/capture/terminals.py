@@ -10,7 +10,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.customers import token
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page, whole
 from gateway.api.field_types import MAX_PAGE, NO_STORE, EmptyBody, Line, MetadataIn
@@ -216,7 +215,6 @@ ENDPOINTS: Final = (
         operation="createTerminalLocation",
         summary="Create a terminal location",
         tag="Terminals",
-        scope=Scope.CAPTURE,
         handler=create,
         body=TerminalLocationBody,
         answers={201: TerminalLocationSchema},
@@ -230,7 +228,6 @@ ENDPOINTS: Final = (
         operation="listTerminalLocations",
         summary="List terminal locations",
         tag="Terminals",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=TerminalLocationsQuery,
         answers={200: TerminalLocationSchema},
@@ -242,7 +239,6 @@ ENDPOINTS: Final = (
         operation="getTerminalLocation",
         summary="Get a terminal location",
         tag="Terminals",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: TerminalLocationSchema},
         problems=(problems.NOT_FOUND,),
@@ -255,7 +251,6 @@ ENDPOINTS: Final = (
         description="For the software of a terminal, which connects with it to the readers of this location "
         "and of no other.",
         tag="Terminals",
-        scope=Scope.CAPTURE,
         handler=connect,
         body=EmptyBody,
         body_required=False,
@@ -268,7 +263,6 @@ ENDPOINTS: Final = (
         operation="registerReader",
         summary="Register a reader",
         tag="Terminals",
-        scope=Scope.CAPTURE,
         handler=register,
         body=ReaderBody,
         answers={201: TerminalReaderSchema},
@@ -281,7 +275,6 @@ ENDPOINTS: Final = (
         operation="listReaders",
         summary="List the readers of a location",
         tag="Terminals",
-        scope=Scope.CAPTURE,
         handler=list_readers,
         answers={200: TerminalReaderSchema},
         listed=True,
@@ -296,7 +289,6 @@ ENDPOINTS: Final = (
         "The reader confirms the payment; the authorization's state tells how it ended, by event or when you "
         "read it.",
         tag="Terminals",
-        scope=Scope.CAPTURE,
         handler=present,
         body=PresentBody,
         answers={200: TerminalReaderSchema},

@@ -19,7 +19,6 @@ from clearing.meter_data.findings import MeterVerdict
 from clearing.meter_data.ocmf import OcmfReading
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.problems import ProblemError
@@ -283,7 +282,6 @@ ENDPOINTS: Final = (
             "?format=meter_data returns what the meter signed, for the S.A.F.E. transparency software."
         ),
         tag="Documents",
-        scope=Scope.CAPTURE,
         handler=get_receipt,
         query=ReceiptQuery,
         answers={200: SessionReceiptSchema},
@@ -296,7 +294,6 @@ ENDPOINTS: Final = (
         summary="List invoices and credit notes",
         description=("Lists the documents that the caller issued or received."),
         tag="Documents",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_all,
         query=DocumentsQuery,
         answers={200: PartyDocumentSchema},
@@ -309,7 +306,6 @@ ENDPOINTS: Final = (
         summary="Get an invoice or credit note",
         description=("?format=pdf returns Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1."),
         tag="Documents",
-        scope=Scope.SETTLEMENT_READ,
         handler=get,
         query=FormatQuery,
         answers={200: PartyDocumentSchema},

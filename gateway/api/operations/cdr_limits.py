@@ -12,7 +12,6 @@ from pydantic import Field
 from clearing.cdr_checks.limits import LimitName
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import InstantIn
 from gateway.api.idempotency import KeyRule
@@ -107,7 +106,6 @@ ENDPOINTS: Final = (
         description="For a CPO, or with the platform's id for every CPO that has none of its own. A limit "
         "counts for sessions authorized from `valid_from` on; a value that is in force is never changed.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=put,
         body=CdrLimitsBody,
         answers={200: CdrLimitsSchema},
@@ -120,7 +118,6 @@ ENDPOINTS: Final = (
         operation="getCdrLimits",
         summary="Get limits of the CDR checks",
         tag="Parties",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: CdrLimitsSchema},
         problems=(problems.NOT_FOUND,),

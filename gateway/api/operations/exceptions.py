@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 
 from gateway import exception_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import Line, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
@@ -136,7 +135,6 @@ ENDPOINTS: Final = (
             "Everything that stopped and waits for a person, with start, owner, amount, reason and next step."
         ),
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=list_all,
         query=ExceptionsQuery,
         answers={200: exception_schemas.ExceptionSchema},
@@ -149,7 +147,6 @@ ENDPOINTS: Final = (
         summary="Get an exception",
         description=("Returns the exception with its history."),
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=get,
         answers={200: exception_schemas.ExceptionSchema},
         problems=(problems.NOT_FOUND,),
@@ -166,7 +163,6 @@ ENDPOINTS: Final = (
             " conflict that names the command that ends the cause."
         ),
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=resolve,
         body=ResolveExceptionBody,
         answers={200: exception_schemas.ExceptionSchema},
@@ -179,7 +175,6 @@ ENDPOINTS: Final = (
         operation="assignException",
         summary="Assign an exception",
         tag="Operations",
-        scope=Scope.ADMIN,
         handler=assign,
         body=AssignExceptionBody,
         answers={200: exception_schemas.ExceptionSchema},

@@ -21,7 +21,6 @@ from clearing.parties.agreement import (
 )
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import CurrencyCode, InstantIn, NonNegativeMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
@@ -162,7 +161,6 @@ ENDPOINTS: Final = (
         operation="createAgreement",
         summary="Create an agreement version",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=create,
         body=AgreementBody,
         answers={201: AgreementSchema},

@@ -5,28 +5,52 @@ in the store of idempotent answers.
 """
 
 from datetime import timedelta
-from typing import Final, Literal
+from ipaddress import ip_network
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
+from gateway.api.field_types import InstantIn
 from gateway.api.idempotency import KeyRule
+from gateway.api.payouts.payout_access import own_party
 from gateway.ids import format_id
-from gateway.partners.api_key_service import CreatedKey
+from gateway.partners.api_key_service import CreatedKey, KeyLimits, KeyMaker
 from gateway.partners.party_repository import ApiKeyRecord
+from gateway.scopes import Scope, ScopeSet
 
 _CREATED: Final = 201
 _NO_CONTENT: Final = 204
 _PREFIX: Final = "key"
+_MAX_NETWORKS: Final = 50
+
+
+def _network(text: str) -> str:
+    """An address range as ip_network reads it: no bits beside the prefix."""
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"expected an address or a range such as 203.0.113.0/24: {error}") from None
 
 
 class CreateApiKeyBody(WireModel):
-    """The scopes of the new key."""
+    """What the new key may do, until when, and from where."""
 
-    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
+    scopes: list[Scope | ScopeSet] = Field(
+        min_length=1,
+        max_length=len(Scope) + len(ScopeSet),
+        description="scopes; a name without `:` stands for several, as the guide lists",
+        examples=[["capture:read", "capture:write"]],
+    )
+    expires: InstantIn | None = Field(None, description="when it ends by itself; null: never")
+    allowed_networks: list[Annotated[str, Field(max_length=49), AfterValidator(_network)]] = Field(
+        default_factory=list,
+        max_length=_MAX_NETWORKS,
+        description="addresses and ranges that it works from; empty: everywhere",
+        examples=[["203.0.113.0/24"]],
+    )
 
 
 class RotateApiKeyBody(WireModel):
@@ -46,6 +70,8 @@ class ApiKeySchema(api_schemas.PublicSchema):
     created: api_schemas.Instant
     expires: api_schemas.Instant | None
     revoked: api_schemas.Instant | None
+    allowed_networks: list[str] = Field(description="where it works from; empty: everywhere")
+    last_used: api_schemas.Instant | None = Field(description="to about a minute; null: never used")
     principal: str = Field(description="whose it is for four-eyes approval: the key itself, or its creator")
     api_key: str | None = None
 
@@ -54,9 +80,12 @@ async def create(call: ApiRequest) -> ApiResponse:
     """A new key for a party."""
     created = await call.services.api_keys.create(
         key_id=call.resource_id,
-        party_id=call.path["id"],
+        party_id=own_party(call),
         scopes=sorted({scope.value for scope in call.body.scopes}),
-        key=call.caller.key,
+        maker=_maker(call),
+        limits=KeyLimits(
+            expires_at=call.body.expires, networks=[ip_network(one) for one in call.body.allowed_networks]
+        ),
     )
     return _created(created)
 
@@ -65,24 +94,28 @@ async def rotate(call: ApiRequest) -> ApiResponse:
     """A new key with the old one's scopes; the old one ends after the overlap."""
     created = await call.services.api_keys.rotate(
         new_key_id=call.resource_id,
-        party_id=call.path["id"],
+        party_id=own_party(call),
         key_id=call.path_id("key_id", _PREFIX),
         overlap=timedelta(seconds=call.body.overlap_s),
-        key=call.caller.key,
+        maker=_maker(call),
     )
     return _created(created)
 
 
 async def revoke(call: ApiRequest) -> ApiResponse:
     """End a key now."""
-    await call.services.api_keys.revoke(party_id=call.path["id"], key_id=call.path_id("key_id", _PREFIX))
+    await call.services.api_keys.revoke(party_id=own_party(call), key_id=call.path_id("key_id", _PREFIX))
     return ApiResponse(body=None, status=_NO_CONTENT)
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """A party's keys without their tokens, oldest first."""
-    found = await call.services.api_keys.list(party_id=call.path["id"])
+    found = await call.services.api_keys.list(party_id=own_party(call))
     return ApiResponse(body=whole([_shown(key) for key in found]))
+
+
+def _maker(call: ApiRequest) -> KeyMaker:
+    return KeyMaker(key=call.caller.key, scopes=call.caller.scopes)
 
 
 def _created(created: CreatedKey) -> ApiResponse:
@@ -100,6 +133,8 @@ def _shown(key: ApiKeyRecord, *, token: str | None = None) -> ApiKeySchema:
         created=key.created_at,
         expires=key.expires_at,
         revoked=key.revoked_at,
+        allowed_networks=[str(one) for one in key.networks],
+        last_used=key.last_used_at,
         principal=key.principal,
         api_key=token,
     )
@@ -111,9 +146,11 @@ ENDPOINTS: Final = (
         path="/v1/parties/{id}/api-keys",
         operation="createApiKey",
         summary="Create an API key",
-        description=("Only this response contains the token; a replayed response has null in its place."),
+        description=(
+            "Only this response contains the token; a replayed response has null in its place. A key gives "
+            "no scope that it lacks; a party's key makes keys of its own party."
+        ),
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=create,
         body=CreateApiKeyBody,
         answers={201: ApiKeySchema},
@@ -126,7 +163,6 @@ ENDPOINTS: Final = (
         operation="listApiKeys",
         summary="List API keys",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=list_all,
         answers={200: ApiKeySchema},
         listed=True,
@@ -138,7 +174,6 @@ ENDPOINTS: Final = (
         summary="Rotate an API key",
         description=("Returns a new key; the old key remains valid until the overlap ends."),
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=rotate,
         body=RotateApiKeyBody,
         body_required=False,
@@ -152,7 +187,6 @@ ENDPOINTS: Final = (
         operation="revokeApiKey",
         summary="Revoke an API key",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=revoke,
         answers={204: None},
         problems=(problems.NOT_FOUND,),

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import fingerprint
 from gateway.api.idempotency import KeyRule
+from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
 from gateway.partners.client_certificate_repository import ClientCertificate
 from gateway.partners.errors import UnfitCertificateError
@@ -55,7 +55,7 @@ async def bind(call: ApiRequest) -> ApiResponse:
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """A party's certificates, oldest first, retired ones too."""
-    found = await call.services.client_certificates.list(party_id=call.path["id"])
+    found = await call.services.client_certificates.list(party_id=own_party(call))
     return ApiResponse(body=whole([_shown(certificate) for certificate in found]))
 
 
@@ -90,7 +90,6 @@ ENDPOINTS: Final = (
             " of its certificates."
         ),
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=bind,
         body=ClientCertificateBody,
         answers={201: ClientCertificateSchema},
@@ -103,7 +102,6 @@ ENDPOINTS: Final = (
         operation="listClientCertificates",
         summary="List client certificates",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=list_all,
         answers={200: ClientCertificateSchema},
         listed=True,
@@ -114,7 +112,6 @@ ENDPOINTS: Final = (
         operation="removeClientCertificate",
         summary="Remove a client certificate",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=retire,
         answers={204: None},
         problems=(problems.NOT_FOUND,),

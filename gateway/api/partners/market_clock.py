@@ -9,7 +9,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import InstantIn
 
@@ -48,7 +47,6 @@ ENDPOINTS: Final = (
         operation="setMarketClock",
         summary="Set business time",
         tag="Sandbox",
-        scope=Scope.ADMIN,
         handler=put,
         body=MarketClockBody,
         answers={200: MarketClockSchema},
@@ -60,7 +58,6 @@ ENDPOINTS: Final = (
         operation="getMarketClock",
         summary="Get business time",
         tag="Sandbox",
-        scope=Scope.ADMIN,
         handler=get,
         answers={200: MarketClockSchema},
     ),

@@ -22,7 +22,6 @@ from clearing.meter_data.registered_key import (
 from clearing.meter_data.service import KEY_PREFIX
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page, whole
 from gateway.api.field_types import EmptyBody, InstantIn, ListQuery, before
 from gateway.api.idempotency import KeyRule
@@ -217,7 +216,6 @@ ENDPOINTS: Final = (
         description="The first key of a meter is active at once. Another key for a known meter is proposed "
         "until a second person accepts or rejects it.",
         tag="Parties",
-        scope=Scope.SETTLEMENT_WRITE,
         handler=register,
         body=MeterKeyBody,
         answers={201: MeterKeySchema},
@@ -230,7 +228,6 @@ ENDPOINTS: Final = (
         operation="listMeterKeys",
         summary="List a CPO's meter keys",
         tag="Parties",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_all,
         query=MeterKeysQuery,
         answers={200: MeterKeySchema},
@@ -244,7 +241,6 @@ ENDPOINTS: Final = (
         summary="End a meter's key",
         description="A record made from then on is not verified under it.",
         tag="Parties",
-        scope=Scope.SETTLEMENT_WRITE,
         handler=end,
         body=EndMeterKeyBody,
         answers={200: MeterKeySchema},
@@ -257,7 +253,6 @@ ENDPOINTS: Final = (
         summary="Accept a changed meter key",
         description="The key before it ends where it begins. Not by the person who entered it.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=accept,
         body=EmptyBody,
         body_required=False,
@@ -271,7 +266,6 @@ ENDPOINTS: Final = (
         summary="Reject a changed meter key",
         description="Not by the person who entered it.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=reject,
         body=EmptyBody,
         body_required=False,
@@ -284,7 +278,6 @@ ENDPOINTS: Final = (
         operation="setMeterPolicy",
         summary="Set what a CPO's CDRs must carry",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=set_policy,
         body=MeterPolicyBody,
         answers={200: DatedMeterPolicySchema},
@@ -297,7 +290,6 @@ ENDPOINTS: Final = (
         summary="List a CPO's meter policies",
         description="The latest first. Without one, what its CDRs carry is checked.",
         tag="Parties",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_policies,
         answers={200: DatedMeterPolicySchema},
         listed=True,

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import Slug
 from gateway.api.idempotency import KeyRule
@@ -60,7 +59,6 @@ ENDPOINTS: Final = (
         operation="createOcpiRegistration",
         summary="Invite a party to the OCPI handshake",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=create,
         body=RegistrationBody,
         answers={201: RegistrationSchema},

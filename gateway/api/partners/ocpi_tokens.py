@@ -9,7 +9,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.authorizations import PartnerAccountBody, PspPaymentMethodBody
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, Slug
@@ -161,7 +160,6 @@ ENDPOINTS: Final = (
         "presents it, the CPO asks for authorization, and ALLOWED means that the session's payment is "
         "secured.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=put,
         body=OcpiTokenBody,
         answers={200: OcpiTokenSchema},
@@ -173,7 +171,6 @@ ENDPOINTS: Final = (
         operation="getOcpiToken",
         summary="Get a driver's token",
         tag="Parties",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: OcpiTokenSchema},
         problems=(problems.NOT_FOUND,),
@@ -185,7 +182,6 @@ ENDPOINTS: Final = (
         summary="List drivers' tokens",
         description="Your tokens by uid; the platform sees every party's.",
         tag="Parties",
-        scope=Scope.CAPTURE,
         handler=list_all,
         query=ListQuery,
         answers={200: OcpiTokenSchema},

@@ -20,10 +20,10 @@ from clearing.parties.business_details import (
 from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import CurrencyCode, DayIn, Line, ListQuery, NonNegativeMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
+from gateway.api.payouts.payout_access import own_party
 from gateway.partners.party_service import PartyUpdate, PartyView
 
 _CREATED: Final = 201
@@ -259,7 +259,7 @@ async def create(call: ApiRequest) -> ApiResponse:
 
 async def get_vat(call: ApiRequest) -> ApiResponse:
     """A party's VAT ids and the registers' findings."""
-    found = await call.services.parties.load_terms(call.path["id"])
+    found = await call.services.parties.load_terms(own_party(call))
     ids = (
         []
         if found.vat_id is None
@@ -296,12 +296,16 @@ def _vat_id(
 
 async def get(call: ApiRequest) -> ApiResponse:
     """One party."""
-    return ApiResponse(body=_shown(await call.services.parties.get(call.path["id"])))
+    return ApiResponse(body=_shown(await call.services.parties.get(own_party(call))))
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
-    """All parties by id."""
-    found = await call.services.parties.list(after=call.query.cursor or "", limit=call.query.limit + 1)
+    """All parties by id; a party sees itself."""
+    after, party_id = call.query.cursor or "", call.own_party
+    if party_id is not None:
+        own = [await call.services.parties.get(party_id)] if after < party_id else []
+        return ApiResponse(body=page([_shown(party) for party in own], limit=call.query.limit))
+    found = await call.services.parties.list(after=after, limit=call.query.limit + 1)
     return ApiResponse(body=page([_shown(party) for party in found], limit=call.query.limit))
 
 
@@ -407,7 +411,6 @@ ENDPOINTS: Final = (
             "until another principal lifts the hold."
         ),
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=create,
         body=CreatePartyBody,
         answers={201: PartySchema},
@@ -421,7 +424,6 @@ ENDPOINTS: Final = (
         operation="listParties",
         summary="List parties",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=list_all,
         query=ListQuery,
         answers={200: PartySchema},
@@ -433,7 +435,6 @@ ENDPOINTS: Final = (
         operation="getParty",
         summary="Get a party",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=get,
         answers={200: PartySchema},
         problems=(problems.NOT_FOUND,),
@@ -448,7 +449,6 @@ ENDPOINTS: Final = (
             "finding applies to supplies from its first day on."
         ),
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=get_vat,
         answers={200: PartyVatSchema},
         problems=(problems.NOT_FOUND,),

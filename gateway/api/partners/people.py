@@ -8,10 +8,10 @@ from typing import Final, Literal
 from pydantic import Field
 
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page, whole
 from gateway.api.field_types import Email, Line, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
+from gateway.api.payouts.payout_access import own_party
 from gateway.api_schemas import Instant, PublicSchema
 from gateway.ids import format_id
 from gateway.people.person import PERSON_PREFIX, PersonActRecord, PersonRecord
@@ -85,11 +85,12 @@ async def invite(call: ApiRequest) -> ApiResponse:
     """Let somebody sign in."""
     person = await call.services.people.invite(
         person_id=call.resource_id,
-        party_id=call.path["id"],
+        party_id=own_party(call),
         email=call.body.email,
         name=call.body.name,
         role=call.body.role,
-        by=call.caller.key,
+        by=call.caller.principal or call.caller.key,
+        maker=call.caller.scopes,
     )
     return ApiResponse(body=person_object(person), status=_CREATED)
 
@@ -97,7 +98,12 @@ async def invite(call: ApiRequest) -> ApiResponse:
 async def link(call: ApiRequest) -> ApiResponse:
     """Make a one-time link."""
     person_id = call.path_id("id", PERSON_PREFIX)
-    made = await call.services.people.link(person_id, party_id=None, by=call.caller.key)
+    made = await call.services.people.link(
+        person_id,
+        party_id=call.own_party,
+        by=call.caller.principal or call.caller.key,
+        maker=call.caller.scopes,
+    )
     shown = PersonLinkSchema(
         person=format_id(PERSON_PREFIX, person_id),
         url=sign_in_address(call.services.options.base_url, made.token),
@@ -108,13 +114,17 @@ async def link(call: ApiRequest) -> ApiResponse:
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """People in the order in which they were invited."""
-    found = await call.services.people.list(party_id=call.query.party)
+    found = await call.services.people.list(party_id=call.own_party or call.query.party)
     return ApiResponse(body=whole([person_object(person) for person in found]))
 
 
 async def revoke(call: ApiRequest) -> ApiResponse:
     """End a person's access."""
-    await call.services.people.revoke(call.path_id("id", PERSON_PREFIX), party_id=None, by=call.caller.key)
+    await call.services.people.revoke(
+        call.path_id("id", PERSON_PREFIX),
+        party_id=call.own_party,
+        by=call.caller.principal or call.caller.key,
+    )
     return ApiResponse(body=None, status=_NO_CONTENT)
 
 
@@ -171,7 +181,6 @@ ENDPOINTS: Final = (
             "one-time link. An address has one access at a time."
         ),
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=invite,
         body=InvitePersonBody,
         answers={201: PersonSchema},
@@ -185,7 +194,6 @@ ENDPOINTS: Final = (
         summary="Create a sign-in link",
         description="The link works once, for 24 hours, and ends those before it.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=link,
         answers={201: PersonLinkSchema},
         key_rule=KeyRule.OPTIONAL,
@@ -197,7 +205,6 @@ ENDPOINTS: Final = (
         operation="listPeople",
         summary="List people",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=list_all,
         query=PeopleQuery,
         answers={200: PersonSchema},
@@ -210,7 +217,6 @@ ENDPOINTS: Final = (
         summary="Revoke a person's access",
         description="Ends the access with every session and link at once.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=revoke,
         answers={204: None},
         problems=(problems.NOT_FOUND,),
@@ -222,7 +228,6 @@ ENDPOINTS: Final = (
         summary="List what people did",
         description="Every sign-in, sign-out and act in the console, with the status that answered it.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=list_acts,
         query=PersonActsQuery,
         answers={200: PersonActSchema},

@@ -7,7 +7,6 @@ from typing import Final
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import Line
 
@@ -33,7 +32,6 @@ ENDPOINTS: Final = (
         summary="Set a location's site host",
         description="The party that has the role `site_host` in agreements for sessions at this location.",
         tag="Parties",
-        scope=Scope.ADMIN,
         handler=put,
         body=SiteHostBody,
         answers={200: api_schemas.SiteHostSchema},

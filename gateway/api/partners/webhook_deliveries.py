@@ -32,7 +32,9 @@ class ReplayBody(WireModel):
 class DeliveriesQuery(ListQuery):
     """A page of the delivery log."""
 
-    state: Literal["pending", "delivered", "failed", "abandoned"] | None = None
+    state: Literal["pending", "delivered", "failed", "abandoned"] | None = Field(
+        None, description="`failed` also lists what failed and is tried again, which is pending"
+    )
 
 
 class DeliverySchema(api_schemas.PublicSchema):

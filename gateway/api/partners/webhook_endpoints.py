@@ -11,7 +11,6 @@ from pydantic import Field
 
 from gateway import api_schemas, outbound
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import EmptyBody, ListQuery, before
 from gateway.api.idempotency import KeyRule
@@ -157,7 +156,6 @@ def webhook_endpoint(method: str, tail: str, operation: str, summary: str, **res
         operation=operation,
         summary=summary,
         tag="Webhooks",
-        scope=Scope.WEBHOOKS,
         **rest,
     )
 

@@ -12,7 +12,6 @@ from clearing.errors import InvalidPaymentError
 from clearing.parties.bank_details import BankDetails, PostalAddress
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
@@ -129,7 +128,6 @@ ENDPOINTS: Final = (
         description="The details are pending, and nothing is paid to the party, until another principal "
         "approves or rejects them.",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_WRITE,
         handler=create,
         body=BankDetailsBody,
         answers={201: api_schemas.BankDetailsSchema},
@@ -142,7 +140,6 @@ ENDPOINTS: Final = (
         operation="listBankDetails",
         summary="List a party's bank details",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_all,
         answers={200: api_schemas.BankDetailsSchema},
         listed=True,
@@ -156,7 +153,6 @@ ENDPOINTS: Final = (
             summary=f"{verb.title()} bank details",
             description="Requires an API key of another principal than the one who submitted them.",
             tag="Payouts",
-            scope=Scope.ADMIN,
             handler=handler,
             answers={200: api_schemas.BankDetailsSchema},
             key_rule=KeyRule.OPTIONAL,

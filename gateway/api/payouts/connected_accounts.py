@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field
 from gateway import api_schemas
 from gateway.account_schemas import ConnectedAccountSchema
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, NO_STORE, Email, ReturnUrl, Slug
 from gateway.api.idempotency import KeyRule
@@ -145,7 +144,6 @@ ENDPOINTS: Final = (
         "onboarding link. Until then, and whenever the PSP can't pay the account, the party has a payout "
         "hold that ends by itself. A second person must lift the hold of a new account.",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_WRITE,
         handler=create,
         body=ConnectedAccountBody,
         body_required=False,
@@ -162,7 +160,6 @@ ENDPOINTS: Final = (
         description="Pays the party to an account that is connected to the platform's own. Another account "
         "than before puts the party's payouts on hold until another principal lifts the hold.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=attach,
         body=AttachAccountBody,
         answers={200: ConnectedAccountSchema},
@@ -178,7 +175,6 @@ ENDPOINTS: Final = (
         description="As the PSP last said, which is followed by its events: whether it can be paid, and what "
         "the PSP still wants to know.",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_READ,
         handler=get,
         answers={200: ConnectedAccountSchema},
         etag=True,
@@ -192,7 +188,6 @@ ENDPOINTS: Final = (
         description="Leads the party's browser to the PSP's form, once. The return to `return_url` proves "
         "nothing: read the account, or wait for `connected_account.updated`.",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_WRITE,
         handler=create_link,
         body=OnboardingLinkBody,
         answers={201: OnboardingLinkSchema},
@@ -205,7 +200,6 @@ ENDPOINTS: Final = (
         operation="listConnectedAccounts",
         summary="List connected accounts",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=list_all,
         query=ConnectedAccountsQuery,
         answers={200: ConnectedAccountSchema},

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import EmptyBody
 from gateway.api.idempotency import KeyRule
@@ -121,7 +120,6 @@ ENDPOINTS: Final = (
         operation="listDisbursementsAwaitingApproval",
         summary="List disbursements awaiting approval",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=list_waiting,
         answers={200: DisbursementAwaitingApprovalSchema},
         listed=True,
@@ -134,7 +132,6 @@ ENDPOINTS: Final = (
         description="A disbursement above the party's approval limit is paid after two principals have "
         "approved it.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=approve,
         body=EmptyBody,
         body_required=False,
@@ -150,7 +147,6 @@ ENDPOINTS: Final = (
         description="Records a return that no bank statement reports. The party's payouts are put on "
         "hold; only another principal can lift that hold.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=record_return,
         body=ReturnedDisbursementBody,
         answers={200: api_schemas.DisbursementSchema},
@@ -165,7 +161,6 @@ ENDPOINTS: Final = (
         description="Computes open due dates again after a calendar or payout terms changed. A payable "
         "that is due already is not moved.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=reschedule,
         body=RescheduleBody,
         answers={200: RescheduleSchema},

@@ -3,8 +3,9 @@
 Owns: the wire form and whose figures are whose. Must not know how anything is netted or paid.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -12,12 +13,12 @@ from pydantic import Field
 from clearing.reporting.disbursements import PayableRecord
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page, whole
 from gateway.api.field_types import EmptyBody, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
-from gateway.ids import format_id
+from gateway.errors import MalformedIdError
+from gateway.ids import format_id, parse_id
 from gateway.webhooks.payout_events import disbursement_object
 
 _ALL: Final = 10_000
@@ -41,7 +42,7 @@ class ForecastQuery(QueryModel):
 
 
 class PayablesQuery(ListQuery):
-    """Of one session, or of one disbursement."""
+    """Of one session, of one disbursement, or all that are open, by due date."""
 
     session: Annotated[str, Field(max_length=64)] | None = None
     disbursement: Annotated[str, Field(max_length=64)] | None = None
@@ -102,23 +103,55 @@ async def get_disbursement(call: ApiRequest) -> ApiResponse:
 
 
 async def list_payables(call: ApiRequest) -> ApiResponse:
-    """What a session owes, or what a disbursement nets."""
+    """What a session owes, what a disbursement nets, or what is open."""
     query: PayablesQuery = call.query
-    if (query.session is None) == (query.disbursement is None):
+    if query.session is not None and query.disbursement is not None:
         raise _one_of()
     party_id = _whose(call, query.party)
     service = call.services.disbursement_administration
     if query.session is not None:
         found = await service.list_payables_of_session(_id(query.session, "ses"), party_id=party_id)
         return ApiResponse(body=page([_payable(row) for row in found], limit=_ALL))
+    if query.disbursement is None:
+        found = await service.list_open_payables(
+            party_id=party_id, after=_place(query), limit=query.limit + 1
+        )
+        return ApiResponse(
+            body=_payables(found, query.limit, cursor=lambda item: f"{item.due_date}.{item.session}")
+        )
     found = await service.list_payables_of_disbursement(
-        _id(query.disbursement or "", "dis"),
+        _id(query.disbursement, "dis"),
         party_id=party_id,
         after=before(query, "ses"),
         limit=query.limit + 1,
     )
-    shown = [_payable(row) for row in found]
-    return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda item: item.session))
+    return ApiResponse(body=_payables(found, query.limit, cursor=lambda item: item.session))
+
+
+def _payables(found: Sequence[PayableRecord], limit: int, *, cursor: Callable[[Any], str]) -> dict[str, Any]:
+    """A page that parts no session: where there is more, the last one found begins the next page.
+
+    A session with more payables than a page holds is a page of its own.
+    """
+    rows = [_payable(row) for row in found]
+    more = len(rows) > limit
+    shown = [row for row in rows if not more or cursor(row) != cursor(rows[-1])] or rows
+    return {**whole(shown, more=more), "next_cursor": cursor(shown[-1]) if more else None}
+
+
+def _place(query: PayablesQuery) -> tuple[date, UUID] | None:
+    """The day and the session after which a page of open payables begins. Raises ProblemError."""
+    if query.cursor is None:
+        return None
+    day, _, session = query.cursor.partition(".")
+    try:
+        return date.fromisoformat(day), parse_id("ses", session)
+    except (ValueError, MalformedIdError):
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            "The cursor is none of this list's.",
+            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
+        ) from None
 
 
 async def get_forecast(call: ApiRequest) -> ApiResponse:
@@ -167,8 +200,8 @@ class _Cursor(QueryModel):
 def _one_of() -> ProblemError:
     return ProblemError(
         problems.INVALID_PARAMETERS,
-        "Name exactly one of session and disbursement.",
-        errors=[FieldError(pointer="/session", expected="exactly one of session and disbursement")],
+        "Name a session or a disbursement, not both.",
+        errors=[FieldError(pointer="/session", expected="session or disbursement, or neither")],
     )
 
 
@@ -192,7 +225,6 @@ ENDPOINTS: Final = (
         operation="listDisbursements",
         summary="List disbursements",
         tag="Settlement",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_disbursements,
         query=DisbursementsQuery,
         answers={200: api_schemas.DisbursementSchema},
@@ -204,7 +236,6 @@ ENDPOINTS: Final = (
         operation="getDisbursement",
         summary="Get a disbursement",
         tag="Settlement",
-        scope=Scope.SETTLEMENT_READ,
         handler=get_disbursement,
         answers={200: api_schemas.DisbursementSchema},
         problems=(problems.NOT_FOUND,),
@@ -214,9 +245,11 @@ ENDPOINTS: Final = (
         path="/v1/payables",
         operation="listPayables",
         summary="List payables",
-        description=("The payables of one session or of one disbursement: name exactly one of them."),
+        description=(
+            "The payables of one session or of one disbursement; without either, those that are open, by due "
+            "date. A page holds all payables of its last session, so it may be longer than its limit."
+        ),
         tag="Settlement",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_payables,
         query=PayablesQuery,
         answers={200: PayableSchema},
@@ -228,7 +261,6 @@ ENDPOINTS: Final = (
         operation="getForecast",
         summary="Forecast disbursements",
         tag="Settlement",
-        scope=Scope.SETTLEMENT_READ,
         handler=get_forecast,
         query=ForecastQuery,
         answers={200: ForecastLineSchema},
@@ -240,7 +272,6 @@ ENDPOINTS: Final = (
         operation="runDisbursements",
         summary="Run disbursements",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=run,
         body=EmptyBody,
         body_required=False,

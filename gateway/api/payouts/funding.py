@@ -10,7 +10,6 @@ from pydantic import Field
 from clearing.money import exponent
 from gateway import funding_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import CurrencyCode, Line, ListQuery, NonNegativeMinor, PositiveMinor, before
 from gateway.api.idempotency import KeyRule
@@ -143,7 +142,6 @@ ENDPOINTS: Final = (
         summary="Fund a partner account",
         description="Tops up at the PSP. Until the money has arrived there it is `pending`, and no balance.",
         tag="Money in",
-        scope=Scope.ADMIN,
         handler=fund,
         body=FundingBody,
         answers={201: funding_schemas.PartnerAccountSchema},
@@ -156,7 +154,6 @@ ENDPOINTS: Final = (
         operation="setCreditLimit",
         summary="Set a partner account's credit limit",
         tag="Money in",
-        scope=Scope.ADMIN,
         handler=set_limit,
         body=CreditLimitBody,
         answers={200: funding_schemas.PartnerAccountSchema},
@@ -168,7 +165,6 @@ ENDPOINTS: Final = (
         operation="getPartnerAccount",
         summary="Get a partner account",
         tag="Money in",
-        scope=Scope.CAPTURE,
         handler=get,
         answers={200: funding_schemas.PartnerAccountSchema},
         problems=(problems.NOT_FOUND,),
@@ -180,7 +176,6 @@ ENDPOINTS: Final = (
         summary="Top up the platform's balance",
         description="The PSP takes days to bring the money in: it is booked at `top_up.arrived`.",
         tag="Money in",
-        scope=Scope.ADMIN,
         handler=top_up,
         body=TopupBody,
         answers={201: funding_schemas.TopupSchema},
@@ -194,7 +189,6 @@ ENDPOINTS: Final = (
         summary="List top-ups",
         description="The platform's own and those of funded accounts, newest first.",
         tag="Money in",
-        scope=Scope.ADMIN,
         handler=list_top_ups,
         query=TopupsQuery,
         answers={200: funding_schemas.TopupSchema},
@@ -206,7 +200,6 @@ ENDPOINTS: Final = (
         operation="getTopup",
         summary="Get a top-up",
         tag="Money in",
-        scope=Scope.ADMIN,
         handler=get_top_up,
         answers={200: funding_schemas.TopupSchema},
         problems=(problems.NOT_FOUND,),

@@ -11,7 +11,6 @@ from clearing.errors import InvalidPartyCheckError
 from clearing.parties.party_check_service import CHECK
 from clearing.parties.party_checks import NewPartyCheck, PartyCheckKind, PartyCheckResult
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import DayIn
 from gateway.api.idempotency import KeyRule
@@ -118,7 +117,6 @@ ENDPOINTS: Final = (
         description="A later check of a kind takes the place of an earlier one; the history stays. An "
         "adverse result holds the party's payouts until another principal records or confirms otherwise.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=create,
         body=PartyCheckBody,
         answers={201: PartyCheckSchema},
@@ -131,7 +129,6 @@ ENDPOINTS: Final = (
         operation="listPartyChecks",
         summary="List the checks of a party's identity",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_all,
         answers={200: PartyCheckSchema},
         listed=True,
@@ -144,7 +141,6 @@ ENDPOINTS: Final = (
         summary="Confirm a payee name that did not match",
         description="Requires an API key of another principal than the one who recorded the check.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=confirm,
         body=ConfirmPartyCheckBody,
         answers={201: PartyCheckSchema},

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import DayIn
 from gateway.api.idempotency import KeyRule
@@ -71,7 +70,6 @@ ENDPOINTS: Final = (
         summary="Hold a party's payouts",
         description="Cancels planned disbursements that were not sent yet. The party can read the reason.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=create,
         body=PayoutHoldBody,
         answers={201: api_schemas.PayoutHoldSchema},
@@ -84,7 +82,6 @@ ENDPOINTS: Final = (
         operation="listPayoutHolds",
         summary="List a party's payout holds",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_READ,
         handler=list_all,
         answers={200: api_schemas.PayoutHoldSchema},
         listed=True,
@@ -96,7 +93,6 @@ ENDPOINTS: Final = (
         operation="liftPayoutHold",
         summary="Lift a payout hold",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=lift,
         answers={200: api_schemas.PayoutHoldSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),

@@ -14,7 +14,6 @@ from clearing.parties.party import Party
 from clearing.parties.payout_terms import Cadence, PayoutTerms
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import DayIn, NonNegativeMinor, PositiveMinor
 from gateway.api.idempotency import KeyRule
@@ -124,7 +123,6 @@ ENDPOINTS: Final = (
         operation="getPayoutTerms",
         summary="Get payout terms",
         tag="Payouts",
-        scope=Scope.SETTLEMENT_READ,
         handler=get,
         answers={200: PayoutTermsSchema},
         problems=(problems.NOT_FOUND,),
@@ -137,7 +135,6 @@ ENDPOINTS: Final = (
         description="The terms apply to sums that become payable from now on. Raising or removing "
         "`approval_above` also puts payouts on hold. Only another principal can lift that hold.",
         tag="Payouts",
-        scope=Scope.ADMIN,
         handler=put,
         body=PayoutTermsBody,
         answers={200: PayoutTermsSchema},

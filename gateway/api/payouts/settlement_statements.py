@@ -11,7 +11,6 @@ from typing import BinaryIO, Final
 
 from clearing.language import Language
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.problems import ProblemError
 from gateway.settlement_export import StatementForm, write_statement
@@ -80,7 +79,6 @@ ENDPOINTS: Final = (
             "paid."
         ),
         tag="Settlement",
-        scope=Scope.SETTLEMENT_READ,
         handler=get_statement,
         query=StatementQuery,
         answers={200: None},

@@ -13,7 +13,6 @@ from pydantic import Field, RootModel
 from clearing.money import to_major
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
 from gateway.api.field_types import EvseId, InstantIn, Line
 from gateway.api.idempotency import KeyRule
@@ -289,7 +288,6 @@ ENDPOINTS: Final = (
         summary="Authorize a vehicle by its contract certificate",
         description="A repeated request for the same session returns the first decision.",
         tag="Plug & Charge",
-        scope=Scope.PLUG_AND_CHARGE,
         handler=authorize,
         body=AuthorizeVehicleBody,
         answers={200: AuthorizeVehicleSchema},
@@ -302,7 +300,6 @@ ENDPOINTS: Final = (
         operation="authorizePlugAndChargeBare",
         summary="Authorize with a bare OCPP message",
         tag="Plug & Charge",
-        scope=Scope.PLUG_AND_CHARGE,
         handler=authorize_bare,
         query=BareQuery,
         body=OcppMessageSchema,

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems, request_bodies
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page, whole
 from gateway.api.field_types import EmptyBody, ListQuery, before
 from gateway.api.plug_and_charge.contracts import endpoint
@@ -224,7 +223,6 @@ ENDPOINTS: Final[tuple[ApiEndpoint, ...]] = (
         _PATH,
         "putContractPoolFeed",
         "Set up a contract pool feed",
-        scope=Scope.CONTRACTS,
         handler=put_feed,
         body=ContractPoolFeedBody,
         answers={200: ContractPoolFeedSchema},
@@ -235,7 +233,6 @@ ENDPOINTS: Final[tuple[ApiEndpoint, ...]] = (
         "contract-pool-feeds",
         "listContractPoolFeeds",
         "List contract pool feeds",
-        scope=Scope.CONTRACTS,
         handler=list_feeds,
         answers={200: ContractPoolFeedSchema},
         listed=True,
@@ -245,7 +242,6 @@ ENDPOINTS: Final[tuple[ApiEndpoint, ...]] = (
         f"{_PATH}/events",
         "listContractPoolEvents",
         "List the events of a contract pool feed",
-        scope=Scope.CONTRACTS,
         handler=list_events,
         query=ContractPoolEventsQuery,
         answers={200: ContractPoolEventSchema},
@@ -257,7 +253,6 @@ ENDPOINTS: Final[tuple[ApiEndpoint, ...]] = (
         "contract-pool-events/{id}/apply",
         "applyContractPoolEvent",
         "Apply a contract pool event that waits",
-        scope=Scope.CONTRACTS,
         handler=apply_event,
         body=EmptyBody,
         body_required=False,
@@ -269,7 +264,6 @@ ENDPOINTS: Final[tuple[ApiEndpoint, ...]] = (
         "contract-pool-events/{id}/dismiss",
         "dismissContractPoolEvent",
         "Dismiss a contract pool event that waits",
-        scope=Scope.CONTRACTS,
         handler=dismiss_event,
         body=DismissPoolEventBody,
         answers={200: ContractPoolEventSchema},

@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_PAGE, Slug, fingerprint
 from gateway.api.idempotency import KeyRule
@@ -227,7 +226,6 @@ ENDPOINTS: Final = (
         "contract-imports",
         "importContracts",
         "Import contracts",
-        scope=Scope.CONTRACTS,
         handler=import_contracts,
         body=ImportContractsBody,
         large_body=True,
@@ -239,7 +237,6 @@ ENDPOINTS: Final = (
         "contract-changes",
         "listContractChanges",
         "List contract changes",
-        scope=Scope.CONTRACTS,
         handler=list_changes,
         query=ChangesQuery,
         answers={200: ContractChangeSchema},
@@ -250,7 +247,6 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/history",
         "getContractHistory",
         "Get the history of a contract",
-        scope=Scope.CONTRACTS,
         handler=list_history,
         answers={200: ContractChangeSchema},
         listed=True,
@@ -261,7 +257,6 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/certificates",
         "listContractCertificates",
         "List the certificates of a contract",
-        scope=Scope.CONTRACTS,
         handler=list_certificates,
         answers={200: ContractCertificateSchema},
         listed=True,
@@ -272,7 +267,6 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/certificates/{{sha256}}/block",
         "blockCertificate",
         "Block a contract certificate",
-        scope=Scope.CONTRACTS,
         handler=block,
         body=BlockCertificateBody,
         answers={204: None},

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import (
     MAX_PAGE,
@@ -226,9 +225,7 @@ def service_of(call: ApiRequest) -> PlugAndChargeService:
     return call.services.plug_and_charge
 
 
-def endpoint(
-    method: str, tail: str, operation: str, summary: str, *, scope: Scope = Scope.ADMIN, **rest: Any
-) -> ApiEndpoint:
+def endpoint(method: str, tail: str, operation: str, summary: str, **rest: Any) -> ApiEndpoint:
     """An endpoint of the part of Plug & Charge that administrators and, by scope, parties manage."""
     return ApiEndpoint(
         method=method,
@@ -236,7 +233,6 @@ def endpoint(
         operation=operation,
         summary=summary,
         tag="Plug & Charge",
-        scope=scope,
         **rest,
     )
 
@@ -248,14 +244,12 @@ def _action(
     handler: Callable[[ApiRequest], Awaitable[ApiResponse]],
     *,
     description: str = "",
-    scope: Scope = Scope.CONTRACTS,
 ) -> ApiEndpoint:
     return endpoint(
         "POST",
         f"contracts/{{emaid}}/{verb}",
         operation,
         summary,
-        scope=scope,
         handler=handler,
         description=description,
         body=ContractReasonBody,
@@ -272,7 +266,6 @@ ENDPOINTS: Final = (
         "contracts",
         "putContract",
         "Store a contract",
-        scope=Scope.CONTRACTS,
         handler=put_contract,
         body=ContractBody,
         answers={201: ContractSchema},
@@ -284,7 +277,6 @@ ENDPOINTS: Final = (
         "contracts",
         "listContracts",
         "List contracts",
-        scope=Scope.CONTRACTS,
         handler=list_contracts,
         query=ContractsQuery,
         answers={200: ContractSchema},
@@ -304,7 +296,6 @@ ENDPOINTS: Final = (
         "disableContractPayment",
         "Disable a contract's means of payment",
         disable_payment,
-        scope=Scope.ADMIN,
         description="For a mandate that was revoked or an account that was closed. Every contract of this "
         "environment that pays with the same means is rejected until the means is enabled or replaced.",
     ),
@@ -313,7 +304,6 @@ ENDPOINTS: Final = (
         "enableContractPayment",
         "Enable a contract's means of payment",
         enable_payment,
-        scope=Scope.ADMIN,
         description="Every contract of this environment that pays with the same means may charge again.",
     ),
 )

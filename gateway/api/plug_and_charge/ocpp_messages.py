@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.field_types import EvseId, Line
 from gateway.api.plug_and_charge.authorize import (
@@ -162,7 +161,6 @@ def _endpoint(path: str, operation: str, summary: str, **rest: Any) -> ApiEndpoi
         operation=operation,
         summary=summary,
         tag="Plug & Charge",
-        scope=Scope.PLUG_AND_CHARGE,
         body=OcppMessageSchema,
         parse=decode_message,
         answers={200: OcppMessageSchema},

@@ -8,7 +8,6 @@ from typing import Final, Literal
 from pydantic import Field
 
 from gateway import api_schemas
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, whole
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.plug_and_charge.contracts import endpoint
@@ -93,7 +92,6 @@ ENDPOINTS: Final = (
         "roots",
         "listTrustedRoots",
         "List trusted roots",
-        scope=Scope.PLUG_AND_CHARGE,
         handler=list_roots,
         answers={200: TrustedRootSchema},
         listed=True,
@@ -103,7 +101,6 @@ ENDPOINTS: Final = (
         "root-changes",
         "listRootChanges",
         "List changes of trusted roots",
-        scope=Scope.PLUG_AND_CHARGE,
         handler=list_root_changes,
         query=RootChangesQuery,
         answers={200: RootChangeSchema},

@@ -13,7 +13,6 @@ from pydantic import Field
 from clearing.money import to_major
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.capture.usage import Usage, cdr_of_usage
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.field_types import InstantIn
@@ -141,7 +140,6 @@ ENDPOINTS: Final = (
             "from the last OCPI session update; nothing is billed from it."
         ),
         tag="Plug & Charge",
-        scope=Scope.PLUG_AND_CHARGE,
         handler=get,
         query=CostQuery,
         answers={200: RunningCostSchema},

@@ -12,7 +12,6 @@ from pydantic import Field
 from clearing.money import to_major
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EvseId
 from gateway.api.plug_and_charge.ocpp_numbers import exact
@@ -122,7 +121,6 @@ ENDPOINTS: Final = (
         operation="getPlugAndChargeSettlement",
         summary="Get the settlement notice of a session",
         tag="Plug & Charge",
-        scope=Scope.PLUG_AND_CHARGE,
         handler=get,
         answers={200: SessionSettlementSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
@@ -133,7 +131,6 @@ ENDPOINTS: Final = (
         operation="namePlugAndChargeTransaction",
         summary="Name the station's transaction and EVSE of an authorization",
         tag="Plug & Charge",
-        scope=Scope.PLUG_AND_CHARGE,
         handler=name_transaction,
         body=StationTransactionBody,
         answers={200: StationTransactionSchema},

@@ -14,7 +14,6 @@ from clearing.bank_transfers.payment_file import ListedFile
 from clearing.bank_transfers.service import BankOutcome
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
@@ -125,7 +124,6 @@ ENDPOINTS: Final = (
         description="Imports a status report (pain.002) or a statement (camt.053, camt.054), whole or "
         "not at all. Put larger messages into the inbox directory.",
         tag="Bank",
-        scope=Scope.ADMIN,
         handler=import_message,
         media_type=_XML,
         large_body=True,
@@ -139,7 +137,6 @@ ENDPOINTS: Final = (
         operation="listBankMessages",
         summary="List bank messages",
         tag="Bank",
-        scope=Scope.ADMIN,
         handler=list_messages,
         query=MessagesQuery,
         answers={200: api_schemas.BankMessageSchema},
@@ -151,7 +148,6 @@ ENDPOINTS: Final = (
         operation="listPaymentFiles",
         summary="List payment files",
         tag="Bank",
-        scope=Scope.ADMIN,
         handler=list_files,
         query=FilesQuery,
         answers={200: PaymentFileSchema},
@@ -164,7 +160,6 @@ ENDPOINTS: Final = (
         summary="Download a payment file",
         description="Returns the pain.001 file as recorded; send it to the bank unchanged.",
         tag="Bank",
-        scope=Scope.ADMIN,
         handler=download,
         answers={200: None},
         also_gives=(_XML,),
@@ -177,7 +172,6 @@ ENDPOINTS: Final = (
         summary="Mark a payment file as sent",
         description="Records that a person has sent the file to the bank.",
         tag="Bank",
-        scope=Scope.ADMIN,
         handler=mark_sent,
         answers={204: None},
         key_rule=KeyRule.OPTIONAL,

@@ -18,7 +18,6 @@ from clearing.ledger.balances import AccountBalance
 from clearing.reporting.closing_points import ClosingPoint
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.books.export_service import JournalChoice
@@ -376,7 +375,6 @@ ENDPOINTS: Final = (
             "X-Journal-SHA256 say what the file holds; every hash of the period was recomputed before."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=get_journal,
         query=JournalQuery,
         answers={200: None},
@@ -388,7 +386,6 @@ ENDPOINTS: Final = (
         operation="getTrialBalance",
         summary="Get the trial balance of a period",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=get_trial_balance,
         query=TableQuery,
         also_gives=("text/csv",),
@@ -406,7 +403,6 @@ ENDPOINTS: Final = (
             "both sides."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=get_vat_return,
         query=TableQuery,
         also_gives=("text/csv",),
@@ -418,7 +414,6 @@ ENDPOINTS: Final = (
         operation="listTreasuryBalances",
         summary="List the balances of parties, reserves and funds",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=list_balances,
         answers={200: TreasuryBalanceSchema},
         listed=True,
@@ -429,7 +424,6 @@ ENDPOINTS: Final = (
         operation="getClosingCheck",
         summary="List what stands open at the end of a period",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=get_closing_check,
         query=PeriodQuery,
         answers={200: ClosingCheckSchema},
@@ -444,7 +438,6 @@ ENDPOINTS: Final = (
             "and a second person's closes the books. Nothing is booked before a closed period's end any more."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=close_books,
         body=CloseBooksBody,
         answers={200: ClosingCheckSchema, 202: ClosingCheckSchema},

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from clearing.reconciliation.report import OpenDifference
 from gateway import api_schemas
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, whole
 from gateway.api.reconciliation.resolutions import DIFFERENCE
 from gateway.ids import format_id
@@ -80,7 +79,6 @@ ENDPOINTS: Final = (
             "proposal."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=list_differences,
         query=DifferencesQuery,
         answers={200: DifferenceSchema},

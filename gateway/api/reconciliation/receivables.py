@@ -11,7 +11,6 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import CurrencyCode, DayIn, Line, Slug
 from gateway.api.idempotency import KeyRule
@@ -141,7 +140,6 @@ ENDPOINTS: Final = (
         operation="listReceivables",
         summary="List receivables by age",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=list_receivables,
         query=ReceivablesQuery,
         answers={200: ReceivableSchema},
@@ -157,7 +155,6 @@ ENDPOINTS: Final = (
             "party's consent."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=set_off,
         body=SetOffBody,
         answers={201: ApprovalRequestSchema},
@@ -172,7 +169,6 @@ ENDPOINTS: Final = (
         description="Requests the write-off of a receivable of a deregistered party, or older than 90 "
         "days. Another principal must approve it.",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=write_off,
         body=WriteOffBody,
         answers={201: ApprovalRequestSchema},
@@ -185,7 +181,6 @@ ENDPOINTS: Final = (
         operation="recordSetOffConsent",
         summary="Record a set-off consent",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=record_consent,
         body=SetOffConsentBody,
         answers={201: SetOffConsentSchema},
@@ -202,7 +197,6 @@ ENDPOINTS: Final = (
             "nothing is set off under it."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=end_consent,
         answers={204: None},
         problems=_REJECTIONS,

@@ -13,7 +13,6 @@ from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug
 from gateway.api.idempotency import KeyRule
@@ -287,7 +286,6 @@ ENDPOINTS: Final = (
             "principal must approve. The same request again has no effect."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=resolve,
         body=ResolutionBody,
         answers={201: ApprovalRequestSchema},
@@ -300,7 +298,6 @@ ENDPOINTS: Final = (
         operation="listApprovalRequests",
         summary="List approval requests",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=list_approval_requests,
         query=ApprovalRequestsQuery,
         answers={200: ApprovalRequestSchema},
@@ -316,7 +313,6 @@ ENDPOINTS: Final = (
             "principal than the proposer."
         ),
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=approve,
         body=ApprovalDecisionBody,
         body_required=False,
@@ -329,7 +325,6 @@ ENDPOINTS: Final = (
         operation="rejectRequest",
         summary="Reject a request",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=reject,
         body=ApprovalDecisionBody,
         body_required=False,
@@ -342,7 +337,6 @@ ENDPOINTS: Final = (
         operation="listSuspense",
         summary="List suspense items",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=list_suspense,
         query=SuspenseQuery,
         answers={200: SuspenseItemSchema},
@@ -354,7 +348,6 @@ ENDPOINTS: Final = (
         operation="clearSuspense",
         summary="Clear a suspense item",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=clear,
         body=ClearSuspenseBody,
         answers={201: ApprovalRequestSchema},
@@ -368,7 +361,6 @@ ENDPOINTS: Final = (
         summary="Offset suspense items",
         description="Offsets two suspense items, the two sides of one transfer. Nothing is booked.",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=offset,
         body=OffsetSuspenseBody,
         answers={201: ApprovalRequestSchema},
@@ -381,7 +373,6 @@ ENDPOINTS: Final = (
         operation="listApprovalLimits",
         summary="List approval limits",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=list_limits,
         answers={200: ApprovalLimitSchema},
         listed=True,
@@ -392,7 +383,6 @@ ENDPOINTS: Final = (
         operation="setApprovalLimit",
         summary="Set an approval limit",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=put_limit,
         body=ApprovalLimitBody,
         answers={200: ApprovalLimitSchema},

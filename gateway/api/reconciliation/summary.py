@@ -10,7 +10,6 @@ from pydantic import Field
 from clearing.audit import AuditReport
 from clearing.reporting.summary import Summary
 from gateway import api_schemas
-from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 
 
@@ -172,7 +171,6 @@ ENDPOINTS: Final = (
         operation="getSummary",
         summary="Get the financial summary",
         tag="Settlement",
-        scope=Scope.ADMIN,
         handler=get,
         query=SummaryQuery,
         answers={200: SummarySchema},

@@ -35,7 +35,8 @@ async def party(page: ConsolePage) -> web.Response:
     """One party: its details, payout terms, holds and keys."""
     name = page.request.match_info["id"]
     shown = await page.calls.read("getParty", id=name)
-    keys = await page.calls.read("listApiKeys", id=name)
+    shows_keys = page.calls.may_read("listApiKeys")
+    keys = await page.calls.read("listApiKeys", id=name) if shows_keys else {"data": []}
     terms = await page.calls.read("getPayoutTerms", id=name) if name != "platform" else None
     holds = await page.calls.read("listPayoutHolds", id=name)
     return page.respond(
@@ -44,7 +45,7 @@ async def party(page: ConsolePage) -> web.Response:
         keys=keys["data"],
         terms=terms,
         holds=holds["data"],
-        people=await page.services.people.list(party_id=name),
+        people=await page.services.people.list(party_id=shown["id"]),
     )
 
 
@@ -77,16 +78,22 @@ async def invite(page: ConsolePage) -> web.Response:
     well_formed = 0 < len(name) <= _MAX_NAME and "@" in email.strip("@") and role in set(PersonRole)
     if not well_formed or "\x00" in name + email + party_id:
         return await _people(page, link=None, error=page.t("people.unfit"))
-    by = page.signed_in.person.public_id
+    by, maker = page.signed_in.person.public_id, page.signed_in.person.rights.scopes
     service = page.services.people
     try:
         made = await service.invite(
-            person_id=new_id(), party_id=party_id, email=email, name=name, role=PersonRole(role), by=by
+            person_id=new_id(),
+            party_id=party_id,
+            email=email,
+            name=name,
+            role=PersonRole(role),
+            by=by,
+            maker=maker,
         )
     except PeopleError as error:
         await _record(page, "invitePerson", email, _CONFLICT)
         return await _people(page, link=None, error=str(error))
-    link = await service.link(made.id, party_id=page.own_party, by=by)
+    link = await service.link(made.id, party_id=page.own_party, by=by, maker=maker)
     await _record(page, "invitePerson", made.public_id, _CREATED)
     return await _people(page, link=sign_in_address(page.services.options.base_url, link.token), error="")
 
@@ -95,6 +102,7 @@ async def act_on_person(page: ConsolePage) -> web.Response:
     """Make a new link, or end somebody's access."""
     _administrator(page)
     service, by = page.services.people, page.signed_in.person.public_id
+    maker = page.signed_in.person.rights.scopes
     try:
         person_id = parse_id(PERSON_PREFIX, page.request.match_info["id"])
     except MalformedIdError as error:
@@ -104,7 +112,7 @@ async def act_on_person(page: ConsolePage) -> web.Response:
         await service.revoke(person_id, party_id=page.own_party, by=by)
         await _record(page, "revokePerson", name, _CREATED)
         return page.back("/console/people")
-    link = await service.link(person_id, party_id=page.own_party, by=by)
+    link = await service.link(person_id, party_id=page.own_party, by=by, maker=maker)
     await _record(page, "createPersonLink", name, _CREATED)
     return await _people(page, link=sign_in_address(page.services.options.base_url, link.token), error="")
 

@@ -4,6 +4,7 @@ Owns: translation between rows and values. Must not know: HTTP, or when a handsh
 others send us are known by their hash alone; the one we send is kept, since it must be sent.
 """
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from uuid import UUID
 
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection, named_queries
+from gateway.webhooks.repository import SecretRecord
 
 _sql = named_queries("gateway", "ocpi_peers.sql")
 
@@ -30,7 +32,8 @@ class PeerState(StrEnum):
 class PeerRecord:
     """A platform that may call us.
 
-    `parties` are the slugs whose objects it may push; `version` is None until registered; `hub_party_id` is
+    `parties` are the slugs whose objects it may push; `version` is None until registered; `outbound` is
+    the token that we send, as it is stored; `hub_party_id` is
     the slug of the hub that it is, None where it is none.
     """
 
@@ -39,7 +42,7 @@ class PeerRecord:
     state: PeerState
     version: OcpiVersion | None
     versions_url: str | None
-    outbound_token: str | None
+    outbound: SecretRecord | None
     outbound_raw: bool
     token_hash: bytes
     parties: tuple[str, ...]
@@ -72,14 +75,13 @@ class PeerEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What a handshake agreed: the token we send, how it is written, their version, roles and endpoints.
+    """What a handshake agreed: how the token that we send is written, their version, roles and endpoints.
 
     `hub_party_id`: the slug of the hub that the peer is.
     """
 
     version: OcpiVersion
     versions_url: str
-    outbound_token: str
     outbound_raw: bool
     roles: Sequence[PeerRole]
     endpoints: Sequence[PeerEndpoint]
@@ -136,11 +138,17 @@ async def list_receivers(connection: Connection, *, module: str) -> list[PeerRec
 
 
 async def register(
-    connection: Connection, *, peer: PeerRecord, registration: Registration, token_hash: bytes, now: datetime
+    connection: Connection,
+    *,
+    peer: PeerRecord,
+    registration: Registration,
+    sealed: SecretRecord,
+    token_hash: bytes,
+    now: datetime,
 ) -> bool:
     """Make `peer` registered with a new token; False when it changed since it was read.
 
-    Call it in a transaction.
+    Call it in a transaction. `sealed` is the token that we send, as it is to be stored.
 
     The newest registration of an invited party ends its earlier ones.
     """
@@ -150,7 +158,8 @@ async def register(
         expected_state=peer.state.value,
         expected_hash=peer.token_hash,
         token_hash=token_hash,
-        outbound_token=registration.outbound_token,
+        outbound_token=_text(sealed),
+        encryption_key=sealed.key,
         outbound_raw=registration.outbound_raw,
         version=registration.version.value,
         versions_url=registration.versions_url,
@@ -202,6 +211,30 @@ async def find_endpoint_url(connection: Connection, *, peer_id: UUID, module: st
     return url
 
 
+async def list_tokens_of_other_keys(
+    connection: Connection, *, key: str | None
+) -> list[tuple[UUID, SecretRecord]]:
+    """Up to 1000 tokens that another key than this sealed, or none; their rows are locked."""
+    return [(row["id"], _stored(row)) async for row in _sql.tokens_of_other_keys(connection, key=key)]
+
+
+async def put_token(connection: Connection, peer_id: UUID, sealed: SecretRecord) -> None:
+    """Store the token that we send to a peer in another form."""
+    await _sql.put_outbound_token(
+        connection, id=peer_id, outbound_token=_text(sealed), encryption_key=sealed.key
+    )
+
+
+def _text(sealed: SecretRecord) -> str:
+    """A token in the clear as it is, a sealed one in Base64."""
+    return sealed.content.decode() if sealed.key is None else base64.b64encode(sealed.content).decode()
+
+
+def _stored(row: Any) -> SecretRecord:
+    text, key = row["outbound_token"], row["encryption_key"]
+    return SecretRecord(key=key, content=text.encode() if key is None else base64.b64decode(text))
+
+
 def _peer(row: Any) -> PeerRecord | None:
     if row is None:
         return None
@@ -211,7 +244,7 @@ def _peer(row: Any) -> PeerRecord | None:
         state=PeerState(row["state"]),
         version=None if row["version"] is None else OcpiVersion(row["version"]),
         versions_url=row["versions_url"],
-        outbound_token=row["outbound_token"],
+        outbound=None if row["outbound_token"] is None else _stored(row),
         outbound_raw=row["outbound_raw"],
         token_hash=row["token_hash"] or b"",
         parties=tuple(row["parties"]),

@@ -32,6 +32,7 @@ class TokenRecord:
     demand_partner_id: str
     payment: Mapping[str, Any]
     last_updated: datetime
+    blocked_since: datetime | None = None  # as stored; None: it is valid, or was not stored yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class TokenAuthorizationRecord:
 
 async def save_token(connection: Connection, token: TokenRecord) -> bool:
     """Keep a token, new or changed; False when another demand partner has one of that uid and type.
+
+    What is blocked stays blocked since the first time, whatever else of it changes.
 
     Raises asyncpg.CheckViolationError for a whitelist type that OCPI does not have.
     """

@@ -115,6 +115,22 @@ def test_secrets_are_replaced_by_name_and_by_look(log_format: LogFormat, fields:
 
 
 @pytest.mark.parametrize("log_format", list(LogFormat))
+def test_the_prefix_of_a_key_stays_readable_and_its_secret_does_not(log_format: LogFormat) -> None:
+    stream = io.StringIO()
+    configure_logs(log_format=log_format, log_level=LogLevel.INFO, stream=stream)
+    key = "nck_abcdefghjkmn"
+    fields = {
+        "key_prefix": key,
+        "principal": key,
+        "text": f"rotated {key}_SECRET-0123",
+        "bare": f"{key}SECRET",
+    }
+    structlog.get_logger("a").info("request", **fields)
+    assert stream.getvalue().count(key) == 3
+    assert "SECRET" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
 def test_a_card_number_is_masked_wherever_it_stands(log_format: LogFormat) -> None:
     stream = io.StringIO()
     configure_logs(log_format=log_format, log_level=LogLevel.INFO, stream=stream)

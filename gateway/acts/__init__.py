@@ -1,0 +1,1 @@
+"""The record of administrative acts: who changed what, when, and at whose request."""
