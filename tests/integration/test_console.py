@@ -69,7 +69,8 @@ async def test_every_page_of_a_party_renders_for_every_role(console: ConsoleOfTe
             closed = path in PLATFORM_ONLY or (path == "/console/webhooks" and not hooks)
             closed = closed or (path == "/console/people" and role is not PersonRole.ADMINISTRATOR)
             assert answer.status in ({403, 404} if closed else {200}), f"{role} {path}: {answer.text[:300]}"
-            assert (f'href="{path}"' in home) is (not closed and path in LISTS), f"{role} {path}"
+            if path in LISTS:
+                assert (f'href="{path}"' in home) is not closed, f"{role} {path}"
 
 
 async def test_hostile_texts_are_shown_as_text(console: ConsoleOfTest) -> None:
