@@ -19,6 +19,7 @@ NAMES = (
     "capture",
     "settlement",
     "books",
+    "daily_audit",
 )
 
 

@@ -162,17 +162,39 @@ async def prove(connection: Connection) -> list[ProofLine]:
     unpaid = await audit_repository.sum_unpaid(connection)
     paid = await audit_repository.sum_disbursed(connection)
     received = await audit_repository.sum_received(connection)
-    # A position that an execution closed was still opened by its captures; a fee that the PSP returned was
-    # charged to no other party.
     excluded = dict(await balance_repository.sum_executed(connection))
     for currency, minor in (await audit_repository.sum_returned_fees(connection)).items():
         excluded["platform:psp:expense", currency] = minor
+    return proof_lines(
+        await balance_repository.list_balances(connection),
+        captured=captured,
+        unpaid=unpaid,
+        paid=paid,
+        received=received,
+        excluded=excluded,
+    )
+
+
+def proof_lines(
+    balances: Sequence[AccountBalance],
+    *,
+    captured: Mapping[str, int],
+    unpaid: Mapping[str, int],
+    paid: Mapping[str, int],
+    received: Mapping[str, int],
+    excluded: Mapping[tuple[str, str], int],
+) -> list[ProofLine]:
+    """The equation of each currency from its terms, in minor units by currency.
+
+    `excluded` is taken out of an account's credits: a position that an execution closed was still opened by
+    its captures; a fee that the PSP returned was charged to no other party.
+    """
     accounts = [
         replace(
             balance,
             credit_minor=balance.credit_minor - excluded.get((balance.account, balance.currency), 0),
         )
-        for balance in await balance_repository.list_balances(connection)
+        for balance in balances
     ]
     currencies = sorted({*captured, *unpaid, *paid, *(balance.currency for balance in accounts)})
     return [
@@ -244,6 +266,26 @@ async def check_batch(
     connection: Connection, batch: Any, *, position: int, previous: bytes
 ) -> list[AuditFinding]:
     """What is wrong with a batch, a row of its table, that should follow `position` and `previous`."""
+    entries = await audit_repository.load_batch_entries(connection, batch["id"])
+    transfers = await _transfers_by_entry(connection, batch["id"])
+    return [
+        *seal_findings(batch, entries, transfers, position=position, previous=previous),
+        *fx_findings(await audit_repository.load_fx_transfers(connection, batch["id"])),
+    ]
+
+
+def seal_findings(
+    batch: Any,
+    entries: Sequence[Any],
+    transfers: Mapping[tuple[Any, str, str], Sequence[Transfer]],
+    *,
+    position: int,
+    previous: bytes,
+) -> list[AuditFinding]:
+    """What is wrong with a batch's place in its chain and with the hashes of its entries.
+
+    `entries` are in the order of their hashes, `transfers` by subject, kind and reference, in theirs.
+    """
     subject = f"batch {batch['id']}"
     findings: list[AuditFinding] = []
     if batch["position"] != position + 1:
@@ -254,8 +296,6 @@ async def check_batch(
         findings.append(
             AuditFinding(check="hash_chain", subject=subject, detail="does not follow the batch before it")
         )
-    entries = await audit_repository.load_batch_entries(connection, batch["id"])
-    transfers = await _transfers_by_entry(connection, batch["id"])
     leaves: list[bytes] = []
     for entry in entries:
         lines = transfers.get((entry["subject_id"], entry["kind"], entry["reference"]), [])
@@ -280,7 +320,6 @@ async def check_batch(
                 check="hash_chain", subject=subject, detail="entries were added, removed or re-sealed"
             )
         )
-    findings.extend(await _check_fx(connection, batch["id"]))
     return findings
 
 
@@ -294,7 +333,7 @@ async def _transfers_by_entry(
     return found
 
 
-def _recompute(entry: Any, lines: list[Transfer], blinding_key: bytes) -> bytes:
+def _recompute(entry: Any, lines: Sequence[Transfer], blinding_key: bytes) -> bytes:
     header = hash_chain.entry_header(
         subject_id=entry["subject_id"],
         kind=entry["kind"],
@@ -313,13 +352,13 @@ def _recompute(entry: Any, lines: list[Transfer], blinding_key: bytes) -> bytes:
     return hash_chain.hash_entry(header, lines, blinds)
 
 
-async def _check_fx(connection: Connection, batch_id: Any) -> list[AuditFinding]:
-    """Each entry's conversions are its lock's.
+def fx_findings(rows: Sequence[Any]) -> list[AuditFinding]:
+    """Each entry's conversions are its lock's: `rows` are transfers of positions, each beside its lock.
 
     The amount in quote is that in base, converted and rounded per party.
     """
     moved: dict[tuple[Any, str, str, str], _Conversion] = {}
-    for row in await audit_repository.load_fx_transfers(connection, batch_id):
+    for row in rows:
         # A set-off is two entries of one subject, one for each currency.
         named = "" if row["kind"] == "receivable_set_off" else row["reference"]
         key = (row["subject_id"], row["kind"], named, row["quote"])

@@ -36,6 +36,9 @@ from gateway.config import ClockSource, Environment, Settings
 from gateway.console.server import add_console
 from gateway.database import Pool, close_pool, create_pool_from, transaction
 from gateway.documents.document_service import DocumentService
+from gateway.driver_page.administration import DriverPageAdministration
+from gateway.driver_page.routes import driver_page_routes
+from gateway.driver_page.services import build_driver_page
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
@@ -269,6 +272,7 @@ def build_web(app: Application) -> web.Application:
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
         charging_preferences=ChargingPreferencesService(services=_ocpi(app), payments=app.payments),
         bookings=BookingService(services=_ocpi(app), payments=app.payments),
+        driver_pages=DriverPageAdministration(pool=app.pool, clock=app.clock),
         evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         stations=_stations(app),
@@ -278,7 +282,14 @@ def build_web(app: Application) -> web.Application:
     )
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
+    web_application.add_routes(_driver_page(app, services))
     return add_console(web_application, services, settings)
+
+
+def _driver_page(app: Application, services: ApiServices) -> list[web.RouteDef]:
+    proxies = app.settings.trusted_proxies
+    page = build_driver_page(_ocpi(app), app.payments, services.buyers, services.documents, proxies)
+    return driver_page_routes(page)
 
 
 def _stations(app: Application) -> StationServices:

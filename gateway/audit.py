@@ -17,7 +17,7 @@ from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
 from gateway import audit_repository
 from gateway.acts.service import ActVerification, verify_acts
-from gateway.audit_repository import AuditRun, OpenWork
+from gateway.audit_repository import AccountDifference, AuditRun, OpenWork
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id
@@ -26,8 +26,9 @@ from gateway.payments.psp.port import Psp, PspOutcomeUnknown
 from gateway.payments.unbooked_charge_repository import UnbookedTotals
 from gateway.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
 
+PSP_RECORD: Final = "psp_record"
 _SHOWN: Final = 100  # findings of one kind that are listed
-_DETAILS: Final[Mapping[str, str]] = MappingProxyType(
+DETAILS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "captured_is_price": "captured and receivable are not the session's price",
         "capture_matches_authorization": "capture and authorization disagree on whether money was captured",
@@ -105,15 +106,15 @@ async def audit_system(
         checks = [_ledger_check(report), _gateway_check(findings)]
         open_work = await audit_repository.open_work(connection)
         after = await _own_figures(connection)
-        in_no_book = await unbooked_charge_repository.sum_by_currency(connection)
+        unbooked = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
         acts = await verify_acts(connection)
-    findings += _act_findings(acts)
-    checks.append(_act_check(acts))
+    findings += act_findings(acts)
+    checks.append(act_check(acts))
     if records is None:
-        checks.append(_psp_not_compared("no key of the PSP is set") if psp_expected else _psp_left_out())
+        checks.append(psp_not_compared("no key of the PSP is set") if psp_expected else psp_left_out())
     elif isinstance(records, PspOutcomeUnknown):
-        checks.append(_psp_not_compared(records.reason))
+        checks.append(psp_not_compared(records.reason))
     else:
         compared = compare_with_psp(records, before=before, after=after)
         checks += [_psp_check(one, after.get(one.currency, OwnFigures())) for one in compared]
@@ -121,28 +122,22 @@ async def audit_system(
             AuditFinding(
                 check=one.check,
                 subject=one.currency,
-                detail=one.detail + _named(differences.get(one.currency, ())),
+                detail=one.detail + named_lines(differences.get(one.currency, ())),
             )
             for one in compared
             if not one.agrees
         ]
-        findings += [_in_no_book(one) for one in in_no_book if one.waiting]
+        findings += [in_no_book(one) for one in unbooked if one.waiting]
     return SystemAudit(clearing=report, findings=findings, checks=checks, open_work=open_work)
 
 
 async def _against_itself(connection: Connection, report: AuditReport) -> list[AuditFinding]:
     found = [
-        AuditFinding(check=check, subject=format_id("ses", session_id), detail=_DETAILS[check])
+        AuditFinding(check=check, subject=format_id("ses", session_id), detail=DETAILS[check])
         for check, sessions in (await audit_repository.find_failed_checks(connection)).items()
         for session_id in sessions[:_SHOWN]
     ]
-    for one in await audit_repository.find_account_differences(connection):
-        detail = (
-            f"balance {one.balance_minor}, expected {one.balance_due}; "
-            f"held {one.held_minor}, expected {one.held_due}"
-        )
-        subject = f"{one.party_id} {one.currency}"
-        found.append(AuditFinding(check="funded_account", subject=subject, detail=detail))
+    found += [account_finding(one) for one in await audit_repository.find_account_differences(connection)]
     return found + await _against_ledger(connection, report)
 
 
@@ -166,7 +161,9 @@ _FAILED: Final = frozenset({AuditResult.DIFFERS, AuditResult.NOT_COMPARED})
 
 async def record_audit(pool: Pool, audited: SystemAudit, *, clock: Clock) -> None:
     """Keep the result for status and metrics, unless it agrees and left the PSP out, which proves little."""
-    left_out = any(check.result is AuditResult.LEFT_OUT for check in audited.checks)
+    left_out = any(
+        check.name == PSP_RECORD and check.result is AuditResult.LEFT_OUT for check in audited.checks
+    )
     if audited.ok and left_out:
         return
     names = {finding.check for finding in audited.all_findings}
@@ -220,7 +217,17 @@ def _gateway_check(findings: Sequence[AuditFinding]) -> AuditCheck:
     )
 
 
-def _act_check(acts: ActVerification) -> AuditCheck:
+def account_finding(one: AccountDifference) -> AuditFinding:
+    """A funded account that is not what its movements make it."""
+    detail = (
+        f"balance {one.balance_minor}, expected {one.balance_due}; "
+        f"held {one.held_minor}, expected {one.held_due}"
+    )
+    return AuditFinding(check="funded_account", subject=f"{one.party_id} {one.currency}", detail=detail)
+
+
+def act_check(acts: ActVerification) -> AuditCheck:
+    """What the hash chain of the administrative acts came to."""
     left_out = ""
     if acts.unsealed and acts.unsealed_since is not None:
         left_out = f"{acts.unsealed} acts not sealed yet, since {acts.unsealed_since:%Y-%m-%d %H:%M} UTC"
@@ -233,7 +240,8 @@ def _act_check(acts: ActVerification) -> AuditCheck:
     )
 
 
-def _act_findings(acts: ActVerification) -> list[AuditFinding]:
+def act_findings(acts: ActVerification) -> list[AuditFinding]:
+    """Each administrative act that is not what was sealed."""
     return [
         AuditFinding(
             check="administrative_acts",
@@ -244,9 +252,10 @@ def _act_findings(acts: ActVerification) -> list[AuditFinding]:
     ]
 
 
-def _psp_not_compared(reason: str) -> AuditCheck:
+def psp_not_compared(reason: str) -> AuditCheck:
+    """The PSP's record should have been compared, and could not be."""
     return AuditCheck(
-        name="psp_record",
+        name=PSP_RECORD,
         subject="all",
         result=AuditResult.NOT_COMPARED,
         compared="nothing",
@@ -254,9 +263,10 @@ def _psp_not_compared(reason: str) -> AuditCheck:
     )
 
 
-def _psp_left_out() -> AuditCheck:
+def psp_left_out() -> AuditCheck:
+    """The PSP's record was left out by the choice of who asked."""
     return AuditCheck(
-        name="psp_record",
+        name=PSP_RECORD,
         subject="all",
         result=AuditResult.LEFT_OUT,
         compared="nothing",
@@ -274,12 +284,13 @@ def _psp_check(one: PspComparison, ours: OwnFigures) -> AuditCheck:
     )
 
 
-def _named(references: Sequence[str]) -> str:
+def named_lines(references: Sequence[str]) -> str:
     """The lines that the hourly comparison found to differ."""
     return f"; differing lines: {', '.join(references)}" if references else ""
 
 
-def _in_no_book(waiting: UnbookedTotals) -> AuditFinding:
+def in_no_book(waiting: UnbookedTotals) -> AuditFinding:
+    """Charges that the PSP has and no book of ours."""
     detail = (
         f"{waiting.waiting} charges at the PSP are in no book ({waiting.unposted} minor units): "
         "see networkcore exceptions list --kind unbooked_charge"

@@ -13,6 +13,7 @@ READER: Final = "networkcore_reader"
 # The journal, what is proved by it, and the record of acts: rows are added, and none is changed or deleted.
 APPEND_ONLY: Final = (
     "clearing.account_delta",
+    "clearing.audit_checkpoint",
     "clearing.batch",
     "clearing.closed_period",
     "clearing.document",
@@ -31,6 +32,7 @@ APPEND_ONLY: Final = (
 HIDDEN_FROM_REPORTS: Final = (
     "gateway.api_key",
     "gateway.contract_pool_feed",
+    "gateway.driver_payment",
     "gateway.idempotency_key",
     "gateway.ocpi_peer",
     "gateway.person",

@@ -44,8 +44,13 @@ _SAFE_NAMES: Final = frozenset(
 )
 
 
-def configure_logs(*, log_format: LogFormat, log_level: LogLevel, stream: TextIO | None = None) -> None:
-    """Send every log line, ours and the libraries', to `stream` (default: standard error) in one format."""
+def configure_logs(
+    *, log_format: LogFormat, log_level: LogLevel, stream: TextIO | None = None, process: int | None = None
+) -> None:
+    """Send every log line, ours and the libraries', to `stream` (default: standard error) in one format.
+
+    `process` is the number of one process of several, which each line then carries.
+    """
     target = stream if stream is not None else sys.stderr
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -55,6 +60,8 @@ def configure_logs(*, log_format: LogFormat, log_level: LogLevel, stream: TextIO
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    if process is not None:
+        shared.append(lambda _logger, _method, event: {**event, "process": process})
     if log_format is LogFormat.JSON:
         last: list[Any] = [
             structlog.processors.ExceptionRenderer(_exceptions),

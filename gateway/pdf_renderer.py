@@ -81,6 +81,11 @@ async def render_statement(
     )
 
 
+def render_sheet(layout: bytes, inputs: dict[str, str], *, name: str, at: datetime) -> bytes:
+    """A sheet to print as PDF/A-3b, in the caller's thread. Raises TypesettingError."""
+    return _set(layout, inputs, name=name, issued_at=at)
+
+
 def _set(
     layout: bytes, inputs: dict[str, str], *, name: str, issued_at: datetime, root: Path | None = None
 ) -> bytes:

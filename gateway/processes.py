@@ -11,11 +11,14 @@ from aiohttp import web
 
 from gateway import outbound
 from gateway.api.http_server import GatewayRunner
+from gateway.api.process_metrics import ProcessMetrics
+from gateway.api.server import EDGE_METRICS
 from gateway.api.tls import server_context
 from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
 from gateway.config import Settings
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.process_group import GroupMember
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.worker import collect_garbage_less_often, run_jobs
@@ -35,11 +38,52 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
         try:
-            if settings.workers_in_process:
-                await work(app, stop, JobLoops())
-            await stop.wait()
+            await _serve(app, stop, with_jobs=settings.workers_in_process)
         finally:
             await runner.cleanup()
+
+
+async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMember) -> None:
+    """Serve HTTP from the group's socket until `stop`, or until the parent is gone.
+
+    With `workers_in_process` the jobs run in the first process.
+    """
+    tls = server_context(settings)
+    async with open_application(settings, application="gateway") as app:
+        await prepare(app)
+        served = build_web(app)
+        edge = served[EDGE_METRICS]
+        edge.group = ProcessMetrics(
+            number=member.number, of=member.of, directory=member.directory, own=edge.own
+        )
+        runner = GatewayRunner(served, shutdown_timeout_seconds=settings.shutdown_grace_seconds)
+        await runner.setup()
+        try:
+            async with edge.group.shared():
+                parent = await member.wait_for_go(stop)
+                if parent is None:
+                    return
+                await web.SockSite(runner, member.socket(), ssl_context=tls).start()
+                _log.info("gateway_process_ready", url=settings.base_url)
+                watch = asyncio.ensure_future(_stop_at_end(parent, stop))
+                try:
+                    with_jobs = settings.workers_in_process and member.number == 1
+                    await _serve(app, stop, with_jobs=with_jobs)
+                finally:
+                    watch.cancel()
+        finally:
+            await runner.cleanup()
+
+
+async def _stop_at_end(parent: asyncio.StreamReader, stop: asyncio.Event) -> None:
+    await parent.read()
+    stop.set()
+
+
+async def _serve(app: Application, stop: asyncio.Event, *, with_jobs: bool) -> None:
+    if with_jobs:
+        await work(app, stop, JobLoops())
+    await stop.wait()
 
 
 async def run_workers(settings: Settings, stop: asyncio.Event) -> None:

@@ -5,9 +5,11 @@ Owns: what may be read, and that a file is the same bytes for ever. Must not kno
 none commits.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date, datetime
 from hashlib import sha256
+from typing import Any
 
 from clearing.connection import Connection
 from clearing.documents import repository
@@ -16,6 +18,7 @@ from clearing.documents.document import (
     DocumentRecord,
     DocumentSummary,
     content_sha256,
+    document_name,
     parse_document_name,
 )
 from clearing.documents.printed_page import page_of
@@ -86,6 +89,15 @@ async def _file(connection: Connection, file: DocumentFile) -> bytes | None:
     if sha256(content).hexdigest() != digest:
         raise ClearingInvariantViolation(f"{file.name} as {file.format} is not what was handed out")
     return content
+
+
+def altered_among(found: Iterable[Any]) -> list[str]:
+    """The numbers of those of these documents whose content is no longer what was issued."""
+    return [
+        document_name(row["series"], row["number"])
+        for row in found
+        if content_sha256(json.loads(row["content"])) != row["content_sha256"]
+    ]
 
 
 async def find_altered(connection: Connection) -> list[str]:

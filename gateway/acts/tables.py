@@ -68,6 +68,7 @@ WATCHED: Final = (
     WatchedTable(name="gateway.site_host"),
     WatchedTable(name="gateway.missing_cdr_policy"),
     WatchedTable(name="gateway.double_tap_policy"),
+    WatchedTable(name="gateway.driver_page"),
     WatchedTable(name="gateway.cdr_limit"),
     WatchedTable(name="gateway.market_clock"),
     WatchedTable(
@@ -126,6 +127,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.provisional_usage",
             "gateway.unbooked_charge",
             "gateway.receipt_link",
+            "gateway.driver_payment",
             "gateway.top_up",
         ),
         "of drivers and their means of payment": (

@@ -1,17 +1,23 @@
 """What is readable about the API: the OpenAPI document, a page for people, a page for each problem.
 
-Owns: the paths /openapi.json, /docs and /problems. Must not know any resource beyond its description.
+Owns: the paths /, /openapi.json, /reference, /docs and /problems. Must not know any resource beyond its
+description.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from typing import Final
 
 from aiohttp import web
 
-from gateway.api import pages, problems
+from gateway.api import pages, problems, reference
 from gateway.api.endpoint import ApiEndpoint, encode
 from gateway.api.openapi import openapi_document
+from gateway.api.reference import Reference, build_reference
 from gateway.api.services import ApiServices
 
+_FOUND: Final = 302
+_FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 _Page = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -19,7 +25,7 @@ def documentation_routes(services: ApiServices, described: Sequence[ApiEndpoint]
     """The documents are made once, at the start; they hold nothing secret and need no key."""
     base_url = services.options.base_url
     document = openapi_document(described, base_url=base_url)
-    openapi, reference, catalog = (
+    openapi, whole, catalog = (
         encode(document),
         pages.reference_page(document, base_url=base_url),
         pages.problems_page(),
@@ -33,7 +39,24 @@ def documentation_routes(services: ApiServices, described: Sequence[ApiEndpoint]
         )
 
     async def people(_request: web.Request) -> web.Response:
-        return _html(reference)
+        return _html(whole)
+
+    @cache
+    def divided() -> Reference:
+        return build_reference(document, base_url=base_url)  # long to make, so only once somebody reads it
+
+    async def one_page(request: web.Request) -> web.Response:
+        asked = request.query.get("q", "").strip()
+        found = divided().found(asked) if asked else divided().pages.get(request.path)
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(text=found, content_type="text/html", headers=reference.HEADERS)
+
+    async def its_style(_request: web.Request) -> web.Response:
+        return web.Response(body=reference.style(), content_type="text/css", headers=_FOREVER)
+
+    async def entrance(_request: web.Request) -> web.Response:
+        return web.Response(status=_FOUND, headers={"Location": reference.ROOT})
 
     async def all_problems(_request: web.Request) -> web.Response:
         return _html(catalog)
@@ -45,12 +68,17 @@ def documentation_routes(services: ApiServices, described: Sequence[ApiEndpoint]
         return _html(pages.problem_page(kind))
 
     readable = {
+        "/": entrance,
+        reference.ROOT: one_page,
+        f"{reference.ROOT}/{{subject}}": one_page,
+        f"{reference.ROOT}/objects/{{name}}": one_page,
         "/openapi.json": machine,
         "/docs": people,
         "/problems": all_problems,
         "/problems/{code}": one_problem,
     }
-    return [web.get(path, _limited(services, page)) for path, page in readable.items()]
+    found = [web.get(path, _limited(services, page)) for path, page in readable.items()]
+    return [web.get(reference.STYLE, its_style), *found]
 
 
 def _limited(services: ApiServices, page: _Page) -> _Page:

@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from gateway import status_repository
 from gateway.api.business_metrics import SettlementSlaMetrics
 from gateway.api.operation_scopes import scopes_of
+from gateway.api.process_metrics import ProcessMetrics
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.payments import psp_incident_repository
@@ -32,6 +33,7 @@ class EdgeMetrics:
     """What this process answered, since its start."""
 
     def __init__(self) -> None:
+        self.group: ProcessMetrics | None = None
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "networkcore_http_requests",
@@ -46,6 +48,14 @@ class EdgeMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+
+    def own(self) -> bytes:
+        """This process's own, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    async def read(self) -> bytes:
+        """This process's own, or those of every process of its group, each under its number."""
+        return self.own() if self.group is None else await self.group.read()
 
     def observe(self, request: web.Request, *, status: int, seconds: float) -> None:
         """Count one answer under its route; whatever matches no route is one path."""
@@ -73,7 +83,7 @@ def metrics_routes(services: ApiServices, edge: EdgeMetrics) -> list[web.RouteDe
         )
         caller.need(scopes_of(_OPERATION))
         queues = generate_latest(await _queues(services))
-        body = generate_latest(edge.registry) + queues + await business.read(services)
+        body = await edge.read() + queues + await business.read(services)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [web.get("/metrics", scrape)]

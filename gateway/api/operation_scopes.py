@@ -28,6 +28,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "getDispute",
                 "getDoubleTapPolicy",
                 "getEvse",
+                "getEvseQrCode",
                 "getMissingCdrPolicy",
                 "getOcpiToken",
                 "getPartnerAccount",
@@ -173,7 +174,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "rotateApiKey",
             }
         ),
-        Scope.PARTIES_READ: frozenset({"getParty", "getPartyVat", "listParties"}),
+        Scope.PARTIES_READ: frozenset({"getDriverPage", "getParty", "getPartyVat", "listParties"}),
         Scope.PARTIES_WRITE: frozenset(
             {
                 "bindClientCertificate",
@@ -181,7 +182,9 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "createOcpiRegistration",
                 "createParty",
                 "removeClientCertificate",
+                "removeDriverPage",
                 "setCdrLimits",
+                "setDriverPage",
                 "setMissingCdrPolicy",
                 "setOcpiToken",
                 "setSiteHost",

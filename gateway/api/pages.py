@@ -45,11 +45,11 @@ def reference_page(document: Mapping[str, Any], *, base_url: str) -> str:
         body.append(f"<h2 id='{_anchor(tag['name'])}'>{escape(tag['name'])}</h2>")
         for path, methods in document["paths"].items():
             body += [
-                _operation(document, path, method, operation)
+                operation_section(document, path, method, operation)
                 for method, operation in methods.items()
                 if tag["name"] in operation["tags"]
             ]
-    body.append(_events(document))
+    body.append(events_section(document))
     body.append(_schemas(document))
     return html_page(document["info"]["title"], body)
 
@@ -109,7 +109,10 @@ def _navigation(document: Mapping[str, Any]) -> str:
     return f"<nav><ul>{items}</ul></nav>"
 
 
-def _operation(document: Mapping[str, Any], path: str, method: str, operation: Mapping[str, Any]) -> str:
+def operation_section(
+    document: Mapping[str, Any], path: str, method: str, operation: Mapping[str, Any]
+) -> str:
+    """One operation: its parameters, fields and answers, as HTML with every text escaped."""
     parts = [
         f"<h3 id='{operation['operationId']}'>{escape(operation['summary'])}</h3>",
         f"<p><code><span class='verb'>{method.upper()}</span> {escape(path)}</code></p>",
@@ -204,7 +207,8 @@ def _type(schema: Mapping[str, Any]) -> str:
     return escape(" or ".join(kinds) + (f" ({schema['format']})" if "format" in schema else ""))
 
 
-def _events(document: Mapping[str, Any]) -> str:
+def events_section(document: Mapping[str, Any]) -> str:
+    """The events with the object that each carries, likewise."""
     rows = [
         f"<tr><td><code>{escape(name)}</code></td><td>{_type(_event_data(hook['post']))}</td></tr>"
         for name, hook in document["webhooks"].items()
@@ -223,13 +227,18 @@ def _event_data(operation: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _schemas(document: Mapping[str, Any]) -> str:
-    parts = ["<h2 id='objects'>Objects</h2>"]
-    for name, schema in sorted(document["components"]["schemas"].items()):
-        parts.append(f"<h3 id='object-{name}'>{escape(name)}</h3>")
-        parts.append(f"<p>{_code(schema.get('description', ''))}</p>")
-        rows = _fields(document, schema)
-        parts.append(f"<table>{''.join(rows)}</table>" if rows else f"<p class='dim'>{_type(schema)}</p>")
-    return "".join(parts)
+    schemas = sorted(document["components"]["schemas"].items())
+    return "<h2 id='objects'>Objects</h2>" + "".join(
+        object_section(document, name, schema) for name, schema in schemas
+    )
+
+
+def object_section(document: Mapping[str, Any], name: str, schema: Mapping[str, Any]) -> str:
+    """One object with its fields, likewise."""
+    rows = _fields(document, schema)
+    return f"<h3 id='object-{name}'>{escape(name)}</h3><p>{_code(schema.get('description', ''))}</p>" + (
+        f"<table>{''.join(rows)}</table>" if rows else f"<p class='dim'>{_type(schema)}</p>"
+    )
 
 
 def _code(text: str) -> str:

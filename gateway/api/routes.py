@@ -12,8 +12,10 @@ from gateway.api.capture import (
     customers,
     disputes,
     double_taps,
+    driver_pages,
     evses,
     missing_cdrs,
+    qr_codes,
     quotes,
     refunds,
     remote_control,
@@ -71,6 +73,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
     """The endpoints of an installation: setting business time only in a sandbox."""
     listed = [
         *evses.ENDPOINTS,
+        *qr_codes.ENDPOINTS,
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *setups.ENDPOINTS,
@@ -117,6 +120,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *cdr_limits.ENDPOINTS,
         *missing_cdrs.ENDPOINTS,
         *double_taps.ENDPOINTS,
+        *driver_pages.ENDPOINTS,
         *agreements.ENDPOINTS,
         *meter_keys.ENDPOINTS,
         *funding.ENDPOINTS,

@@ -32,6 +32,7 @@ from gateway.errors import RateLimitExceededError
 from gateway.ids import format_id, new_id
 from gateway.logs import first_line
 
+EDGE_METRICS: Final = web.AppKey("edge_metrics", EdgeMetrics)
 SERVICES: Final = web.AppKey("services", ApiServices)
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -53,6 +54,7 @@ def build_api(services: ApiServices) -> web.Application:
         client_max_size=services.options.max_body_bytes,
     )
     app[SERVICES] = services
+    app[EDGE_METRICS] = metrics
     app.cleanup_ctx.append(key_use_context(services))
     described = endpoints(sandbox=services.options.sandbox)
     add_endpoints(app, dispatcher, described)

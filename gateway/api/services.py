@@ -18,6 +18,7 @@ from gateway.books.services import BookServices
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
+from gateway.driver_page.administration import DriverPageAdministration
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.booking_service import BookingService
@@ -113,6 +114,7 @@ class ApiServices:
     resolutions: ResolutionAdministration
     financial_reports: FinancialReportService
     books: BookServices
+    driver_pages: DriverPageAdministration
     trust: TrustService
     acts: ActService
     funding: FundingService | None = None

@@ -6,8 +6,10 @@ Owns the options and what is printed. Must not know how a figure is computed.
 import asyncio
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import click
@@ -15,11 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from clearing.audit import ProofLine
+from clearing.daily_audit.checkpoint import DEFAULT_SHARES, MAX_SHARES, SealedCheckpoint
 from clearing.money import to_major
-from gateway.audit import AuditResult, SystemAudit, audit_system, record_audit
+from gateway.audit import PSP_RECORD, AuditResult, SystemAudit, audit_system, record_audit
 from gateway.cli.clock import read_clock
 from gateway.cli.tables import open_console
 from gateway.cli.transaction import open_pool
+from gateway.clock import Clock
+from gateway.daily_audit import DailyAudit, audit_daily
+from gateway.database import Pool
 from gateway.payments.psp.stripe.adapter import StripePsp
 
 _FAILED: Final = 1
@@ -30,6 +36,7 @@ _COLORS: Final = {
     AuditResult.LEFT_OUT: "yellow",
 }
 _PSP_KEY: Final = "NETWORKCORE_PSP_API_KEY"
+_KNOWN: Final = re.compile(r"(\d{1,18}):([0-9a-fA-F]{64})")
 _PSP_URL: Final = "NETWORKCORE_PSP_BASE_URL"
 # A term of the proof, its figure, and whether it closes its side of the equation.
 _TERMS: Final[tuple[tuple[str, Callable[[ProofLine], int], bool], ...]] = (
@@ -50,23 +57,74 @@ _TERMS: Final[tuple[tuple[str, Callable[[ProofLine], int], bool], ...]] = (
 @click.command(name="audit")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not tables.")
 @click.option("--without-psp", is_flag=True, help="Do not compare the PSP's own record.")
-def command(*, as_json: bool, without_psp: bool) -> None:
+@click.option("--daily", is_flag=True, help="Go on from the last sealed checkpoint, and seal the next one.")
+@click.option(
+    "--shares",
+    type=click.IntRange(1, MAX_SHARES),
+    default=DEFAULT_SHARES,
+    show_default=True,
+    help="With --daily: in how many runs all older rows are proved again.",
+)
+@click.option(
+    "--checkpoint",
+    "known",
+    metavar="NUMBER:HASH",
+    callback=lambda _context, _option, text: _known_checkpoint(text),
+    help="With --daily: a checkpoint as an earlier run printed it; one that differs is a finding.",
+)
+def command(
+    *, as_json: bool, without_psp: bool, daily: bool, shares: int, known: tuple[int, str] | None
+) -> None:
     """Recompute the books of DATABASE_URL and compare them with the PSP's record.
 
     Needs NETWORKCORE_PSP_API_KEY (and NETWORKCORE_PSP_BASE_URL for a sandbox), or --without-psp. What is
-    under way is allowed for by its amount and named. Exit status 1, with the ids, if a figure differs, and
-    also if one could not be compared.
+    under way is allowed for by its amount and named. With --daily, what is new is proved and a share of what
+    is older; the table says what rests on the checkpoint. Exit status 1, with the ids, if a figure differs,
+    and also if one could not be compared.
     """
-    result = asyncio.run(_run(None if without_psp else os.environ.get(_PSP_KEY), left_out=without_psp))
-    if as_json:
-        click.echo(json.dumps(audit_json(result)))
+    psp_key = None if without_psp else os.environ.get(_PSP_KEY)
+    if daily:
+        found = asyncio.run(_run_daily(psp_key, left_out=without_psp, shares=shares, known=known))
+        result, checkpoints = found.audit, found
     else:
-        show(result, open_console())
+        result, checkpoints = asyncio.run(_run(psp_key, left_out=without_psp)), None
+    if as_json:
+        click.echo(json.dumps({**audit_json(result), **_checkpoints_json(checkpoints)}))
+    else:
+        show(result, open_console(), daily=checkpoints)
     if not result.ok:
         sys.exit(_FAILED)
 
 
+def _known_checkpoint(text: str | None) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    found = _KNOWN.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is not NUMBER:HASH, the hash in 64 hex digits")
+    return int(found[1]), found[2].lower()
+
+
 async def _run(psp_key: str | None, *, left_out: bool) -> SystemAudit:
+    async with _opened(psp_key) as (pool, clock, psp):
+        result = await audit_system(pool, clock=clock, psp=psp, psp_expected=not left_out)
+        await record_audit(pool, result, clock=clock)
+        return result
+
+
+async def _run_daily(
+    psp_key: str | None, *, left_out: bool, shares: int, known: tuple[int, str] | None
+) -> DailyAudit:
+    async with _opened(psp_key) as (pool, clock, psp):
+        result = await audit_daily(
+            pool, clock=clock, psp=psp, psp_expected=not left_out, shares=shares, known=known
+        )
+        await record_audit(pool, result.audit, clock=clock)
+        return result
+
+
+@asynccontextmanager
+async def _opened(psp_key: str | None) -> AsyncIterator[tuple[Pool, Clock, StripePsp | None]]:
     psp = None
     if psp_key:
         psp = StripePsp(api_key=psp_key, webhook_secret="", base_url=os.environ.get(_PSP_URL))
@@ -74,12 +132,26 @@ async def _run(psp_key: str | None, *, left_out: bool) -> SystemAudit:
         async with open_pool("audit", max_size=2) as pool:
             async with pool.acquire() as connection:
                 clock = await read_clock(connection)
-            result = await audit_system(pool, clock=clock, psp=psp, psp_expected=not left_out)
-            await record_audit(pool, result, clock=clock)
-            return result
+            yield pool, clock, psp
     finally:
         if psp is not None:
             await psp.close()
+
+
+def _checkpoints_json(daily: DailyAudit | None) -> dict[str, Any]:
+    """The checkpoints of a daily run; a full one has none."""
+    if daily is None:
+        return {}
+    return {
+        "went_on_from": _checkpoint_json(daily.rests_on),
+        "sealed": _checkpoint_json(daily.checkpoint),
+    }
+
+
+def _checkpoint_json(one: SealedCheckpoint | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {"number": one.sequence, "hash": one.hash.hex(), "sealed_at": one.sealed_at.isoformat()}
 
 
 def audit_json(result: SystemAudit) -> dict[str, Any]:
@@ -128,7 +200,7 @@ def audit_json(result: SystemAudit) -> dict[str, Any]:
     }
 
 
-def show(result: SystemAudit, console: Console) -> None:
+def show(result: SystemAudit, console: Console, *, daily: DailyAudit | None = None) -> None:
     """The books as a table, a column for each currency, so that no figure is cut; then the findings."""
     table = Table(title="Proof", caption="money in = what it became")
     table.add_column("")
@@ -148,19 +220,37 @@ def show(result: SystemAudit, console: Console) -> None:
             f"exceptions: {waiting.exception_tasks} tasks, {waiting.uncleared_sessions} sessions"
         )
     console.print(_checks_table(result))
-    console.print(_sentence(result))
+    if daily is not None:
+        console.print(_checkpoint_line(daily), soft_wrap=True)
+    console.print(_sentence(result, daily))
 
 
-def _sentence(result: SystemAudit) -> str:
+def _sentence(result: SystemAudit, daily: DailyAudit | None) -> str:
+    without_psp = any(
+        check.name == PSP_RECORD and check.result is AuditResult.LEFT_OUT for check in result.checks
+    )
     match result.result:
         case AuditResult.DIFFERS:
             return "[red]the books do not agree[/red]"
         case AuditResult.NOT_COMPARED:
             return "[red]what was compared agrees, but not everything was compared[/red]"
-        case _ if any(check.result is AuditResult.LEFT_OUT for check in result.checks):
+        case _ if daily is not None and daily.rests_on is not None:
+            left_out = ", without the PSP's record" if without_psp else ""
+            return f"[green]what was compared agrees[/green] (the rest as the checkpoint says{left_out})"
+        case _ if without_psp:
             return "[green]what was compared agrees[/green] (without the PSP's record)"
+        case _ if daily is not None:
+            return "[green]what was compared agrees[/green] (all of the ledger and its sessions)"
         case _:
             return "[green]every figure agrees[/green] (compared with the PSP's record)"
+
+
+def _checkpoint_line(daily: DailyAudit) -> str:
+    """The checkpoint as `--checkpoint` takes it, to be kept outside of the database."""
+    sealed = daily.checkpoint
+    if sealed is None:
+        return "no checkpoint was sealed"
+    return f"checkpoint {sealed.sequence}:{sealed.hash.hex()}"
 
 
 def _checks_table(result: SystemAudit) -> Table:

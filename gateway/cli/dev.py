@@ -36,6 +36,7 @@ async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int
     from rich.console import Console  # noqa: PLC0415 - loaded by this command only
 
     from gateway.cli.process import cancel_on_signals  # noqa: PLC0415 - likewise
+    from gateway.driver_page.qr_codes import draw_terminal  # noqa: PLC0415 - likewise
     from gateway.migrations import migrate  # noqa: PLC0415 - likewise
     from sandbox.market.dev_market import open_dev_market  # noqa: PLC0415 - likewise
     from sandbox.market.progress import NotesOnly, TerminalProgress  # noqa: PLC0415 - likewise
@@ -56,6 +57,7 @@ async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int
                 click.echo(json.dumps(market.to_json()))
             else:
                 market.show(console)
+                click.echo(draw_terminal(market.driver_page_url))
             await asyncio.Event().wait()  # until a signal cancels it
     except asyncio.CancelledError:
         if not stopped_by_signal.is_set():

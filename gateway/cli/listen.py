@@ -18,9 +18,9 @@ import click
 from typing_extensions import override
 
 from gateway.cli.api_client import ApiAnswerError, ApiClient, connection_options
+from gateway.cli.clock import offline_now
 from gateway.cli.command_group import suggestion
 from gateway.cli.process import run_async
-from gateway.clock import SystemClock
 from gateway.errors import GatewayError
 from gateway.webhooks.events import EventType
 from gateway.webhooks.signing import SECRET_PREFIX, new_secret, secret_text, signed_headers
@@ -135,7 +135,7 @@ async def _listen(
         cursor = after
         if cursor is None:
             await api.get("/v1/events", limit=1, **wanted)
-            cursor = first_cursor(api.server_time or SystemClock().wall_now())
+            cursor = first_cursor(api.server_time or offline_now())
         click.echo(f"Events of {url} go to {receiver}; Ctrl-C stops.")
         while left is None or left > 0:
             page = await _next_page(api, cursor, wanted)
@@ -171,9 +171,7 @@ async def forward(
     for attempt in range(_ATTEMPTS):
         if attempt:
             await asyncio.sleep(_PAUSE_S * attempt)
-        headers = signed_headers(
-            message_id=event["id"], at=SystemClock().wall_now(), body=body, signing=[signing]
-        )
+        headers = signed_headers(message_id=event["id"], at=offline_now(), body=body, signing=[signing])
         headers["Content-Type"] = "application/json"
         try:
             async with session.post(receiver, data=body, headers=headers, allow_redirects=False) as response:

@@ -67,6 +67,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.contract_pool",
             "Show contract pool feeds and their events; send an event as a pool does.",
         ),
+        "qr": ("gateway.cli.qr", "Draw the QR code of an EVSE's driver page."),
         "psp": ("gateway.cli.psp", "Check the account at the payment service provider; create its webhooks."),
         "ocpi": (
             "gateway.cli.ocpi",

@@ -16,14 +16,18 @@ from gateway.logs import configure_logs
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_process(body: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
+def run_process(
+    body: Callable[[Settings, asyncio.Event], Awaitable[None]], *, number: int | None = None
+) -> None:
     """Run `body(settings, stop)` to its end; SIGINT or SIGTERM sets `stop`, a second one cancels the body.
+
+    `number` is that of one process of several; its log lines carry it.
 
     Raises:
         ConfigurationError: a setting is missing or wrong.
     """
     settings = load_settings(os.environ)
-    configure_logs(log_format=settings.log_format, log_level=settings.log_level)
+    configure_logs(log_format=settings.log_format, log_level=settings.log_level, process=number)
     run_async(_until_stopped(body, settings))
 
 

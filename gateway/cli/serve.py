@@ -1,17 +1,44 @@
 """`networkcore serve`: the gateway on its port until it is stopped."""
 
+import sys
+from functools import partial
+from typing import Final
+
 import click
 
 from gateway.cli.process import run_process
 
+_MOST_PROCESSES: Final = 64
+
 
 @click.command(name="serve")
-def command() -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, _MOST_PROCESSES),
+    default=1,
+    show_default=True,
+    help="How many processes serve the port; one that dies is replaced.",
+)
+@click.option("--member", "member_text", hidden=True, help="One process of a group; set by its parent.")
+def command(*, processes: int, member_text: str | None) -> None:
     """Run the gateway until SIGTERM; requests in flight are finished first.
 
     Settings come from the environment (NETWORKCORE_...), secret files and NETWORKCORE_CONFIG. With
-    NETWORKCORE_WORKERS_IN_PROCESS=true the workers run here too.
+    NETWORKCORE_WORKERS_IN_PROCESS=true the workers run here too, with --processes in the first one. Each
+    process has a pool of database connections and rate limits of its own.
     """
-    from gateway.processes import run_gateway  # noqa: PLC0415 - loaded by this command only
+    from gateway.process_group import GroupMember, ProcessGroup  # noqa: PLC0415 - by this command only
+    from gateway.processes import run_gateway, run_member  # noqa: PLC0415 - likewise
 
-    run_process(run_gateway)
+    if member_text is not None:
+        try:
+            member = GroupMember.from_text(member_text)
+        except ValueError:
+            raise click.BadParameter("is set by the parent process alone", param_hint="--member") from None
+        run_process(partial(run_member, member=member), number=member.number)
+    elif processes == 1:
+        run_process(run_gateway)
+    else:
+        group = ProcessGroup(count=processes)
+        run_process(group.run)
+        sys.exit(group.status)

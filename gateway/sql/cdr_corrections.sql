@@ -60,19 +60,19 @@ WITH retried AS (
     SET state = 'completed', updated_at = :now::timestamptz
     FROM gateway.capture AS c
     WHERE s.shard = :shard::smallint AND s.id = :session_id::uuid
-      AND c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'
+      AND c.shard = :shard::smallint AND c.session_id = s.id AND c.state = 'succeeded'
       AND (s.state = 'exception' OR (s.state = 'completed' AND EXISTS (
           SELECT 1 FROM gateway.task AS t
-          WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'clear_session' AND t.exception_at IS NOT NULL)))
+          WHERE t.shard = :shard::smallint AND t.session_id = s.id AND t.kind = 'clear_session' AND t.exception_at IS NOT NULL)))
       AND NOT EXISTS (
           SELECT 1 FROM gateway.refund AS r
-          WHERE r.shard = s.shard AND r.session_id = s.id AND r.state = 'requested')
+          WHERE r.shard = :shard::smallint AND r.session_id = s.id AND r.state = 'requested')
     RETURNING s.shard, s.id, s.price_minor
 ), left_out AS (
     UPDATE gateway.capture AS c
     SET uncleared_minor = least(c.refunded_minor, greatest(c.amount_minor - retried.price_minor, 0))
     FROM retried
-    WHERE c.shard = retried.shard AND c.session_id = retried.id
+    WHERE c.shard = :shard::smallint AND c.session_id = retried.id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'clear_session', id, :wall_now::timestamptz FROM retried

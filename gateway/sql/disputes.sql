@@ -26,7 +26,7 @@ WITH withdrawn AS (
     UPDATE gateway.capture AS c
     SET disputed_minor = c.disputed_minor + withdrawn.withdrawn_minor
     FROM withdrawn
-    WHERE c.shard = withdrawn.shard AND c.session_id = withdrawn.session_id
+    WHERE c.shard = :shard::smallint AND c.session_id = withdrawn.session_id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, payload, run_at)
     SELECT shard, :task_id::uuid, 'book_correction', session_id,
@@ -78,7 +78,7 @@ WITH closed AS (
     UPDATE gateway.capture AS c
     SET disputed_minor = c.disputed_minor - closed.withdrawn_minor
     FROM closed
-    WHERE closed.state = 'won' AND c.shard = closed.shard AND c.session_id = closed.session_id
+    WHERE closed.state = 'won' AND c.shard = :shard::smallint AND c.session_id = closed.session_id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, payload, run_at)
     SELECT shard, :task_id::uuid, 'book_correction', session_id,

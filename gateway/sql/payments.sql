@@ -33,7 +33,7 @@ LIMIT 1;
 SELECT s.*, a.*, c.* FROM gateway.session AS s
 LEFT JOIN LATERAL (
     SELECT * FROM gateway.payment_authorization AS x
-    WHERE x.shard = s.shard AND x.session_id = s.id
+    WHERE x.shard = :shard::smallint AND x.session_id = s.id
     ORDER BY (x.state NOT IN ('voided', 'failed')) DESC, x.id DESC
     LIMIT 1
 ) AS a ON true
@@ -235,7 +235,7 @@ WITH priced AS (
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :amount_minor::bigint = 0 AND s.shard = moved.shard AND s.id = moved.session_id AND s.state = 'active'
+    WHERE :amount_minor::bigint = 0 AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), account AS (
     UPDATE gateway.partner_account AS p
     SET held_minor = p.held_minor - moved.hold_minor, balance_minor = p.balance_minor - :amount_minor::bigint
@@ -255,7 +255,7 @@ WITH priced AS (
     WHERE capture.state = 'failed'
 ), done AS (
     DELETE FROM gateway.task AS t USING moved
-    WHERE t.shard = moved.shard AND t.session_id = moved.session_id AND t.kind = 'capture_session'
+    WHERE t.shard = :shard::smallint AND t.session_id = moved.session_id AND t.kind = 'capture_session'
       AND :amount_minor::bigint > 0
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
@@ -298,7 +298,7 @@ WITH charging AS (
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE s.shard = moved.shard AND s.id = moved.session_id AND s.state = 'active'
+    WHERE s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 )
 SELECT true FROM moved;
 
@@ -318,7 +318,7 @@ WITH charging AS (
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = moved.shard AND s.id = moved.session_id AND s.state = 'active'
+    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), release AS (
     INSERT INTO gateway.psp_request (
         shard, id, session_id, authorization_id, kind, psp_payment, state, amount_minor, next_attempt_at, created_at)

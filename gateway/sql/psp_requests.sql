@@ -59,7 +59,7 @@ UPDATE gateway.payment_authorization AS a
 SET state = 'outcome_unknown', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
 FROM postponed
 WHERE postponed.kind IN ('hold', 'capture', 'void')
-  AND a.shard = postponed.shard AND a.id = postponed.authorization_id
+  AND a.shard = :shard::smallint AND a.id = postponed.authorization_id
   AND a.state IN ('requires_authorization', 'capture_requested', 'outcome_unknown');
 
 -- name: record_hold$
@@ -81,14 +81,14 @@ WITH charging AS (
         max_capture_minor = :max_capture_minor::bigint, next_action = :next_action::jsonb,
         decline_code = :decline_code::text, updated_at = :now::timestamptz
     FROM answered
-    WHERE a.shard = answered.shard AND a.id = answered.authorization_id
+    WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id
       AND a.state IN ('requires_authorization', 'requires_action', 'outcome_unknown')
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
     RETURNING a.shard, a.session_id
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = moved.shard AND s.id = moved.session_id AND s.state = 'active'
+    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
@@ -159,14 +159,14 @@ WITH charging AS (
     UPDATE gateway.payment_authorization AS a
     SET state = :state::text, version = version + 1, decline_code = :decline_code::text, updated_at = :now::timestamptz
     FROM answered
-    WHERE a.shard = answered.shard AND a.id = answered.authorization_id
+    WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id
       AND a.state IN ('capture_requested', 'outcome_unknown')
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
     RETURNING a.shard, a.id, a.session_id, a.psp_payment, answered.kind
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = moved.shard AND s.id = moved.session_id AND s.state = 'active'
+    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), captured AS (
     UPDATE gateway.capture AS c
     SET state = CASE WHEN :state::text = 'captured' THEN 'succeeded' ELSE 'failed' END,
@@ -176,13 +176,13 @@ WITH charging AS (
         psp_charge = :psp_charge::text, fee_minor = :fee_minor::bigint, fee_currency = :fee_currency::char(3),
         captured_at = CASE WHEN :state::text = 'captured' THEN :now::timestamptz END
     FROM moved
-    WHERE c.shard = moved.shard AND c.session_id = moved.session_id AND c.authorization_id = moved.id
+    WHERE c.shard = :shard::smallint AND c.session_id = moved.session_id AND c.authorization_id = moved.id
       AND c.state = 'requested'
     RETURNING c.shard, c.session_id, c.state
 ), done AS (
     -- Only a capture ends the task: after a release or a decline it checks whether the session is paid for.
     DELETE FROM gateway.task AS t USING moved
-    WHERE t.shard = moved.shard AND t.session_id = moved.session_id AND t.kind = 'capture_session'
+    WHERE t.shard = :shard::smallint AND t.session_id = moved.session_id AND t.kind = 'capture_session'
       AND :state::text = 'captured'
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
@@ -229,7 +229,7 @@ WITH answered AS (
         capture_before = coalesce(:capture_before::timestamptz, capture_before),
         max_capture_minor = :max_capture_minor::bigint, updated_at = :now::timestamptz
     FROM answered
-    WHERE a.shard = answered.shard AND a.id = answered.authorization_id AND a.state = 'authorized'
+    WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id AND a.state = 'authorized'
       AND :request_state::text = 'succeeded'
 )
 SELECT true FROM answered;
@@ -266,14 +266,14 @@ WITH answered AS (
             THEN coalesce(fee_minor, 0) + :fee_minor::bigint ELSE fee_minor END,
         fee_currency = coalesce(fee_currency, :fee_currency::char(3))
     FROM answered
-    WHERE c.shard = answered.shard AND c.session_id = answered.session_id
+    WHERE c.shard = :shard::smallint AND c.session_id = answered.session_id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM answered WHERE :psp_payment::text IS NOT NULL
     ON CONFLICT DO NOTHING
 ), done AS (
     DELETE FROM gateway.task AS t USING answered
-    WHERE t.shard = answered.shard AND t.session_id = answered.session_id AND t.kind = 'charge_residual'
+    WHERE t.shard = :shard::smallint AND t.session_id = answered.session_id AND t.kind = 'charge_residual'
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'clear_session', session_id, :wall_now::timestamptz FROM answered
@@ -344,13 +344,13 @@ WITH answered AS (
     SET state = CASE WHEN :request_state::text = 'succeeded' THEN 'succeeded' ELSE 'failed' END,
         psp_refund = :psp_refund::text, failure_code = :failure_code::text, finished_at = :now::timestamptz
     FROM answered
-    WHERE r.shard = answered.shard AND r.id = answered.subject_id AND r.state = 'requested'
+    WHERE r.shard = :shard::smallint AND r.id = answered.subject_id AND r.state = 'requested'
     RETURNING r.shard, r.id, r.session_id, r.amount_minor, r.state
 ), freed AS (
     UPDATE gateway.capture AS c
     SET refunded_minor = c.refunded_minor - ended.amount_minor
     FROM ended
-    WHERE ended.state = 'failed' AND c.shard = ended.shard AND c.session_id = ended.session_id
+    WHERE ended.state = 'failed' AND c.shard = :shard::smallint AND c.session_id = ended.session_id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, payload, run_at)
     SELECT shard, :task_id::uuid, 'book_correction', session_id, jsonb_build_object('kind', 'refund', 'id', id::text),
@@ -388,7 +388,7 @@ WITH answered AS (
     RETURNING shard, authorization_id, session_id
 ), old AS (
     SELECT a.shard, a.id, a.session_id, a.psp_payment FROM gateway.payment_authorization AS a
-    JOIN answered ON a.shard = answered.shard AND a.id = answered.authorization_id
+    JOIN answered ON a.shard = :shard::smallint AND a.id = answered.authorization_id
     WHERE :request_state::text = 'succeeded'
 ), renewed AS (
     UPDATE gateway.payment_authorization AS a
@@ -396,7 +396,7 @@ WITH answered AS (
         incrementable = :incrementable::boolean, max_capture_minor = :max_capture_minor::bigint,
         version = version + 1, updated_at = :now::timestamptz
     FROM old
-    WHERE a.shard = old.shard AND a.id = old.id AND a.state = 'authorized'
+    WHERE a.shard = :shard::smallint AND a.id = old.id AND a.state = 'authorized'
     RETURNING a.id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)

@@ -28,7 +28,7 @@ SELECT k.answer ->> 'captured' AS psp_charge, (
     SELECT coalesce(sum(r.amount_minor), 0)::bigint
     FROM gateway.refund AS r
     JOIN gateway.psp_request AS c ON c.shard = r.shard AND c.subject_id = r.id AND c.kind = 'refund'
-    WHERE r.shard = k.shard AND r.session_id = k.session_id AND r.state <> 'failed'
+    WHERE r.shard = :shard AND r.session_id = k.session_id AND r.state <> 'failed'
       AND c.psp_payment = k.answer ->> 'captured') AS refunded_minor
 FROM gateway.psp_request AS k
 WHERE k.shard = :shard AND k.session_id = :session_id AND k.kind = 'residual_charge' AND k.state = 'succeeded';
@@ -49,7 +49,7 @@ WITH ended AS (
     UPDATE gateway.capture AS c
     SET refunded_minor = c.refunded_minor - ended.amount_minor
     FROM ended
-    WHERE c.shard = ended.shard AND c.session_id = ended.session_id
+    WHERE c.shard = :shard::smallint AND c.session_id = ended.session_id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, payload, run_at)
     SELECT shard, :task_id::uuid, 'book_correction', session_id, jsonb_build_object('kind', 'refund_failed', 'id', id::text),
@@ -83,7 +83,7 @@ WITH locked AS (
     UPDATE gateway.capture AS c
     SET refunded_minor = c.refunded_minor + created.amount_minor
     FROM created
-    WHERE c.shard = created.shard AND c.session_id = created.session_id
+    WHERE c.shard = :shard::smallint AND c.session_id = created.session_id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, payload, run_at)
     SELECT shard, :task_id::uuid, 'book_correction', session_id, jsonb_build_object('kind', 'refund', 'id', id::text),
@@ -105,7 +105,7 @@ SELECT uncleared_minor FROM gateway.capture WHERE shard = :shard AND session_id 
 UPDATE gateway.refund AS r
 SET unposted_minor = least(r.amount_minor, greatest(:left_out_minor::bigint - (
     SELECT coalesce(sum(o.unposted_minor), 0)::bigint FROM gateway.refund AS o
-    WHERE o.shard = r.shard AND o.session_id = r.session_id AND o.id <> r.id AND o.state <> 'failed'), 0))
+    WHERE o.shard = :shard::smallint AND o.session_id = r.session_id AND o.id <> r.id AND o.state <> 'failed'), 0))
 WHERE r.shard = :shard::smallint AND r.id = :id::uuid
 RETURNING r.unposted_minor;
 

@@ -190,7 +190,7 @@ WITH chosen AS (
     RETURNING shard, session_id
 ), done AS (
     DELETE FROM gateway.task AS t USING captured
-    WHERE t.shard = captured.shard AND t.session_id = captured.session_id AND t.kind = 'capture_session'
+    WHERE t.shard = :shard::smallint AND t.session_id = captured.session_id AND t.kind = 'capture_session'
 ), left_to_do AS (
     INSERT INTO gateway.task (shard, id, kind, payload, run_at)
     SELECT shard, :task_id::uuid, 'settle_unbooked_charge', jsonb_build_object('psp_payment', :psp_payment::text),

@@ -160,7 +160,7 @@ SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.obj
        e.created_at, w.url, w.secret, w.encryption_key, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
        w.failures_in_a_row
 FROM leased l
-JOIN gateway.event e ON e.shard = l.shard AND e.id = l.event_id
+JOIN gateway.event e ON e.shard = :shard AND e.id = l.event_id
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 

@@ -32,6 +32,12 @@ from sandbox.stack import Migrate, remove_state
 OPENS_AT: Final = DAY_START + timedelta(hours=8)
 _SEED: Final = 1
 _SESSIONS: Final = 24  # sizes the stalls, the vehicles and the money
+_SHOWN_EVSE: Final = "DE-RHN start-fee"
+_DRIVER_PAGE: Final = {
+    "demand_partner": PARKING_APP.party_id,
+    "brand": "Sandbox Charging",
+    "support": "help@charging.example",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,11 @@ class DevMarket:
     log_dir: str
     console_links: Sequence[ConsoleLink] = field(repr=False)
 
+    @property
+    def driver_page_url(self) -> str:
+        """Where a driver without an account pays at one of the chargers."""
+        return f"{self.base_url}/c/{self.evses[_SHOWN_EVSE]}"
+
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
         return {
@@ -62,6 +73,7 @@ class DevMarket:
                 for one in self.console_links
             ],
             "openapi_url": f"{self.base_url}/openapi.json",
+            "driver_page_url": self.driver_page_url,
             "ocpi_versions_url": f"{self.base_url}/ocpi/versions",
             "sandbox_psp_url": self.psp_url,
             "sandbox_psp_api_key": self.psp_api_key,
@@ -89,11 +101,13 @@ class DevMarket:
         show_links(console, self.console_links)
         console.print("\n[bold]Try[/bold] (Ctrl-C stops everything)\n")
         console.print(self.example_request(), highlight=False, soft_wrap=True)
+        console.print("\n[bold]Driver page[/bold] (in a browser; a phone reads the code)\n")
+        console.print(self.driver_page_url, highlight=False, soft_wrap=True)
 
     def example_request(self) -> str:
         """A curl command that authorizes a card at a charger."""
         body = {
-            "evse_id": self.evses["DE-RHN start-fee"],
+            "evse_id": self.evses[_SHOWN_EVSE],
             "method": "card",
             "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
             "estimate": {"energy_wh": 30_000, "duration_s": 3_600},
@@ -127,6 +141,7 @@ async def open_dev_market(
     ):
         provider.redirect_uri = f"{stack.gateway_url}/console/sign-in/openid/return"
         await open_market(context)
+        await context.admin.put(f"/v1/parties/{PLATFORM.party_id}/driver-page", _DRIVER_PAGE)
         progress.start_phase("Starting the clock", steps=1)
         await start_clock(context, OPENS_AT)
         progress.advance()

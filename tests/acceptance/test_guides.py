@@ -69,6 +69,7 @@ READERS = {
     "alerts.md": ("admin", "an admin key of the platform"),
     "books.md": ("admin", "an admin key of the platform"),
     "capture-api.md": ("parkingapp", "such as `parkingapp`"),
+    "driver-page.md": ("admin", "an admin key of the platform"),
     "exceptions.md": ("admin", "an admin key of the platform"),
     "finance.md": ("admin", "with an admin key of the platform"),
     "keys.md": ("admin", "with an admin key of the platform"),

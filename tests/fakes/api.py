@@ -22,6 +22,7 @@ from gateway.api.services import ApiOptions, ApiServices
 from gateway.books.services import build_books
 from gateway.database import Pool, transaction
 from gateway.documents.document_service import DocumentService
+from gateway.driver_page.administration import DriverPageAdministration
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.ids import new_id
 from gateway.ocpi.evse_directory import EvseDirectory
@@ -290,6 +291,7 @@ async def open_api(
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
+        driver_pages=DriverPageAdministration(pool=pool, clock=clock),
         evse_directory=EvseDirectory(pool=pool, clock=clock, tariffs=TariffSnapshotService()),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         buyers=BuyerService(pool=pool, clock=clock, clearing=clearing),

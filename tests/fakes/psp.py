@@ -36,6 +36,7 @@ from gateway.payments.psp.payer_port import (
     MethodDetached,
     MethodOutcome,
     MethodStatus,
+    PageSources,
     PspCustomerRequest,
     PspSetupRequest,
     SetupOutcome,
@@ -94,6 +95,7 @@ class FakePayers:
 
     publishable_key = "pk_test_fake"
     script_url = "https://psp.example/element.js"
+    page_sources = PageSources(scripts=("https://psp.example",), frames=("https://psp.example",))
 
     def __init__(self) -> None:
         self.customers: dict[str, PspCustomerRequest] = {}
@@ -103,6 +105,9 @@ class FakePayers:
         self.silent = False
         self._answers: dict[str, str] = {}
         self._numbers = itertools.count(1)
+
+    def form_amount(self, minor: int, _currency: str) -> int:
+        return minor
 
     def finish(self, psp_setup: str, **changes: Any) -> None:
         """The driver has acted: by default the setup succeeded."""

@@ -25,7 +25,8 @@ from clearing.parties.business_details import BusinessDetails
 from clearing.parties.party import Party
 from clearing.reporting.open_items import OpenCauseKind, open_causes
 from clearing.services import ClearingServices, build_clearing
-from gateway.clock import Clock
+from gateway.clock import Clock, SystemClock
+from gateway.daily_audit import audit_daily
 from gateway.database import Pool, transaction
 from gateway.exception_kinds import ExceptionState
 from gateway.exceptions.repository import ExceptionFilter
@@ -297,6 +298,8 @@ async def test_the_audit_finds_a_gap_and_a_changed_document(
         await connection.execute(harm)
         report = await audit_ledger(connection, now=NOW)
     assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == found
+    checks = (await audit_daily(pool, clock=SystemClock(), psp=None)).audit.clearing.checks
+    assert (min(checks["documents_gapped"], 1), checks["documents_unequal"]) == found
 
 
 async def test_a_month_is_invoiced_once_hours_after_its_end_and_stays_open(

@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.audit import AuditResult, audit_system
+from gateway.daily_audit import audit_daily
 from gateway.ids import format_id, parse_id
 from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
 from tests.simulation.application import Simulated
@@ -105,6 +106,8 @@ class Checks:
         """
         audit = await audit_system(system.pool, clock=system.hands, psp=system.psp)
         compared = [one for one in audit.checks if one.name.startswith("psp_")]
+        daily = (await audit_daily(system.pool, clock=system.hands, psp=system.psp, shares=2)).audit
+        compared += [one for one in daily.checks if one.name == "psp_balance"]
         found = [
             f"midway {one.name} {one.subject} {one.result}: {one.compared}; under way: {one.left_out}"
             for one in compared
@@ -113,6 +116,18 @@ class Checks:
         ]
         if found:
             raise BrokenRuleError("\n".join(found))
+
+    async def _daily(self, system: Simulated, owed: dict[str, int]) -> list[str]:
+        """What a daily audit finds: it goes on from the one midway, if that found nothing, and then again."""
+        found: list[str] = []
+        for _ in range(2):
+            daily = await audit_daily(system.pool, clock=system.hands, psp=system.psp, shares=2)
+            found += [
+                f"daily audit {one.check} {one.subject}: {one.detail}"
+                for one in daily.audit.all_findings
+                if not (one.check == "captured_is_price" and one.subject in owed)
+            ]
+        return found
 
     async def end(self, system: Simulated, books: Books) -> None:
         """When nothing is left to do. Raises BrokenRuleError."""
@@ -126,6 +141,7 @@ class Checks:
             for one in audit.all_findings
             if not (one.check == "captured_is_price" and one.subject in owed)
         ]
+        found += await self._daily(system, owed)
         found += [
             f"{name} keeps {over} above its price besides what a bank sent back"
             for name, over in owed.items()

@@ -12,7 +12,8 @@ TREE = {
     "gateway": """
         application worker config database migrations clock ids logs outbound errors audit api_schemas
         settlement_export pdf_renderer adapters/ cli/ api/ payments/ plug_and_charge/ ocpi/ partners/
-        payouts/ reconciliation/ documents/ webhooks/ jobs/ exceptions/ task_kinds exception_kinds
+        payouts/ reconciliation/ documents/ driver_page/ webhooks/ jobs/ exceptions/ task_kinds
+        exception_kinds
         retry_policy payer_schemas exception_schemas
     """,
     "gateway/adapters": "ecb_feed vies revocation_http",

@@ -177,6 +177,11 @@ async def list_all(call: ApiRequest) -> ApiResponse:
 
 async def get(call: ApiRequest) -> ApiResponse:
     """One EVSE by its EVSE ID in any spelling, or by its uid."""
+    return ApiResponse(body=_shown(await find_evse(call), measured=False))
+
+
+async def find_evse(call: ApiRequest) -> DirectoryEntry:
+    """The EVSE that the path names. Raises ProblemError where there is none, or several operators' are."""
     name, query = call.path["evse_id"], call.query
     if not evse_key(name):
         raise ProblemError(problems.EVSE_NOT_FOUND, "An EVSE ID has letters or digits.")
@@ -190,8 +195,7 @@ async def get(call: ApiRequest) -> ApiResponse:
             f"EVSEs of several operators are called {name}: {', '.join(owners)}.",
             errors=[FieldError(pointer="/cpo", expected="the operator of the EVSE that is meant")],
         )
-    newest = max(found, key=lambda entry: entry.evse.last_updated)
-    return ApiResponse(body=_shown(newest, measured=False))
+    return max(found, key=lambda entry: entry.evse.last_updated)
 
 
 def _directory(call: ApiRequest) -> EvseDirectory:

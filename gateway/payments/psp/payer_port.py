@@ -102,6 +102,19 @@ MethodOutcome = MethodStatus | Declined | PspOutcomeUnknown
 DetachOutcome = MethodDetached | PspOutcomeUnknown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSources:
+    """The hosts that a page with the PSP's form needs, as sources of a Content-Security-Policy.
+
+    `wallets`: the form offers Apple Pay and Google Pay beside cards.
+    """
+
+    scripts: tuple[str, ...]
+    frames: tuple[str, ...]
+    connections: tuple[str, ...] = ()
+    wallets: bool = False
+
+
 class PayerPsp(Protocol):
     """What this system needs of a PSP about payers."""
 
@@ -113,6 +126,15 @@ class PayerPsp(Protocol):
     @property
     def script_url(self) -> str:
         """The PSP's own script, which draws the form for cards and wallets in an app's page."""
+        ...
+
+    @property
+    def page_sources(self) -> PageSources:
+        """The hosts that a page with that form needs."""
+        ...
+
+    def form_amount(self, minor: int, currency: str) -> int:
+        """An amount as the form is given it, which wallets show: in the PSP's unit, not ISO 4217's."""
         ...
 
     async def create_customer(self, request: PspCustomerRequest) -> CustomerOutcome:

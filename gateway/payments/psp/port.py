@@ -433,8 +433,13 @@ class Psp(Protocol):
         """Accept the loss of a dispute, for good."""
         ...
 
-    async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
-        """The PSP's own balance movements, summed per currency, since the account was opened."""
+    async def list_records(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[PspTotals] | PspOutcomeUnknown:
+        """The PSP's own balance movements, summed per currency; `until` is exclusive.
+
+        None: since the account was opened, up to now.
+        """
         ...
 
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:

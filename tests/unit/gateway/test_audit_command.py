@@ -1,14 +1,19 @@
 """The proof on a narrow terminal: each figure whole, each currency a column of its own."""
 
+import re
 from datetime import UTC, datetime
 from io import StringIO
 
+import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from clearing.audit import AuditReport, ProofLine
-from gateway.audit import SystemAudit
+from clearing.daily_audit.checkpoint import seal
+from gateway.audit import SystemAudit, psp_left_out
 from gateway.audit_repository import OpenWork
-from gateway.cli.audit import show
+from gateway.cli.audit import command, show
+from gateway.daily_audit import DailyAudit
 
 
 def proof(currency: str) -> ProofLine:
@@ -47,3 +52,50 @@ def test_no_figure_of_the_proof_is_cut_off_on_eighty_columns() -> None:
     assert text.count("123456789.01") == 3
     for word in ("captured", "received", "input VAT", "platform", "difference", "GBP", "-0.60", "0.01"):
         assert word in text
+
+
+def daily(*, rests_on: bool, sealed: bool, left_out: bool) -> str:
+    """What the command prints of a daily run."""
+    night = datetime(2026, 11, 22, 3, tzinfo=UTC)
+    first = seal("{}", sequence=16, sealed_at=night, shares=64, previous_hash=bytes(32))
+    report = AuditReport(proof=[], findings=[], checks={}, batches=1, audited_at=night)
+    idle = OpenWork(open_requests=0, open_tasks=0, exception_tasks=0, uncleared_sessions=0)
+    checks = [psp_left_out()] if left_out else []
+    audit = SystemAudit(clearing=report, findings=[], checks=checks, open_work=idle)
+    printed = StringIO()
+    show(
+        audit,
+        Console(file=printed, width=200),
+        daily=DailyAudit(
+            audit=audit,
+            checkpoint=first if sealed else None,
+            rests_on=first if rests_on else None,
+        ),
+    )
+    return printed.getvalue()
+
+
+def test_a_daily_run_never_says_that_every_figure_agrees() -> None:
+    for rests_on in (True, False):
+        for left_out in (True, False):
+            text = daily(rests_on=rests_on, sealed=True, left_out=left_out)
+            assert "every figure agrees" not in text
+            assert ("without the PSP's record" in text) == left_out
+            assert ("the rest as the checkpoint says" in text) == rests_on
+
+
+def test_a_daily_run_prints_its_checkpoint_as_the_option_takes_it() -> None:
+    line = next(
+        one
+        for one in daily(rests_on=True, sealed=True, left_out=False).splitlines()
+        if one.startswith("checkpoint ")
+    )
+    assert re.fullmatch(r"checkpoint 16:[0-9a-f]{64}", line)
+    assert "no checkpoint was sealed" in daily(rests_on=True, sealed=False, left_out=False)
+
+
+@pytest.mark.parametrize("text", ["16", "16:abc", "x:" + 64 * "0", "16:" + 65 * "0"])
+def test_a_malformed_checkpoint_is_rejected_in_one_line(text: str) -> None:
+    result = CliRunner().invoke(command, ["--daily", "--checkpoint", text])
+    assert result.exit_code == 2
+    assert "is not NUMBER:HASH, the hash in 64 hex digits" in result.output

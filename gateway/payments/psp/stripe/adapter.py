@@ -401,14 +401,16 @@ class StripePsp:
         )
         return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
 
-    async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
-        """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
+    async def list_records(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[PspTotals] | PspOutcomeUnknown:
+        """Sum the balance transactions of a time (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
         unread = await self._wire.read_each(
             "/v1/balance_transactions",
             StripeBalanceTransaction,
             lambda one: add_movement(sums, one),
-            params={"expand": _SOURCES},
+            params={**since_filter(since, until), "expand": _SOURCES},
         )
         if unread is not None:
             return unread

@@ -218,10 +218,12 @@ def topped_up(topup: StripeTopUp) -> ToppedUp:
     )
 
 
-def since_filter(since: datetime, until: datetime | None = None) -> dict[str, Any]:
+def since_filter(since: datetime | None, until: datetime | None = None) -> dict[str, Any]:
     """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
-    created = {"gte": int(since.timestamp())}
-    return {"created": created if until is None else {**created, "lt": int(until.timestamp())}}
+    created = {} if since is None else {"gte": int(since.timestamp())}
+    if until is not None:
+        created["lt"] = int(until.timestamp())
+    return {"created": created} if created else {}
 
 
 def created_at(event: bytes) -> int:

@@ -19,6 +19,7 @@ from gateway.payments.psp.payer_port import (
     MethodDetached,
     MethodOutcome,
     MethodStatus,
+    PageSources,
     PspCustomerRequest,
     PspSetupRequest,
     SetupOutcome,
@@ -26,6 +27,7 @@ from gateway.payments.psp.payer_port import (
     SetupStatus,
 )
 from gateway.payments.psp.port import Declined, PspOutcomeUnknown
+from gateway.payments.psp.stripe.objects import to_stripe_amount
 from gateway.payments.psp.stripe.responses import StripeObject
 from gateway.payments.psp.stripe.wire import StripeWire
 
@@ -34,6 +36,13 @@ _SETUPS: Final = "/v1/setup_intents"
 _METHODS: Final = "/v1/payment_methods"
 _SCRIPT: Final = "https://js.stripe.com/endive/stripe.js"  # the script of the pinned API version's release
 _SANDBOX_SCRIPT: Final = "/_sandbox/element.js"
+# docs.stripe.com/security/guide, Content security policy, Stripe.js (read 2026-11-30).
+_PAGE_SOURCES: Final = PageSources(
+    scripts=("https://*.js.stripe.com", "https://js.stripe.com"),
+    frames=("https://*.js.stripe.com", "https://js.stripe.com", "https://hooks.stripe.com"),
+    connections=("https://api.stripe.com",),
+    wallets=True,
+)
 CARDS_ONLY: Final = ["card"]
 _EXPANDED: Final = ["payment_method", "mandate"]
 _STATES: Final = {
@@ -105,6 +114,17 @@ class StripePayers:
     def script_url(self) -> str:
         """Stripe.js, or the sandbox's script."""
         return _SCRIPT if self._base_url is None else f"{self._base_url.rstrip('/')}{_SANDBOX_SCRIPT}"
+
+    @property
+    def page_sources(self) -> PageSources:
+        """Stripe.js's own list, or the sandbox alone."""
+        if self._base_url is None:
+            return _PAGE_SOURCES
+        return PageSources(scripts=(self._base_url,), frames=(self._base_url,))
+
+    def form_amount(self, minor: int, currency: str) -> int:
+        """As in a request."""
+        return to_stripe_amount(minor, currency)
 
     async def create_customer(self, request: PspCustomerRequest) -> CustomerOutcome:
         """Create a Customer that says whose it is."""
