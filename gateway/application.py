@@ -53,7 +53,6 @@ from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.exceptions import ExceptionsJob
 from gateway.jobs.fx_rates import FxRatesJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
-from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
 from gateway.jobs.job import Job
 from gateway.jobs.ocpi_jobs import ocpi_jobs
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
@@ -63,6 +62,7 @@ from gateway.jobs.plug_and_charge import plug_and_charge_jobs
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
+from gateway.jobs.retention import retention_jobs
 from gateway.jobs.sanctions_screening import SanctionsScreeningJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.top_ups import TopUpJob
@@ -105,6 +105,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.personal_data.administration import build_persons
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.contract_signals import ContractSignalService
@@ -251,6 +252,7 @@ def build_web(app: Application) -> web.Application:
         documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
         exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         cdr_limits=CdrLimitService(pool=app.pool, clock=app.clock),
+        persons=build_persons(settings, pool=app.pool, clock=app.clock),
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -377,7 +379,7 @@ def jobs(app: Application) -> Sequence[Job]:
         PspEventPollJob(clock=app.clock, payments=app.payments),
         TopUpJob(clock=app.clock, funding=_funding(app)),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp, payments=app.payments),
-        IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
+        *retention_jobs(settings, pool=app.pool, clock=app.clock),
         ActSealJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),

@@ -24,6 +24,8 @@ from gateway.ids import format_id
 from gateway.payments import unbooked_charge_repository
 from gateway.payments.psp.port import Psp, PspOutcomeUnknown
 from gateway.payments.unbooked_charge_repository import UnbookedTotals
+from gateway.personal_data import retention_service
+from gateway.personal_data.retention_repository import RetentionRun
 from gateway.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
 
 PSP_RECORD: Final = "psp_record"
@@ -64,12 +66,14 @@ class SystemAudit:
     """The proof: clearing's own report, and what crosses packages or is compared with the PSP's record.
 
     `findings` are the differences beside clearing's own, `checks` says of every check whether it compared.
+    `retention` is the last run that removed personal data whose time was over.
     """
 
     clearing: AuditReport
     findings: Sequence[AuditFinding]
     checks: Sequence[AuditCheck]
     open_work: OpenWork
+    retention: RetentionRun | None = None
 
     @property
     def result(self) -> AuditResult:
@@ -108,6 +112,7 @@ async def audit_system(
         after = await _own_figures(connection)
         unbooked = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
+        retention = await retention_service.find_latest_run(connection)
         acts = await verify_acts(connection)
     findings += act_findings(acts)
     checks.append(act_check(acts))
@@ -128,7 +133,9 @@ async def audit_system(
             if not one.agrees
         ]
         findings += [in_no_book(one) for one in unbooked if one.waiting]
-    return SystemAudit(clearing=report, findings=findings, checks=checks, open_work=open_work)
+    return SystemAudit(
+        clearing=report, findings=findings, checks=checks, open_work=open_work, retention=retention
+    )
 
 
 async def _against_itself(connection: Connection, report: AuditReport) -> list[AuditFinding]:

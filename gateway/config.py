@@ -325,6 +325,7 @@ class Settings(SignInSettings):
     sanctions_list_path: str | None = Field(
         None, description="sanctions list, the EU's XML or CSV; default: screenings are recorded by hand"
     )
+    retention_path: str | None = Field(None, description="TOML of other periods of personal data")
 
     database_pool_min: int = Field(2, ge=0, le=500)
     database_pool_max: int = Field(10, ge=1, le=500)

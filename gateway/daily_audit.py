@@ -41,6 +41,7 @@ from gateway.ids import SHARD_COUNT, format_id
 from gateway.payments import unbooked_charge_repository
 from gateway.payments.psp.movement_port import PspTotals
 from gateway.payments.psp.port import Psp, PspOutcomeUnknown
+from gateway.personal_data import retention_service
 from gateway.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
 
 _SHOWN: Final = 100
@@ -104,6 +105,7 @@ async def audit_daily(
         waiting = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
         open_work = await audit_repository.open_work(connection)
+        retention = await retention_service.find_latest_run(connection)
         acts = await verify_acts(connection)
     checks = [*_own_checks(run), act_check(acts)]
     run.findings += act_findings(acts)
@@ -121,7 +123,9 @@ async def audit_daily(
         run.findings += _psp_findings(compared, differences)
         run.findings += [in_no_book(one) for one in waiting if one.waiting]
         sealed_psp = records.sealed
-    audit = SystemAudit(clearing=report, findings=run.findings, checks=checks, open_work=open_work)
+    audit = SystemAudit(
+        clearing=report, findings=run.findings, checks=checks, open_work=open_work, retention=retention
+    )
     rests_on = ledger.last
     caller = {"open": sorted(one.hex for one in run.open), "psp": sealed_psp.as_json()}
     checkpoint = None

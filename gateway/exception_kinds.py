@@ -19,6 +19,7 @@ class ExceptionEventKind(StrEnum):
     OPENED = "opened"
     CHANGED = "changed"
     ASSIGNED = "assigned"
+    PROPOSED = "proposed"
     RETRIED = "retried"
     RESOLVED = "resolved"
 
@@ -56,3 +57,4 @@ class ExceptionKind(StrEnum):
     FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
     CHANGED_METER_KEY = "changed_meter_key"
     UNAPPLIED_POOL_EVENT = "unapplied_pool_event"
+    AUDIT_DIFFERENCE = "audit_difference"

@@ -47,6 +47,7 @@ class ExceptionSchema(PublicSchema):
     reason: str = Field(description="why, as a code")
     detail: str = Field(description="why, in words")
     since: Instant = Field(description="when its cause arose")
+    due_at: Instant = Field(description="by when it is to be handled: the age limit of its kind")
     opened_at: Instant = Field(description="when it entered the queue")
     resolved_at: Instant | None = Field(description="when its cause ended; null while open")
     next_step: ExceptionNextStepSchema = Field(description="what to do about it")

@@ -197,8 +197,9 @@ class AuthorizationDecision:
 
     `rejection_reason` is None for a good contract. `detail` says what was wrong, `notes` what a soft
     revocation policy let pass. `digest` names the presented proof. `authorization_id` is the payment's, once
-    secured; `transaction_id` the station's own, once named. `evse_ids` are the station's EVSEs while it has
-    not named the session's. `offline_since` and `offline_reason` are of a session that began before.
+    secured; `transaction_id`, `station_id` and `connector_id` the station's own, once named. `evse_ids` are
+    the station's EVSEs while it has not named the session's. `offline_since` and `offline_reason` are of a
+    session that began before.
     """
 
     shard: int
@@ -221,6 +222,8 @@ class AuthorizationDecision:
     decided_at: datetime
     concluded_at: datetime | None = None
     transaction_id: str | None = None
+    station_id: str | None = None
+    connector_id: str | None = None
     evse_ids: tuple[str, ...] = ()
     offline_since: datetime | None = None
     offline_reason: OfflineReason | None = None

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from pnc.der import BIT_STRING, INTEGER, SEQUENCE, at_end, enter, integer, skip, time_at
-from pnc.distinguished_name import attributes
+from pnc.distinguished_name import subject_names
 from pnc.errors import MalformedCertificateError
 from pnc.extensions import Extensions, read_extensions
 
@@ -25,12 +25,10 @@ EMPTY_NAME: Final = b"\x30\x00"
 MAX_BUNDLE_CHARACTERS: Final = 10_000  # AuthorizeRequest.certificate of OCPP 2.1; 5500 in 2.0.1
 MAX_BUNDLE_CERTIFICATES: Final = 6
 MAX_CERTIFICATE_BYTES: Final = 4_096
-_COMMON_NAME: Final = bytes.fromhex("550403")
-_DOMAIN_COMPONENT: Final = bytes.fromhex("0992268993f22c640119")
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
 _VERSION_3: Final = bytes.fromhex("a003020102")
-_UNIQUE_IDS: Final = (b"\x81", b"\x82")  # of the issuer and the subject: read over
+_UNIQUE_IDS: Final = (0x81, 0x82)  # of the issuer and the subject: read over
 _EXTENSIONS: Final = 0xA3
 _MAX_SERIAL_BYTES: Final = 20  # RFC 5280 section 4.1.2.2
 _PEM_LINE: Final = 64
@@ -54,6 +52,11 @@ class SignatureScheme(StrEnum):
     OTHER = "other"
 
 
+# Looked up once: each access to a member of an enumeration takes as long as a small function.
+_P256: Final = KeyKind.P256
+_P521: Final = KeyKind.P521
+_ED448: Final = KeyKind.ED448
+_OTHER_SCHEME: Final = SignatureScheme.OTHER
 # SubjectPublicKeyInfo up to the key bits: named curve, uncompressed point (RFC 5480); RFC 8410 for Ed448.
 _KEY_PREFIXES: Final = (
     (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91, KeyKind.P256),
@@ -61,22 +64,20 @@ _KEY_PREFIXES: Final = (
     (bytes.fromhex("3043300506032b6571033a00"), 69, KeyKind.ED448),
 )
 # Coordinate size in bytes, prime and constant b of the curves (FIPS 186-4 appendix D.1.2).
-_CURVES: Final = {
-    KeyKind.P256: (
-        32,
-        2**256 - 2**224 + 2**192 + 2**96 - 1,
-        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+_CURVE_P256: Final = (
+    32,
+    2**256 - 2**224 + 2**192 + 2**96 - 1,
+    0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+)
+_CURVE_P521: Final = (
+    66,
+    2**521 - 1,
+    int(
+        "0051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1"
+        "bf073573df883d2c34f1ef451fd46b503f00",
+        16,
     ),
-    KeyKind.P521: (
-        66,
-        2**521 - 1,
-        int(
-            "0051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1"
-            "bf073573df883d2c34f1ef451fd46b503f00",
-            16,
-        ),
-    ),
-}
+)
 _SCHEMES: Final = {
     bytes.fromhex("300a06082a8648ce3d040302"): SignatureScheme.ECDSA_SHA256,
     bytes.fromhex("300a06082a8648ce3d040304"): SignatureScheme.ECDSA_SHA512,
@@ -116,6 +117,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     not_after: datetime
     common_names: tuple[str, ...]
     domain_components: tuple[str, ...]
+    subject_key_id: bytes | None
     extensions: Extensions
 
     @property
@@ -169,6 +171,11 @@ def split_bundle(text: str) -> tuple[bytes, ...]:
 def decode_block(body: str) -> bytes:
     """Decode the base64 body of one PEM block. Raises MalformedCertificateError."""
     try:
+        # Most blocks have no other white space, and most of the time of a general search would be lost.
+        return binascii.a2b_base64(body.replace("\n", ""), strict_mode=True)
+    except ValueError:
+        pass
+    try:
         return binascii.a2b_base64("".join(body.split()).encode("ascii"), strict_mode=True)
     except ValueError:  # binascii.Error and UnicodeEncodeError are both ValueErrors
         raise MalformedCertificateError("certificate: a PEM block is not base64") from None
@@ -191,36 +198,42 @@ def parse_certificate(der: bytes) -> Certificate:
     if whole_end != len(der):
         raise MalformedCertificateError("a certificate is followed by other bytes")
     at, tbs_end = enter(der, whole, SEQUENCE)
-    if der[at : at + len(_VERSION_3)] != _VERSION_3:
+    if not der.startswith(_VERSION_3, at):
         raise MalformedCertificateError("a certificate is not X.509 version 3")
-    serial_start, algorithm_start = enter(der, at + len(_VERSION_3), INTEGER)
+    serial_start = at + len(_VERSION_3)
+    algorithm_start = skip(der, serial_start)
     issuer_start = skip(der, algorithm_start)
     validity_start = skip(der, issuer_start)
-    dates, subject_start = enter(der, validity_start, SEQUENCE)
+    subject_start = skip(der, validity_start)
     key_start = skip(der, subject_start)
     key_end = skip(der, key_start)
-    not_before, at = time_at(der, dates)
+    if der[serial_start] != INTEGER or der[validity_start] != SEQUENCE:
+        raise MalformedCertificateError("a certificate's serial is no integer, or its validity no sequence")
+    # Two times are shorter than 128 bytes, so is a serial: what follows a longer length fits neither.
+    not_before, at = time_at(der, validity_start + 2)
     not_after, at = time_at(der, at)
     at_end(at, subject_start)
     algorithm = der[algorithm_start:issuer_start]
     key_info, subject = der[key_start:key_end], der[subject_start:key_start]
-    common_names, domain_components = _subject_names(subject)
+    common_names, domain_components = subject_names(subject)
+    extensions, subject_key_id = read_extensions(_extensions(der, key_end, tbs_end))
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).digest(),
-        serial=_serial(der[serial_start:algorithm_start]),
+        serial=_serial(der[serial_start + 2 : algorithm_start]),
         issuer=der[issuer_start:validity_start],
         subject=subject,
         key=_key_kind(key_info),
         key_info=key_info,
-        scheme=_SCHEMES.get(algorithm, SignatureScheme.OTHER),
+        scheme=_SCHEMES.get(algorithm, _OTHER_SCHEME),
         tbs=der[whole:tbs_end],
         signature=signature_after(der, tbs_end, algorithm=algorithm, end=whole_end),
         not_before=not_before,
         not_after=not_after,
         common_names=common_names,
         domain_components=domain_components,
-        extensions=read_extensions(_extensions(der, key_end, tbs_end)),
+        subject_key_id=subject_key_id,
+        extensions=extensions,
     )
 
 
@@ -231,10 +244,10 @@ def signature_after(der: bytes, at: int, *, algorithm: bytes, end: int) -> bytes
         MalformedCertificateError: another algorithm than `algorithm`, the one inside, or no whole octets.
     """
     outer_end = at + len(algorithm)
-    if der[at:outer_end] != algorithm:
+    if not der.startswith(algorithm, at):
         raise MalformedCertificateError("the inner and outer signature algorithms differ")
     start, signature_end = enter(der, outer_end, BIT_STRING)
-    if der[start : start + 1] != b"\x00" or signature_end != end:
+    if start == signature_end or der[start] or signature_end != end:
         raise MalformedCertificateError("a signed object does not end with a signature of whole octets")
     return der[start + 1 : signature_end]
 
@@ -245,16 +258,19 @@ def key_is_sound(certificate: Certificate) -> bool:
     Infinity has no uncompressed form, and the curves' cofactor is 1, so nothing else can be wrong. Ed448
     keys are left to `cryptography`.
     """
-    curve = _CURVES.get(certificate.key)
-    if curve is None:
+    kind = certificate.key
+    if kind is _P256:  # no mapping: the members of an enumeration are slow keys
+        size, prime, constant = _CURVE_P256
+    elif kind is _P521:
+        size, prime, constant = _CURVE_P521
+    else:
         try:
             load_public_key(certificate)
         except MalformedCertificateError:
             return False
-        return certificate.key is not KeyKind.OTHER
-    size, prime, constant = curve
-    point = certificate.key_info[-2 * size :]
-    x, y = int.from_bytes(point[:size], "big"), int.from_bytes(point[size:], "big")
+        return kind is not KeyKind.OTHER
+    key_info = certificate.key_info
+    x, y = int.from_bytes(key_info[-2 * size : -size], "big"), int.from_bytes(key_info[-size:], "big")
     return x < prime and y < prime and (y * y - (x * x - 3) * x - constant) % prime == 0
 
 
@@ -293,14 +309,14 @@ def verify_signature(
     *, key: PublicKey, kind: KeyKind, scheme: SignatureScheme, signature: bytes, data: bytes
 ) -> bool:
     """Whether `signature` over `data` is good, under the one scheme that belongs to the key's kind."""
-    if scheme is SignatureScheme.OTHER or SCHEME_OF_KEY.get(kind) is not scheme:
+    if scheme is _OTHER_SCHEME or SCHEME_OF_KEY.get(kind) is not scheme:
         return False
     try:
         # By the kind, not by isinstance: the key's classes are abstract, and checking them is slow.
-        if kind is KeyKind.ED448:
+        if kind is _ED448:
             cast("ed448.Ed448PublicKey", key).verify(signature, data)
         else:
-            algorithm = _ECDSA_SHA256 if kind is KeyKind.P256 else _ECDSA_SHA512
+            algorithm = _ECDSA_SHA256 if kind is _P256 else _ECDSA_SHA512
             cast("ec.EllipticCurvePublicKey", key).verify(signature, data, algorithm)
     except InvalidSignature:
         return False
@@ -321,9 +337,10 @@ def _serial(value: bytes) -> int:
 
 def _extensions(der: bytes, at: int, end: int) -> bytes:
     """The Extensions after a certificate's key, empty when there are none."""
-    for tag in _UNIQUE_IDS:
-        if at < end and der[at : at + 1] == tag:
-            at = skip(der, at)
+    if at < end and der[at] != _EXTENSIONS:
+        for tag in _UNIQUE_IDS:
+            if at < end and der[at] == tag:
+                at = skip(der, at)
     if at == end:
         return b""
     start, stop = enter(der, at, _EXTENSIONS)
@@ -336,9 +353,3 @@ def _key_kind(key_info: bytes) -> KeyKind:
         if len(key_info) == length and key_info.startswith(prefix):
             return kind
     return KeyKind.OTHER
-
-
-def _subject_names(subject: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    found = attributes(subject)
-    common = tuple(text for oid, text in found if oid == _COMMON_NAME)
-    return common, tuple(text for oid, text in found if oid == _DOMAIN_COMPONENT)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from pnc.certificate import (
     EMPTY_NAME,
     MAX_BUNDLE_CHARACTERS,
@@ -31,12 +33,13 @@ from pnc.rejection_reasons import ContractRejection, RejectionReason
 from pnc.trust import Trust, TrustAnchor
 
 MAX_SIGNATURE_CHECKS: Final = 12
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
 _MEMO_SIZE: Final = 1_024
 _WAYS_PER_TAIL: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidChain:
+class ValidChain(msgspec.Struct, frozen=True, kw_only=True):
     """A good chain: the leaf, then each issuer up to but not including the anchor."""
 
     path: tuple[Certificate, ...]
@@ -96,6 +99,7 @@ class ChainVerifier:
 
         Returns the chain, or the rejection that names the cause; raises nothing on any text.
         """
+        bundle = bundle.lstrip()
         if (known := self._verify_remembered(bundle, now)) is not None:
             return known
         try:
@@ -209,15 +213,14 @@ class ChainVerifier:
 
     def _verify_remembered(self, bundle: str, now: datetime) -> ValidChain | None:
         """The short way for a new leaf under issuers verified before; None sends it the long way."""
-        head, _, tail = bundle.partition("-----END CERTIFICATE-----")
-        begin, marker, body = head.partition("-----BEGIN CERTIFICATE-----")
-        if not marker or begin.strip() or len(bundle) > MAX_BUNDLE_CHARACTERS:
+        end = bundle.find(_END)
+        if end < 0 or not bundle.startswith(_BEGIN) or len(bundle) > MAX_BUNDLE_CHARACTERS:
             return None
-        known = self._memo.get(tail)
+        known = self._memo.get(bundle[end:])
         if known is None:
             return None
         try:
-            leaf = parse_certificate(decode_block(body))
+            leaf = parse_certificate(decode_block(bundle[len(_BEGIN) : end]))
         except MalformedCertificateError:
             return None
         upper = known.get((leaf.issuer, leaf.extensions.authority_key_id))
@@ -231,11 +234,12 @@ class ChainVerifier:
         return ValidChain(path=(leaf, *upper.path), anchor=upper.anchor)
 
     def _remember(self, bundle: str, chain: ValidChain) -> None:
-        _, _, tail = bundle.partition("-----END CERTIFICATE-----")
+        if not bundle.startswith(_BEGIN):
+            return
         above = chain.path[1:]
         valid = (*above, chain.anchor.certificate)
         key = (chain.leaf.issuer, chain.leaf.extensions.authority_key_id)
-        known = self._memo.setdefault(tail, {})
+        known = self._memo.setdefault(bundle[bundle.find(_END) :], {})
         if len(known) >= _WAYS_PER_TAIL:
             known.clear()
         known[key] = _Upper(
@@ -260,28 +264,30 @@ def _link_rejection(path: tuple[Certificate, ...], issuer: Certificate) -> Contr
         return ContractRejection(
             rejection_reason=RejectionReason.UNTRUSTED_ROOT, detail="a certificate names no issuer"
         )
-    if EDITION_OF_KEY.get(tip.key) is not EDITION_OF_KEY.get(issuer.key):
+    if tip.key is not issuer.key and EDITION_OF_KEY.get(tip.key) is not EDITION_OF_KEY.get(issuer.key):
         return ContractRejection(
             rejection_reason=RejectionReason.MIXED_EDITIONS,
             detail="the chain mixes keys of ISO 15118-2 and -20",
         )
-    named, actual = tip.extensions.authority_key_id, issuer.extensions.subject_key_id
+    facts, actual = tip.extensions, issuer.subject_key_id
+    named = facts.authority_key_id
     if named is not None and actual is not None and named != actual:
         return ContractRejection(
             rejection_reason=RejectionReason.KEY_IDENTIFIER_MISMATCH,
             detail="a key identifier is not its issuer's",
         )
-    serial, name = tip.extensions.authority_serial, tip.extensions.authority_issuer
+    serial, name = facts.authority_serial, facts.authority_issuer
     if (serial is not None and serial != issuer.serial) or (name is not None and name != issuer.issuer):
         return ContractRejection(
             rejection_reason=RejectionReason.KEY_IDENTIFIER_MISMATCH,
             detail="a key identifier names another certificate of its issuer by issuer and serial",
         )
-    below = sum(not item.self_issued for item in path[1:])
     allowed = issuer.extensions.path_length
-    if allowed is not None and below > allowed:
-        detail = f"an authority of path length {allowed} is above {below} further authorities"
-        return ContractRejection(rejection_reason=RejectionReason.PATH_LENGTH_EXCEEDED, detail=detail)
+    if allowed is not None and len(path) - 1 > allowed:
+        below = sum(not item.self_issued for item in path[1:])
+        if below > allowed:
+            detail = f"an authority of path length {allowed} is above {below} further authorities"
+            return ContractRejection(rejection_reason=RejectionReason.PATH_LENGTH_EXCEEDED, detail=detail)
     return None
 
 

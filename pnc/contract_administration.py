@@ -30,6 +30,7 @@ from pnc.errors import (
     UnknownRecordError,
 )
 from pnc.ports import Connection, Executor
+from pnc.provider_administration import check_provider
 from pnc.repository import contracts as repository
 from pnc.repository import trust
 
@@ -79,13 +80,15 @@ async def put_contract(
     (`PlugAndChargeService.trust_of`), used only when there is a `bundle`.
 
     Raises:
-        UnfitContractError: a field is out of bounds, or the bundle does not verify or is of another eMAID.
+        UnfitContractError: a field is out of bounds, the bundle does not verify or is of another eMAID, or
+            the eMAID's provider is registered for another party.
         ConflictingRecordError: the eMAID belongs to another party, or its contract is cancelled.
     """
     emaid = await resolve_emaid(connection, _check(contract), environment=environment)
     chain = None if contract.bundle is None else verified_chain(contract.bundle, emaid, verifier, now)
     async with connection.transaction():
         await trust.ensure_environment(connection, environment=environment)
+        await check_provider(connection, emaid.body, environment=environment, party=contract.party)
         writer = _ContractWriter(connection=connection, actor=actor, reason=reason, now=now)
         stored = await _upsert(writer, contract, emaid=emaid.body, environment=environment)
         if chain is not None:

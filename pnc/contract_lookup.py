@@ -4,7 +4,7 @@ Owns that one choice. Must not know certificates or decisions. Two mappings of t
 whoever stored the contract used one of them.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pnc.emaid import Emaid
 from pnc.errors import ConflictingRecordError

@@ -5,14 +5,16 @@ storage, or how a report is proved to be the pool's.
 Source: hubject/opcp, OPCP-1.0.0, docs/components/04_contract-certificate-pool.md and 06_webhook-service.md.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pnc.contract import Contract, ContractState
 
+LOOKED_UP: Final = "lookup"  # the name of an event that was made from a pool's answer
 # A pool's clock may be ahead of ours by so much; what is dated later would stop every event after it.
 CLOCK_TOLERANCE: Final = timedelta(minutes=10)
 
@@ -57,6 +59,19 @@ class PoolPosition:
     blocked_revision: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledCertificate:
+    """One contract certificate that a pool holds under an eMAID: base64 of DER, with the hash of it in hex.
+
+    `vehicle` is the vehicle's provisioning certificate id; `valid_from` is aware.
+    """
+
+    vehicle: str
+    certificate: str
+    sha256: str
+    valid_from: datetime
+
+
 class PoolAction(StrEnum):
     """What follows from an event."""
 
@@ -76,6 +91,7 @@ class WaitReason(StrEnum):
     CONTRACT_UNKNOWN = "contract_unknown"
     VEHICLE_WAS_RESET = "vehicle_was_reset"
     NOT_STORABLE = "not_storable"
+    FAILED = "failed"  # a defect of this system
 
 
 # The vehicle can't use its old certificates any more, or must not: its private key was replaced or given up.
@@ -141,3 +157,48 @@ def _store(
     # Whoever else has changed the contract since then has decided on it: a stolen car stays blocked.
     blocked_here = position is not None and position.blocked_revision == contract.revision
     return PoolAction.STORE_AND_UNBLOCK if blocked_here else PoolAction.STORE
+
+
+def events_of_lookup(
+    emaid: str,
+    found: Sequence[PooledCertificate],
+    *,
+    feed_id: UUID,
+    position: PoolPosition | None,
+    registered: Collection[str],
+) -> list[PoolEvent]:
+    """Return what a pool's answer to a look-up reports, as the events that the pool would have sent.
+
+    `found` is what it holds under the eMAID now; `registered` the hashes of the contract's certificates here.
+    A certificate that is known is reported once, so that its end is noticed.
+    An answer has no time of its own, and an event that was sent before it may arrive after it (a vehicle that
+    was reset). So no event made here is later than what it reports: a certificate counts from its own start
+    on, and a contract that is gone from the moment of the last event. The same answer is the same event.
+    """
+    if found:
+        return [
+            PoolEvent(
+                event_id=uuid5(feed_id, f"{emaid} {one.sha256}"),
+                name=LOOKED_UP,
+                change=PoolChange.CONTRACT_STORED,
+                emaid=emaid,
+                vehicle=one.vehicle,
+                occurred_at=one.valid_from,
+                certificate=one.certificate,
+            )
+            for one in found
+            if one.sha256 not in registered or position is None
+        ]
+    # A contract that the pool has never reported may be published elsewhere.
+    if position is None or position.change is not PoolChange.CONTRACT_STORED:
+        return []
+    return [
+        PoolEvent(
+            event_id=uuid5(feed_id, f"{emaid} gone after {position.occurred_at.isoformat()}"),
+            name=LOOKED_UP,
+            change=PoolChange.CONTRACT_DELETED,
+            emaid=emaid,
+            vehicle=position.vehicle,
+            occurred_at=position.occurred_at,
+        )
+    ]

@@ -81,6 +81,31 @@ async def name_transaction(
     return named
 
 
+async def name_place(
+    executor: Executor,
+    decision: AuthorizationDecision,
+    *,
+    station_id: str | None,
+    connector_id: str | None,
+) -> AuthorizationDecision:
+    """Name the station and the connector of an accepted decision; None leaves what is named.
+
+    Raises ConflictingRecordError: it was not accepted, or has another station or connector.
+    """
+    named = await decisions.name_place(
+        executor,
+        shard=decision.shard,
+        decision_id=decision.id,
+        station_id=station_id,
+        connector_id=connector_id,
+    )
+    if named is None:
+        raise ConflictingRecordError(
+            "the authorization was not accepted, or is of another station or connector"
+        )
+    return named
+
+
 async def find_by_authorization(
     executor: Executor, *, environment: str, operator_id: str, session_ref: str, authorization_id: str
 ) -> AuthorizationDecision | None:

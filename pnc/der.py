@@ -39,25 +39,26 @@ _HIGH_BIT: Final = 0x80
 _ALL_BITS: Final = 0xFF
 _MAX_UNUSED_BITS: Final = 7
 _TIME_LENGTHS: Final = {UTC_TIME: 13, GENERALIZED_TIME: 15}
-_CENTURY_PIVOT: Final = 50  # RFC 5280 section 4.1.2.5.1: 50 to 99 are of the 20th century
-_YY: Final = 2
+_ZULU: Final = ord("Z")
+_CENTURY_PIVOT: Final = ord("5")  # RFC 5280 section 4.1.2.5.1: 50 to 99 are of the 20th century
 _END_OF_DAY: Final = "24"  # some versions of Python read it as midnight
 
 
 def enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
     """Return where the content of the element at `at` starts and ends. Raises MalformedCertificateError."""
     try:
-        if der[at] != tag:
-            raise _unexpected(tag, der[at], at)
+        found, length = der[at], der[at + 1]
         start = at + 2
-        length = der[at + 1]
+        if length >= _LONG_FORM:
+            start, length = _long_length(der, start, length & ~_LONG_FORM)
     except IndexError:
         raise MalformedCertificateError(f"DER: ends at byte {at}, where another element is due") from None
-    if length >= _LONG_FORM:
-        start, length = _long_length(der, start, length & ~_LONG_FORM)
-    if start + length > len(der):
+    if found != tag:
+        raise _unexpected(tag, found, at)
+    end = start + length
+    if end > len(der):
         raise MalformedCertificateError(f"DER: the element at byte {at} is longer than its container")
-    return start, start + length
+    return start, end
 
 
 def _unexpected(tag: int, found: int, at: int) -> MalformedCertificateError:
@@ -81,6 +82,26 @@ def skip(der: bytes, at: int) -> int:
     if end > len(der):
         raise MalformedCertificateError(f"DER: the element at byte {at} is longer than its container")
     return end
+
+
+def ends_with_element(start: bytes) -> bool:
+    """Whether the beginning of a list, with its header, ends where one of its elements ends.
+
+    It is False also where the beginning can't be read; whoever reads the whole list says why.
+    """
+    try:
+        at = 2 if start[1] < _LONG_FORM else 2 + (start[1] & ~_LONG_FORM)
+        while at < len(start):
+            length = start[at + 1]
+            at += 2 + length if length < _LONG_FORM else _long_element(start, at)
+    except (IndexError, MalformedCertificateError):
+        return False
+    return at == len(start)
+
+
+def _long_element(der: bytes, at: int) -> int:
+    start, length = _long_length(der, at + 2, der[at + 1] & ~_LONG_FORM)
+    return start + length - at
 
 
 def content(der: bytes, tag: int) -> bytes:
@@ -181,32 +202,36 @@ def time_at(der: bytes, at: int) -> tuple[datetime, int]:
     tag = der[at] if at < len(der) else 0
     if tag not in _TIME_LENGTHS:
         raise MalformedCertificateError("a time is neither UTCTime nor GeneralizedTime")
-    start, end = enter(der, at, tag)
-    return moment(der[start:end], tag), end
+    end = skip(der, at)
+    return moment(der[at + 2 : end], tag), end
 
 
 @lru_cache(maxsize=1_024)
 def moment(value: bytes, tag: int) -> datetime:
     """Read the content of a UTCTime or GeneralizedTime. Raises MalformedCertificateError."""
-    length = _TIME_LENGTHS[tag]
-    digits, zone = value[:-1], value[-1:]
-    if len(value) != length or zone != b"Z" or not digits.isdigit():
+    digits = value[:-1]
+    if len(value) != _TIME_LENGTHS[tag] or value[-1] != _ZULU or not digits.isdigit():
         raise MalformedCertificateError("a time is not written to the second, in UTC, with Z")
     if tag == UTC_TIME:
-        digits = (b"19" if int(digits[:_YY]) >= _CENTURY_PIVOT else b"20") + digits
+        digits = (b"19" if digits[0] >= _CENTURY_PIVOT else b"20") + digits
     text = digits.decode("ascii")
+    day, clock = text[:8], text[8:]
     try:
-        found = datetime.fromisoformat(f"{text[:8]}T{text[8:]}+00:00")
+        if clock[:2] != _END_OF_DAY:
+            return datetime.fromisoformat(f"{day}T{clock}+00:00")
     except ValueError:
-        found = None
-    if found is None or text[8:10] == _END_OF_DAY:
-        raise MalformedCertificateError(f"a time names no moment: {text}")
-    return found
+        pass
+    raise MalformedCertificateError(f"a time names no moment: {text}")
 
 
 def _long_length(der: bytes, start: int, size: int) -> tuple[int, int]:
-    length = int.from_bytes(der[start : start + size], "big")
-    minimal = length >= _LONG_FORM and length >> (8 * (size - 1)) != 0 if size else False
-    if not 1 <= size <= _MAX_LENGTH_BYTES or not minimal:
+    """Where the content starts, and its length, given in `size` bytes from `start`. Raises IndexError."""
+    if size == 1:
+        length, least = der[start], _LONG_FORM
+    elif size == 2:  # noqa: PLR2004 - two bytes of length, as most certificates have
+        length, least = der[start] << 8 | der[start + 1], 1 << 8
+    else:
+        length, least = int.from_bytes(der[start : start + size], "big"), 1 << 16
+    if length < least or size > _MAX_LENGTH_BYTES:
         raise MalformedCertificateError(f"DER: the length before byte {start} is not definite and minimal")
     return start + size, length

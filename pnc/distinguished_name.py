@@ -8,7 +8,7 @@ Source: RFC 5280 section 4.1.2.4, RFC 4514.
 from functools import lru_cache
 from typing import Final
 
-from pnc.der import OBJECT_IDENTIFIER, SEQUENCE, SET, at_end, check_oid, enter, oid, skip
+from pnc.der import OBJECT_IDENTIFIER, SEQUENCE, SET, at_end, check_oid, ends_with_element, enter, oid, skip
 from pnc.errors import MalformedCertificateError
 
 _UTF8_STRING: Final = 0x0C
@@ -26,8 +26,16 @@ _SHORT_NAMES: Final = {
     "0.9.2342.19200300.100.1.25": "DC",
     "0.9.2342.19200300.100.1.1": "UID",
 }
-_COMMON_NAME_START: Final = bytes.fromhex("0603550403")
-_AFTER_TWO_HEADERS: Final = 4  # of the set and the pair, both shorter than 128 bytes
+_COMMON_NAME: Final = bytes.fromhex("550403")
+_DOMAIN_COMPONENT: Final = bytes.fromhex("0992268993f22c640119")
+_COMMON_NAME_START: Final = bytes((OBJECT_IDENTIFIER, len(_COMMON_NAME))) + _COMMON_NAME
+_COMMON_NAME_HEAD: Final = 11  # a common name up to its text: set, pair, OID, and the header of the text
+# One for each encoding and each length that takes one byte.
+_COMMON_NAME_HEADS: Final = frozenset(
+    bytes((SET, size + 9, SEQUENCE, size + 7)) + _COMMON_NAME_START + bytes((tag, size))
+    for tag in (_UTF8_STRING, *_ASCII_STRINGS)
+    for size in range(119)
+)
 _ESCAPED: Final = frozenset('"+,;<>\\')
 
 
@@ -43,6 +51,43 @@ def attributes(name: bytes) -> list[tuple[bytes, str]]:
     return [pair for part in _parts(name) for pair in part]
 
 
+def subject_names(name: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The common names and the domain components of a DER Name, in order.
+
+    What stands before and after a single common name is the same in the certificates of one issuer, and read
+    once; the common name itself, which is personal, is not remembered.
+
+    Raises:
+        MalformedCertificateError: as `attributes`.
+    """
+    at = name.find(_COMMON_NAME_START) - 4
+    head = name[at : at + _COMMON_NAME_HEAD] if at > 0 else b""
+    if head in _COMMON_NAME_HEADS and name.find(_COMMON_NAME_START, at + _COMMON_NAME_HEAD) < 0:
+        start, end = at + _COMMON_NAME_HEAD, at + _COMMON_NAME_HEAD + head[-1]
+        known = _names_around(name[:at], head, name[end:])
+        if known is not None and end <= len(name):
+            return (_text(head[-2], name[start:end]),), known
+    return _subject_names(name)
+
+
+@lru_cache(maxsize=1_024)
+def _names_around(before: bytes, head: bytes, after: bytes) -> tuple[str, ...] | None:
+    """The domain components around the only common name, which starts with `head`, whatever its text is.
+
+    None: it is no part of the name, but stands inside another one. Raises as `attributes`.
+    """
+    if not ends_with_element(before):
+        return None
+    common, components = _subject_names(before + head + bytes(head[-1]) + after)
+    return components if len(common) == 1 else None
+
+
+def _subject_names(name: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    found = attributes(name)
+    common = tuple(text for kind, text in found if kind == _COMMON_NAME)
+    return common, tuple(text for kind, text in found if kind == _DOMAIN_COMPONENT)
+
+
 def name_text(name: bytes) -> str:
     """Write a DER Name as text for people, the last part first (RFC 4514).
 
@@ -54,21 +99,22 @@ def name_text(name: bytes) -> str:
 
 
 def _parts(name: bytes) -> list[tuple[tuple[bytes, str], ...]]:
-    parts: list[tuple[tuple[bytes, str], ...]] = []
+    return [_part(item) for item in _items(name)]
+
+
+def _items(name: bytes) -> list[bytes]:
+    """The RelativeDistinguishedNames of a DER Name, uncut."""
+    items: list[bytes] = []
     at, name_end = enter(name, 0, SEQUENCE)
     at_end(name_end, len(name))
     while at < name_end:
         stop = skip(name, at)
-        item = name[at:stop]
-        # A common name is mostly its certificate's own; authorities repeat the other parts.
-        own = item.startswith(_COMMON_NAME_START, _AFTER_TWO_HEADERS)
-        parts.append(_part.__wrapped__(item) if own else _part(item))
+        items.append(name[at:stop])
         at = stop
     at_end(at, name_end)
-    return parts
+    return items
 
 
-@lru_cache(maxsize=1_024)
 def _part(item: bytes) -> tuple[tuple[bytes, str], ...]:
     """The attributes of one RelativeDistinguishedName."""
     part: list[tuple[bytes, str]] = []

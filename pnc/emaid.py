@@ -15,9 +15,10 @@ is compared.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 from pnc.errors import MalformedEmaidError
 
@@ -44,8 +45,12 @@ class CheckDigit(StrEnum):
     WRONG = "wrong"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emaid:
+# Looked up once: each access to a member of an enumeration takes as long as a small function.
+_ISO_FORM: Final = EmaidForm.ISO
+_NO_DIGIT: Final = CheckDigit.ABSENT
+
+
+class Emaid(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An eMAID. Two are the same contract when their 14-character bodies are equal.
 
     A DIN eMAID has a second body by the other published mapping, `alternative`.
@@ -80,7 +85,7 @@ def parse_emaid(text: str, *, strict: bool = False) -> Emaid:
     if (iso := _ISO.fullmatch(upper)) is not None:
         country, provider, instance, digit = iso.groups()
         body = f"{country}{provider}{instance}"
-        emaid = Emaid(body=body, form=EmaidForm.ISO, check=_compare(digit, iso_check_digit, body))
+        emaid = Emaid(body=body, form=_ISO_FORM, check=_compare(digit, iso_check_digit, body))
     elif (din := _DIN.fullmatch(upper)) is not None:
         country, _, provider, instance, digit = din.groups()
         stem = f"{country}{provider}{instance}"
@@ -150,5 +155,5 @@ def _next_weight(weight: tuple[int, int, int, int], *, last: int, modulus: int) 
 
 def _compare(given: str | None, compute: Callable[[str], str], stem: str) -> CheckDigit:
     if given is None:
-        return CheckDigit.ABSENT
+        return _NO_DIGIT
     return CheckDigit.RIGHT if given == compute(stem) else CheckDigit.WRONG

@@ -12,6 +12,7 @@ PEM
 ├── UnfitCallError                a call whose own fields, outside the OCPP message, are out of bounds
 ├── UnfitContractError            a contract that can't be stored as given
 ├── UnfitPoolEventError           an event of a contract pool that can't be read
+├── PoolNotAnsweringError         a contract pool that gave no usable answer
 └── PncInvariantViolation            a bug: an invariant does not hold
 
 A rejected vehicle is not an error: chain, revocation and authorization return their rejections as values.
@@ -85,6 +86,10 @@ class UnfitPoolEventError(PncError):
         super().__init__(f"{path}: {problem}")
         self.path = path
         self.problem = problem
+
+
+class PoolNotAnsweringError(PncError):
+    """A contract pool gave no usable answer; the text says why, and names no contract."""
 
 
 class PncInvariantViolation(PncError):  # noqa: N818 - it names a bug, not an error of the caller

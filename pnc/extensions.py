@@ -31,6 +31,7 @@ from pnc.der import (
     check_oid,
     content,
     elements,
+    ends_with_element,
     enter,
     integer,
     members,
@@ -80,7 +81,6 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     path_length: int | None = None
     key_usage: KeyUsage | None = None
     extended_usages: frozenset[str] | None = None
-    subject_key_id: bytes | None = None
     authority_key_id: bytes | None = None
     authority_issuer: bytes | None = None
     authority_serial: int | None = None
@@ -106,41 +106,40 @@ def extension_list(der: bytes) -> list[RawExtension]:
     return found
 
 
-def read_extensions(der: bytes) -> Extensions:
-    """Read a certificate's Extensions in DER; empty bytes are none.
+def read_extensions(der: bytes) -> tuple[Extensions, bytes | None]:
+    """Read a certificate's Extensions in DER, and its own key identifier; empty bytes are none.
+
+    All but the key identifier is the same in the certificates of one issuer, so the bytes before and after it
+    are read once.
 
     Raises:
         MalformedCertificateError: they can't be read, or one repeats.
     """
-    key_id: bytes | None = None
-    others: list[bytes] = []
-    for item in _items(der) if der else ():
-        if not item.startswith(_KEY_ID_START, 2):
-            others.append(item)
-        elif key_id is None:
-            key_id = item
-        else:
-            raise MalformedCertificateError(f"the extension {oid(_SUBJECT_KEY_ID)} repeats")
-    known = _read_items(tuple(others))
-    if key_id is None:
-        return known
-    # All but its own key identifier are the same in the certificates of one issuer.
-    own = _read_items.__wrapped__((key_id,))
-    return Extensions(
-        is_authority=known.is_authority,
-        has_basic_constraints=known.has_basic_constraints,
-        basic_constraints_critical=known.basic_constraints_critical,
-        path_length=known.path_length,
-        key_usage=known.key_usage,
-        extended_usages=known.extended_usages,
-        subject_key_id=own.subject_key_id,
-        authority_key_id=known.authority_key_id,
-        authority_issuer=known.authority_issuer,
-        authority_serial=known.authority_serial,
-        ocsp_urls=known.ocsp_urls,
-        crl_urls=known.crl_urls,
-        unhandled=(*own.unhandled, *known.unhandled),
-    )
+    at = der.find(_KEY_ID_START) - 2
+    head = der[at : at + _KEY_ID_HEAD] if at > 0 else b""
+    if head in _KEY_ID_HEADS:
+        start, end = at + _KEY_ID_HEAD, at + _KEY_ID_HEAD + head[-1]
+        known = _read_around(der[:at], head, der[end:])
+        if known is not None and end <= len(der):
+            return known, der[start:end]
+    return read_every_extension(der)
+
+
+@lru_cache(maxsize=1_024)
+def _read_around(before: bytes, head: bytes, after: bytes) -> Extensions | None:
+    """Read Extensions around a key identifier that starts with `head`, whatever its octets are.
+
+    None: it is no element of the list, but stands inside another one. Elements are read from left to right,
+    so whether one begins after `before` does not depend on the octets. Raises as `read_extensions`.
+    """
+    if not ends_with_element(before):
+        return None
+    return _read_items(_items(before + head + bytes(head[-1]) + after))[0]
+
+
+def read_every_extension(der: bytes) -> tuple[Extensions, bytes | None]:
+    """Read as `read_extensions`, and remember nothing."""
+    return _read_items(_items(der)) if der else (Extensions(), None)
 
 
 def _items(der: bytes) -> list[bytes]:
@@ -171,8 +170,7 @@ def _raw_extension(item: bytes) -> RawExtension:
     return RawExtension(kind=kind, critical=critical, value=item[start:at])
 
 
-@lru_cache(maxsize=1_024)
-def _read_items(items: tuple[bytes, ...]) -> Extensions:
+def _read_items(items: list[bytes]) -> tuple[Extensions, bytes | None]:
     """Read extensions, each given as its whole element. Raises as `read_extensions`."""
     facts: dict[str, Any] = {}
     unhandled: list[str] = []
@@ -199,7 +197,8 @@ def _read_items(items: tuple[bytes, ...]) -> Extensions:
             extension.critical and extension.kind not in _HARMLESS_CRITICAL
         ):
             unhandled.append(oid(extension.kind))
-    return Extensions(**facts, unhandled=tuple(unhandled))
+    key_id: bytes | None = facts.pop("subject_key_id", None)
+    return Extensions(**facts, unhandled=tuple(unhandled)), key_id
 
 
 def general_names(names: list[GeneralName]) -> list[GeneralName]:
@@ -352,6 +351,12 @@ _BASIC_CONSTRAINTS: Final = bytes.fromhex("551d13")
 _KEY_USAGE: Final = bytes.fromhex("551d0f")
 _SUBJECT_KEY_ID: Final = bytes.fromhex("551d0e")
 _KEY_ID_START: Final = bytes((OBJECT_IDENTIFIER, len(_SUBJECT_KEY_ID))) + _SUBJECT_KEY_ID
+_KEY_ID_HEAD: Final = 11  # a key identifier up to its octets: header, OID, and two headers of OCTET STRING
+# One for each length that takes one byte, of a key identifier that is not critical.
+_KEY_ID_HEADS: Final = frozenset(
+    bytes((SEQUENCE, size + 9)) + _KEY_ID_START + bytes((OCTET_STRING, size + 2, OCTET_STRING, size))
+    for size in range(119)
+)
 _READERS: Final[Mapping[bytes, Callable[[bytes], Facts]]] = {
     _BASIC_CONSTRAINTS: _basic_constraints,
     _KEY_USAGE: _key_usage,

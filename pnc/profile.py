@@ -28,6 +28,9 @@ EDITION_OF_KEY: Final = {
     KeyKind.P521: Edition.ISO_15118_20,
     KeyKind.ED448: Edition.ISO_15118_20,
 }
+# Looked up once: each access to a member of an enumeration takes as long as a small function.
+_OTHER_KEY: Final = KeyKind.OTHER
+_OTHER_SCHEME: Final = SignatureScheme.OTHER
 _CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 _LEAF_ROLES: Final = frozenset({"MO"})
 # Deployed mobility operators' authorities have V2G, MO or none; which of them may issue contracts is
@@ -125,7 +128,7 @@ def anchor_rejection(certificate: Certificate) -> ContractRejection | None:
     if not facts.is_authority or not facts.basic_constraints_critical or not certificate.self_issued:
         return _reject(RejectionReason.NOT_AN_AUTHORITY, "not a self-issued authority (CA true, critical)")
     named = (facts.authority_key_id, facts.authority_issuer, facts.authority_serial)
-    own = (facts.subject_key_id, certificate.issuer, certificate.serial)
+    own = (certificate.subject_key_id, certificate.issuer, certificate.serial)
     if any(name is not None and name != fact for name, fact in zip(named, own, strict=True)):
         return _reject(RejectionReason.KEY_IDENTIFIER_MISMATCH, "names another key as its own issuer's")
     if certificate.subject == EMPTY_NAME:
@@ -142,9 +145,9 @@ def contract_emaid(certificate: Certificate) -> Emaid:
 
 def _shared_rejection(certificate: Certificate) -> ContractRejection | None:
     """Rules of every role: allowed key and algorithm, a readable key, no unknown critical extension."""
-    if certificate.key is KeyKind.OTHER:
+    if certificate.key is _OTHER_KEY:
         return _reject(RejectionReason.WRONG_KEY, "a key that is not P-256, P-521 or Ed448")
-    if certificate.scheme is SignatureScheme.OTHER:
+    if certificate.scheme is _OTHER_SCHEME:
         return _reject(
             RejectionReason.WRONG_SIGNATURE_ALGORITHM,
             "a signature that is not ECDSA or Ed448 of the editions",

@@ -46,9 +46,14 @@ class ActService:
 
     async def record_reading(self, act: Act) -> None:
         """Record that personal data were read; an act like any other."""
-        reading = {name: value for name, value in asdict(act).items() if name != "reason"}
         async with transaction(self.pool) as connection:
-            await repository.record_reading(connection, reading)
+            await record_reading(connection, act)
+
+
+async def record_reading(connection: Connection, act: Act) -> None:
+    """Record in the caller's transaction that personal data were read."""
+    reading = {name: value for name, value in asdict(act).items() if name != "reason"}
+    await repository.record_reading(connection, reading)
 
 
 async def seal_acts(connection: Connection) -> int:

@@ -71,6 +71,7 @@ WATCHED: Final = (
     WatchedTable(name="gateway.driver_page"),
     WatchedTable(name="gateway.cdr_limit"),
     WatchedTable(name="gateway.market_clock"),
+    WatchedTable(name="gateway.erasure"),
     WatchedTable(
         name="gateway.webhook_endpoint",
         hidden=("secret", "previous_secret"),
@@ -82,6 +83,12 @@ WATCHED: Final = (
         columns=("party_id", "state", "token_hash", "outbound_token", "versions_url"),
     ),
     WatchedTable(name="gateway.contract_pool_feed", hidden=("secret",)),
+    # The worker moves its other columns.
+    WatchedTable(
+        name="gateway.contract_pool_lookup",
+        hidden=("client_secret",),
+        columns=("url", "token_url", "audience", "client_id", "client_secret"),
+    ),
     # Holds and captures change its other columns.
     WatchedTable(name="gateway.partner_account", columns=("credit_limit_minor",)),
     WatchedTable(name="gateway.partner_funding"),
@@ -103,6 +110,7 @@ WATCHED: Final = (
     WatchedTable(name="pnc.trust_anchor"),
     WatchedTable(name="pnc.cross_certificate"),
     WatchedTable(name="pnc.contract_authority"),
+    WatchedTable(name="pnc.provider"),
     WatchedTable(name="pnc.revocation_endpoint"),
 )
 
@@ -146,11 +154,13 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.event",
             "gateway.delivery",
             "gateway.audit_run",
+            "gateway.retention_run",
         ),
         "with a history of its own, which names who decided": (
             "gateway.exception",
             "gateway.exception_event",
             "gateway.person_act",
+            "gateway.exception_proposal",
             "pnc.trust_event",
             "pnc.contract_change",
         ),

@@ -19,6 +19,7 @@ from gateway.audit_repository import AUDIT_RESULTS, AuditRun, find_latest_run
 from gateway.database import transaction
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import OpenExceptionCount
+from gateway.personal_data import retention_service
 from gateway.webhooks.repository import find_oldest_undelivered_event
 
 _FRESH: Final = timedelta(seconds=15)
@@ -43,8 +44,12 @@ class SettlementSlaMetrics:
                     sla = await read_settlement_sla(connection, now=services.now())
                     oldest = await find_oldest_undelivered_event(connection)
                     audited = await find_latest_run(connection)
+                    unremoved_s = await retention_service.age_seconds(
+                        connection, now=services.now(), wall_now=wall
+                    )
                 self.text = render(sla, oldest_event_at=oldest, now=services.now(), waiting=waiting)
                 self.text += render_audit(audited, wall_now=wall)
+                self.text += render_retention(age_s=unremoved_s)
                 self.until = wall + _FRESH
             return self.text
 
@@ -110,6 +115,18 @@ def render_audit(run: AuditRun | None, *, wall_now: datetime) -> bytes:
     return generate_latest(registry)
 
 
+def render_retention(*, age_s: float) -> bytes:
+    """How long ago personal data whose time was over were removed last, in seconds of wall time."""
+    registry = CollectorRegistry()
+    _one(
+        registry,
+        "retention_last_run_seconds",
+        "Since the retention ended last; without a run, since this system began.",
+        age_s,
+    )
+    return generate_latest(registry)
+
+
 def _controlled(
     registry: CollectorRegistry, sla: SettlementSla, *, oldest_event_at: datetime | None, now: datetime
 ) -> None:
@@ -166,6 +183,13 @@ def _exceptions(registry: CollectorRegistry, waiting: Sequence[OpenExceptionCoun
         "Open exceptions: what stopped and waits for a person.",
         ["kind"],
         {(kind.value,): known[kind].open if kind in known else 0 for kind in ExceptionKind},
+    )
+    _labeled(
+        registry,
+        "exceptions_overdue",
+        "Open exceptions past the age limit of their kind.",
+        ["kind"],
+        {(kind.value,): known[kind].overdue if kind in known else 0 for kind in ExceptionKind},
     )
     _labeled(
         registry,

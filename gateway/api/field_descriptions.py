@@ -280,6 +280,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "party_id": "party id",
     "session": "id of the session, with its prefix or as a bare UUID",
     "session_ref": "only sessions of this name",
+    "provider": "first five characters of eMAIDs, such as DE8AA or DE-8AA",
     "sha256": "SHA-256 of the certificate, in hexadecimal",
     "state": "only records in this state",
     "verb": "what to do with the contract",

@@ -194,6 +194,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             {
                 "listContractAuthorities",
                 "listCrossCertificates",
+                "listProviders",
                 "listRevocationSources",
                 "listTrustAnchors",
                 "listTrustChanges",
@@ -209,8 +210,10 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "disableContractPayment",
                 "enableContractPayment",
                 "importTrustList",
+                "registerProvider",
                 "rejectMeterKey",
                 "removeContractAuthority",
+                "removeProvider",
                 "removeRevocationSource",
                 "retireCrossCertificate",
                 "retireTrustAnchor",
@@ -219,9 +222,25 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "uploadRevocationList",
             }
         ),
-        Scope.SUPPORT_READ: frozenset({"getDisputeEvidence", "getException", "listExceptions"}),
+        Scope.SUPPORT_READ: frozenset(
+            {
+                "exportPersonalData",
+                "findPersonalData",
+                "getDisputeEvidence",
+                "getException",
+                "listErasures",
+                "listExceptions",
+            }
+        ),
         Scope.SUPPORT_WRITE: frozenset(
-            {"acceptDispute", "assignException", "resolveException", "retryClearing", "submitDisputeEvidence"}
+            {
+                "acceptDispute",
+                "assignException",
+                "erasePersonalData",
+                "resolveException",
+                "retryClearing",
+                "submitDisputeEvidence",
+            }
         ),
         Scope.FINANCE_READ: frozenset(
             {

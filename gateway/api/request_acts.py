@@ -20,6 +20,9 @@ _PERSONAL_FILTERS: Final = frozenset({"session_ref", "metadata"})
 # What the platform reads of persons, by operation.
 _READINGS: Final = frozenset(
     {
+        "erasePersonalData",  # also what it refuses or does not find is a reading
+        "exportPersonalData",
+        "findPersonalData",
         "getBuyer",
         "getCustomer",
         "getDisputeEvidence",

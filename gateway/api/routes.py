@@ -25,7 +25,7 @@ from gateway.api.capture import (
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
-from gateway.api.operations import acts, cdr_limits, exceptions
+from gateway.api.operations import acts, cdr_limits, exceptions, personal_data
 from gateway.api.partners import (
     agreements,
     api_keys,
@@ -59,6 +59,7 @@ from gateway.api.plug_and_charge import (
     contract_records,
     contracts,
     ocpp_messages,
+    providers,
     receipts,
     revocation_sources,
     roots,
@@ -92,6 +93,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *session_cost.ENDPOINTS,
         *receipts.ENDPOINTS,
         *contract_authorities.ENDPOINTS,
+        *providers.ENDPOINTS,
         *trust_lists.ENDPOINTS,
         *roots.ENDPOINTS,
         *settlement.ENDPOINTS,
@@ -118,6 +120,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *people.ENDPOINTS,
         *site_hosts.ENDPOINTS,
         *cdr_limits.ENDPOINTS,
+        *personal_data.ENDPOINTS,
         *missing_cdrs.ENDPOINTS,
         *double_taps.ENDPOINTS,
         *driver_pages.ENDPOINTS,

@@ -43,7 +43,8 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
-from gateway.people.service import PersonService
+from gateway.people.service import PeopleService
+from gateway.personal_data.administration import PersonAdministration
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.station_services import StationServices
@@ -103,6 +104,7 @@ class ApiServices:
     documents: DocumentService
     exceptions: ExceptionAdministration
     cdr_limits: CdrLimitService
+    persons: PersonAdministration
     payout_terms: PayoutTermsService
     payout_holds: PayoutHoldService
     bank_details: BankDetailsService
@@ -134,9 +136,9 @@ class ApiServices:
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     @property
-    def people(self) -> PersonService:
+    def people(self) -> PeopleService:
         """Who may sign in, and what people did."""
-        return PersonService(pool=self.pool, clock=self.clock)
+        return PeopleService(pool=self.pool, clock=self.clock)
 
     def now(self) -> datetime:
         """Business time."""

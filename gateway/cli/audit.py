@@ -192,6 +192,7 @@ def audit_json(result: SystemAudit) -> dict[str, Any]:
             "exception_tasks": result.open_work.exception_tasks,
             "uncleared_sessions": result.open_work.uncleared_sessions,
         },
+        "retention_at": None if result.retention is None else result.retention.finished_at.isoformat(),
         "checks": dict(result.clearing.checks),
         "findings": [
             {"check": finding.check, "subject": finding.subject, "detail": finding.detail}
@@ -222,7 +223,16 @@ def show(result: SystemAudit, console: Console, *, daily: DailyAudit | None = No
     console.print(_checks_table(result))
     if daily is not None:
         console.print(_checkpoint_line(daily), soft_wrap=True)
+    console.print(retention_sentence(result))
     console.print(_sentence(result, daily))
+
+
+def retention_sentence(result: SystemAudit) -> str:
+    """When personal data whose time was over were removed last."""
+    if result.retention is None:
+        return "retention: it has not run yet"
+    removed = sum(result.retention.removed.values())
+    return f"retention: last run {result.retention.finished_at:%F %H:%M} UTC, {removed} rows removed"
 
 
 def _sentence(result: SystemAudit, daily: DailyAudit | None) -> str:

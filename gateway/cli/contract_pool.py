@@ -27,7 +27,7 @@ from gateway.plug_and_charge import contract_pool_repository as repository
 from gateway.plug_and_charge.contract_pool_service import EVENT_PREFIX
 from pnc.certificate_input import leaf_first, read_certificates
 from pnc.errors import MalformedCertificateError
-from sandbox.pki.contract_pool import EVENT_TYPES, PoolDelivery, SandboxContractPool
+from sandbox.contract_pool.events import EVENT_TYPES, PoolDelivery, SandboxContractPool
 
 _SHOWN: Final = 1_000
 _STATES: Final = ("pending", "applied", "superseded", "ignored", "waiting", "dismissed")

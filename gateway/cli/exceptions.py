@@ -22,6 +22,7 @@ from gateway.clock import Clock
 from gateway.database import Connection
 from gateway.exception_kinds import ExceptionKind, ExceptionState
 from gateway.exceptions.decisions import decision_of
+from gateway.exceptions.due import due_at
 from gateway.exceptions.presenter import PREFIX, next_step_of
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import KINDS, ExceptionRecord
@@ -49,6 +50,7 @@ def command() -> None:
 @click.option(
     "--state", type=click.Choice(_STATES), default="open", show_default=True, help="Only in this state."
 )
+@click.option("--overdue", is_flag=True, help="Only those past the age limit of their kind.")
 @click.option("--older-than", type=click.IntRange(min=0), help="Only older than so many hours.")
 @as_json_option
 def list_command(
@@ -58,6 +60,7 @@ def list_command(
     party: str | None,
     state: str,
     older_than: int | None,
+    overdue: bool,
     as_json: bool,
 ) -> None:
     """List exceptions, newest first. Exit status 0 whether there are any or not."""
@@ -69,6 +72,7 @@ def list_command(
             owner=owner,
             party_id=party,
             since_before=None if older_than is None else now - timedelta(hours=older_than),
+            overdue_at=now if overdue else None,
         )
         found = await service.list_exceptions(connection, wanted, limit=_MOST)
         return [_row(one, now=now) for one in found]
@@ -179,6 +183,8 @@ def _row(one: ExceptionRecord, *, now: datetime) -> dict[str, Any]:
         "state": one.state.value,
         "since": one.since,
         "age": _age(now - one.since),
+        "due_at": due_at(one),
+        "overdue": one.state is ExceptionState.OPEN and due_at(one) <= now,
         "owner": one.owner,
         "assignee": one.assignee,
         "party": one.party_id,

@@ -61,6 +61,15 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "List, show, assign and resolve what waits for a person.",
         ),
         "people": ("gateway.cli.people", "Let people sign in to the console; end their access."),
+        "retention": (
+            "gateway.cli.retention",
+            "Show what personal data are kept, until when, and what is due to be removed.",
+        ),
+        "erase": ("gateway.cli.erase", "Find and erase the personal data of a driver."),
+        "personal-data": (
+            "gateway.cli.personal_data",
+            "Export the personal data of a driver; list erasures.",
+        ),
         "acts": ("gateway.cli.acts", "Show who changed what, when, and at whose request."),
         "secrets": ("gateway.cli.secrets", "Seal stored secrets with the first key."),
         "contract-pool": (

@@ -21,7 +21,7 @@ from gateway.config import load_platform_settings
 from gateway.ids import new_id
 from gateway.people.person import PERSON_PREFIX
 from gateway.people.roles import PersonRole
-from gateway.people.service import PersonService
+from gateway.people.service import PeopleService
 from gateway.scopes import ALL_SCOPES
 
 _BY: Final = "command line"
@@ -44,7 +44,7 @@ def invite(*, party: str, email: str, name: str, role: str) -> None:
     if "@" not in email or not name.strip():
         raise click.UsageError("--email takes an e-mail address, --name a name")
 
-    async def work(people: PersonService) -> None:
+    async def work(people: PeopleService) -> None:
         person = await people.invite(
             person_id=new_id(),
             party_id=party,
@@ -66,7 +66,7 @@ def invite(*, party: str, email: str, name: str, role: str) -> None:
 def link(*, person: Any) -> None:
     """Print a link that signs PERSON in once, within 24 hours; it ends those before."""
 
-    async def work(people: PersonService) -> None:
+    async def work(people: PeopleService) -> None:
         made = await people.link(person, party_id=None, by=_BY, maker=ALL_SCOPES)
         click.echo(_address(made.token))
 
@@ -78,7 +78,7 @@ def link(*, person: Any) -> None:
 def list_people(*, party: str | None) -> None:
     """List people with their party, role and last use."""
 
-    async def work(people: PersonService) -> None:
+    async def work(people: PeopleService) -> None:
         for person in await people.list(party_id=party):
             seen = f"{person.last_seen_at:%Y-%m-%d %H:%M}Z" if person.last_seen_at else "never"
             state = "revoked" if person.revoked_at else f"seen {seen}"
@@ -94,7 +94,7 @@ def list_people(*, party: str | None) -> None:
 def revoke(*, person: Any) -> None:
     """End the access of PERSON, with every session and link, at once."""
 
-    async def work(people: PersonService) -> None:
+    async def work(people: PeopleService) -> None:
         await people.revoke(person, party_id=None, by=_BY)
         click.echo("revoked")
 
@@ -105,11 +105,11 @@ def _address(token: str) -> str:
     return sign_in_address(load_platform_settings(os.environ).base_url, token)
 
 
-def _run(work: Callable[[PersonService], Awaitable[None]]) -> None:
+def _run(work: Callable[[PeopleService], Awaitable[None]]) -> None:
     async def run() -> None:
         async with open_pool("people") as pool:
             async with pool.acquire() as connection:
                 clock = await read_clock(connection)
-            await work(PersonService(pool=pool, clock=clock))
+            await work(PeopleService(pool=pool, clock=clock))
 
     asyncio.run(run())

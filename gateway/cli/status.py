@@ -35,6 +35,8 @@ from gateway.jobs.bank_alerts import list_bank_alerts
 from gateway.jobs.rate_alerts import list_rate_alerts
 from gateway.migrations import list_pending
 from gateway.partners.market_clock_repository import load_market_anchor
+from gateway.personal_data import retention_service
+from gateway.personal_data.retention_service import OVERDUE_AFTER
 from gateway.webhooks.repository import find_oldest_undelivered_event
 
 _STATUS_STUCK: Final = 1
@@ -107,11 +109,12 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         queue = ExceptionService(clearing=build_clearing())
         async with connection.transaction():
             await queue.refresh(connection, now=now, wall_now=wall_now)
-            counts = await queue.count_open(connection)
+            counts = await queue.count_open(connection, now=now)
             newest = await queue.list_exceptions(connection, ExceptionFilter(), limit=_SHOWN)
         sla = await read_settlement_sla(connection, now=now)
         oldest_event_at = await find_oldest_undelivered_event(connection)
         audited = await find_latest_run(connection)
+        unremoved_s = await retention_service.age_seconds(connection, now=now, wall_now=wall_now)
         bank = list_bank_alerts(inbox=inbox, wall_now=wall_now)
         rates = await list_rate_alerts(connection, now=now)
     return SystemStatus(
@@ -126,6 +129,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
             *_alerts(tasks=tasks, wall_now=wall_now),
             *settlement_sla_alerts(sla),
             *audit_alerts(audited),
+            *retention_alerts(unremoved_s),
             *bank,
             *rates,
         ),
@@ -201,7 +205,8 @@ def _exception(one: ExceptionRecord) -> dict[str, Any]:
 def exception_alerts(counts: Sequence[OpenExceptionCount]) -> list[str]:
     """One sentence for each kind of exception that is open; none means that the queue is empty."""
     return [
-        f"{KINDS[one.kind].title}: {one.open}, the oldest since {one.oldest_since:%F %H:%M} UTC: "
+        f"{KINDS[one.kind].title}: {one.open}, the oldest since {one.oldest_since:%F %H:%M} UTC"
+        f"{f', {one.overdue} overdue' if one.overdue else ''}: "
         f"networkcore exceptions list --kind {one.kind.value}"
         for one in counts
     ]
@@ -239,6 +244,13 @@ def audit_alerts(run: AuditRun | None) -> list[str]:
     came_to = "found differences" if run.result == "differs" else "could not compare everything"
     checks = ", ".join(run.checks)
     return [f"the audit of {run.finished_at:%F %H:%M} UTC {came_to} ({checks}): networkcore audit"]
+
+
+def retention_alerts(age_s: float) -> list[str]:
+    """That personal data whose time is over are still there; nothing while the retention runs each day."""
+    if age_s <= OVERDUE_AFTER.total_seconds():
+        return []
+    return [f"the retention has not run for {int(age_s // 86_400)} days: networkcore retention"]
 
 
 def rate_age_days(sla: SettlementSla, *, now: datetime) -> int | None:

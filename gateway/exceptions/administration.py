@@ -66,7 +66,7 @@ class ExceptionAdministration:
         """The open exceptions by kind, as of now."""
         async with transaction(self.pool) as connection:
             await self._queue.refresh(connection, now=self.clock.now(), wall_now=self.clock.wall_now())
-            return await self._queue.count_open(connection)
+            return await self._queue.count_open(connection, now=self.clock.now())
 
     @property
     def _queue(self) -> ExceptionService:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway import exception_schemas
+from gateway.exceptions.due import due_at
 from gateway.exceptions.repository import ExceptionHistoryRecord
 from gateway.exceptions.rules import KINDS, ExceptionRecord, NextStep, next_step
 from gateway.ids import format_id
@@ -38,6 +39,7 @@ def exception_object(
         reason=record.reason,
         detail=record.detail,
         since=record.since,
+        due_at=due_at(record),
         opened_at=record.opened_at,
         resolved_at=record.resolved_at,
         next_step=exception_schemas.ExceptionNextStepSchema(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from gateway.database import Connection, named_queries
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
+from gateway.exceptions.four_eyes import ResolutionProposal
 from gateway.exceptions.rules import SYSTEM, ExceptionRecord, FoundException, QueueChanges
 from gateway.ids import new_id, shard_of
 
@@ -54,7 +55,10 @@ class ExceptionHistoryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExceptionFilter:
-    """Which exceptions to list; None: any. `since_before`: those whose cause is at least that old."""
+    """Which exceptions to list; None: any. `since_before`: those whose cause is at least that old.
+
+    `overdue_at`: those that are past the age limit of their kind then.
+    """
 
     state: ExceptionState | None = ExceptionState.OPEN
     kind: ExceptionKind | None = None
@@ -62,15 +66,17 @@ class ExceptionFilter:
     assignee: str | None = None
     party_id: str | None = None
     since_before: datetime | None = None
+    overdue_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenExceptionCount:
-    """How many exceptions of a kind are open, and since when the oldest of them."""
+    """How many exceptions of a kind are open, since when the oldest, how many are past their limit."""
 
     kind: ExceptionKind
     open: int
     oldest_since: datetime
+    overdue: int
 
 
 async def lock_queue(connection: Connection) -> None:
@@ -204,9 +210,14 @@ async def load_history(connection: Connection, exception_id: UUID) -> list[Excep
 
 
 async def list_exceptions(
-    connection: Connection, wanted: ExceptionFilter, *, before: UUID | None, limit: int
+    connection: Connection,
+    wanted: ExceptionFilter,
+    *,
+    limits: Mapping[ExceptionKind, timedelta],
+    before: UUID | None,
+    limit: int,
 ) -> list[ExceptionRecord]:
-    """Exceptions, newest first, those with an id below `before`."""
+    """Exceptions, newest first, those with an id below `before`; `limits` say what is overdue."""
     found = _sql.exceptions(
         connection,
         state=None if wanted.state is None else wanted.state.value,
@@ -215,20 +226,58 @@ async def list_exceptions(
         assignee=wanted.assignee,
         party_id=wanted.party_id,
         since_before=wanted.since_before,
+        overdue_at=wanted.overdue_at,
+        kinds=[kind.value for kind in limits],
+        seconds=[limit.total_seconds() for limit in limits.values()],
         before=before,
         row_limit=limit,
     )
     return [_record(row) async for row in found]
 
 
-async def open_counts(connection: Connection) -> list[OpenExceptionCount]:
-    """The open exceptions by kind."""
+async def open_counts(
+    connection: Connection, *, limits: Mapping[ExceptionKind, timedelta], now: datetime
+) -> list[OpenExceptionCount]:
+    """The open exceptions by kind; `limits` are the ages from which they are overdue."""
+    rows = _sql.open_counts(
+        connection,
+        kinds=[kind.value for kind in limits],
+        seconds=[limit.total_seconds() for limit in limits.values()],
+        now=now,
+    )
     return [
         OpenExceptionCount(
-            kind=ExceptionKind(row["kind"]), open=row["open"], oldest_since=row["oldest_since"]
+            kind=ExceptionKind(row["kind"]),
+            open=row["open"],
+            oldest_since=row["oldest_since"],
+            overdue=row["overdue"],
         )
-        async for row in _sql.open_counts(connection)
+        async for row in rows
     ]
+
+
+async def load_proposal(connection: Connection, exception_id: UUID) -> ResolutionProposal | None:
+    """What a first person has proposed about an exception."""
+    row = await _sql.load_proposal(connection, id=exception_id)
+    return None if row is None else ResolutionProposal(**dict(row))
+
+
+async def put_proposal(connection: Connection, exception_id: UUID, proposal: ResolutionProposal) -> None:
+    """Keep a proposal, in the place of an earlier one."""
+    await _sql.put_proposal(
+        connection,
+        id=exception_id,
+        action=proposal.action,
+        amount_minor=proposal.amount_minor,
+        note=proposal.note,
+        by=proposal.proposed_by,
+        now=proposal.proposed_at,
+    )
+
+
+async def delete_proposal(connection: Connection, exception_id: UUID) -> None:
+    """Forget what was proposed."""
+    await _sql.delete_proposal(connection, id=exception_id)
 
 
 async def retry_task(connection: Connection, task_id: UUID, *, wall_now: datetime) -> bool:

@@ -317,6 +317,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "longer counts is dismissed: POST /v1/plug-and-charge/contract-pool-events/{subject}/dismiss.",
             command=_RESOLVE,
         ),
+        ExceptionKind.AUDIT_DIFFERENCE: KindSpec(
+            title="Audits that found a difference, or could not compare everything",
+            owner="finance",
+            prefix=None,
+            retry=None,
+            next_step="Run the audit again: its checks, which the detail names, say the ids of what differs. "
+            "An audit that agrees ends this.",
+            command="networkcore audit",
+        ),
     }
 )
 

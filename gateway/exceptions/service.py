@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from clearing.approvals import service as approvals
 from clearing.parties.party import PLATFORM_ID
 from clearing.reporting import open_items
 from clearing.reporting.open_items import OpenCause, OpenCauseKind
 from clearing.services import ClearingServices
 from gateway.database import Connection
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
-from gateway.exceptions import repository
+from gateway.exceptions import four_eyes, repository
 from gateway.exceptions.actions import ACTIONS, ActionRequest
 from gateway.exceptions.decisions import Decision, action_of, misfit
+from gateway.exceptions.due import DUE_AFTER
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.exceptions.presenter import PREFIX, exception_object, next_step_of
 from gateway.exceptions.repository import (
@@ -85,14 +87,16 @@ class ExceptionService:
         self, connection: Connection, wanted: ExceptionFilter, *, before: UUID | None = None, limit: int
     ) -> Sequence[ExceptionRecord]:
         """Exceptions as of the last refresh, newest first, those older than `before`."""
-        return await repository.list_exceptions(connection, wanted, before=before, limit=limit)
+        return await repository.list_exceptions(
+            connection, wanted, limits=DUE_AFTER, before=before, limit=limit
+        )
 
-    async def count_open(self, connection: Connection) -> Sequence[OpenExceptionCount]:
+    async def count_open(self, connection: Connection, *, now: datetime) -> Sequence[OpenExceptionCount]:
         """The open exceptions by kind, as of the last refresh.
 
         Empty means that nothing waits for a person.
         """
-        return await repository.open_counts(connection)
+        return await repository.open_counts(connection, limits=DUE_AFTER, now=now)
 
     async def get(self, connection: Connection, exception_id: UUID) -> ExceptionView:
         """One exception with its history. Raises ExceptionNotFoundError."""
@@ -142,6 +146,8 @@ class ExceptionService:
             ExceptionConflictError: it is resolved already, or only its own command ends it; the text names
             that; or `decision` is missing or out of place. PaymentConflictError: the decision does not fit.
             ClearingConflictError: a hold that only a second person may lift.
+
+        Above the approval limit the first call proposes, and the same call by a second person carries it out.
         """
         await self.refresh(connection, now=now, wall_now=wall_now)
         record = (await self.get(connection, exception_id)).record
@@ -149,6 +155,8 @@ class ExceptionService:
         why_not = misfit(record.kind, decision)
         if why_not is not None:
             raise ExceptionConflictError(why_not)
+        if await self._only_proposes(connection, record, decision, by=by, note=note, now=now):
+            return await self.get(connection, exception_id)
         if may_be_acknowledged(record):
             await self._resolve(connection, exception_id, by=by, note=note, now=now, acknowledged=True)
             return await self.get(connection, exception_id)
@@ -160,6 +168,42 @@ class ExceptionService:
         if (record.kind, record.subject_id) not in {(one.kind, one.subject_id) for one in found}:
             await self._resolve(connection, exception_id, by=by, note=note, now=now)
         return await self.get(connection, exception_id)
+
+    async def _only_proposes(
+        self,
+        connection: Connection,
+        record: ExceptionRecord,
+        decision: Decision | None,
+        *,
+        by: str,
+        note: str,
+        now: datetime,
+    ) -> bool:
+        """Whether a second person still has to confirm; what is asked for is then kept as a proposal."""
+        known = await repository.load_proposal(connection, record.id)
+        proposer = by if known is None else known.proposed_by
+        limits = await approvals.load_limits(connection, by=proposer)
+        if not four_eyes.needs_two(record, decision, limits=limits):
+            return False
+        asked = four_eyes.proposal_of(decision, note=note, by=by, now=now)
+        if known is not None and four_eyes.confirms(known, asked):
+            if four_eyes.is_own(known, by=by):
+                raise ExceptionConflictError(
+                    "above the approval limit: a second person confirms it. "
+                    f"Proposed: {four_eyes.described(known)}"
+                )
+            await repository.delete_proposal(connection, record.id)
+            return False
+        await repository.put_proposal(connection, record.id, asked)
+        await repository.add_event(
+            connection,
+            record.id,
+            ExceptionEventKind.PROPOSED,
+            actor=by,
+            note=four_eyes.described(asked),
+            now=now,
+        )
+        return True
 
     async def _resolve(
         self,

@@ -40,7 +40,7 @@ class RunningCostJob:
         if due is None:
             return 0
         try:
-            await RunningCostService(pool=self.services.pool, payments=self.payments).raise_hold(due)
+            await RunningCostService(payments=self.payments).raise_hold(due)
         except (PaymentError, ClearingError, OcpiRejectionError) as error:
             _log.warning("hold_not_raised", cpo=due.party_id, session=due.session_ref, reason=str(error))
             if RETRY.delay_after(due.attempts) is not None:

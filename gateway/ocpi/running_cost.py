@@ -13,15 +13,11 @@ import structlog
 
 from clearing.money import Rounding, round_units
 from clearing.pricing.cdr import parse_cdr
-from clearing.pricing.engine import compile_tariff, price
 from clearing.pricing.ocpi_version import OcpiVersion
-from clearing.pricing.tariff import parse_tariff
-from gateway.database import Pool
 from gateway.ocpi.envelope import timestamp
 from gateway.ocpi.repository.cdrs import session_or_authorization
 from gateway.ocpi.repository.objects import DueSession
 from gateway.ocpi.request_bodies import Tree, encode, objects, read_moment, read_object
-from gateway.payments import repository as payment_store
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 
@@ -35,7 +31,6 @@ _SECONDS_PER_HOUR: Final = 3600
 class RunningCostService:
     """Compares a running session's cost with its hold."""
 
-    pool: Pool
     payments: PaymentService
 
     async def raise_hold(self, due: DueSession) -> None:
@@ -56,18 +51,13 @@ class RunningCostService:
             return
         if view.session.started_at is None:
             await self.payments.record_start(session_id=view.session.id, started_at=started_at(due))
-        async with self.pool.acquire() as connection:
-            snapshot = await payment_store.find_snapshot(connection, sha256=view.session.tariff_sha256)
-        if snapshot is None:
-            return
-        cost = running_cost_minor(
-            due, tariff=snapshot.canonical, tariff_version=snapshot.version, time_zone=view.session.time_zone
-        )
+        running = as_if_ended(due)
+        version = OcpiVersion.V2_2_1.value
+        priced = await self.payments.completions.price_cdr(view.session, cdr_raw=running, cdr_version=version)
+        cost = priced.price_minor
         if cost <= authorization.hold_minor:
             return
-        await self.payments.completions.check_possible(
-            view.session, cdr_raw=as_if_ended(due), cdr_version=OcpiVersion.V2_2_1.value
-        )
+        await self.payments.completions.check_possible(view.session, cdr_raw=running, cdr_version=version)
         amount = round_units(cost * HEADROOM, rounding=Rounding.CEILING)
         if authorization.most_minor is not None:
             amount = min(amount, authorization.most_minor)
@@ -91,17 +81,6 @@ class RunningCostService:
 def started_at(due: DueSession) -> datetime:
     """When the session began, as its CPO reports it. Raises ClearingError or OcpiRejectionError."""
     return parse_cdr(as_if_ended(due), version=OcpiVersion.V2_2_1).start
-
-
-def running_cost_minor(due: DueSession, *, tariff: bytes, tariff_version: str, time_zone: str) -> int:
-    """What the session would cost if it ended at its last update, VAT included, in minor units.
-
-    Raises:
-        ClearingError, OcpiRejectionError: the session or the tariff can't be priced.
-    """
-    program = compile_tariff(parse_tariff(tariff, version=OcpiVersion(tariff_version)))
-    cdr = parse_cdr(as_if_ended(due), version=OcpiVersion.V2_2_1)
-    return price(program, cdr, time_zone=time_zone).incl_vat_minor
 
 
 def as_if_ended(due: DueSession, *, cdr_id: str | None = None) -> bytes:

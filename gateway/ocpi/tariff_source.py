@@ -62,6 +62,9 @@ class OcpiTariffSource:
             return EvseUnknown()
         found = await objects.find_connectors(connection, evse_key=key, evse_uid=evse_id, party_id=cpo_id)
         named = [connector for connector in found if connector.evse_key == key] or found
+        if choice.connector_id is not None:
+            wanted = choice.connector_id.lower()
+            named = [connector for connector in named if connector.connector_id.lower() == wanted]
         owners = {connector.party_id for connector in named}
         if len(owners) != 1:
             return EvseUnknown()

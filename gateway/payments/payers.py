@@ -230,6 +230,7 @@ class PayerService:
                 exp_month=card.exp_month if card else 0,
                 exp_year=card.exp_year if card else 0,
                 wallet=card.wallet if card else None,
+                fingerprint=card.fingerprint if card else None,
                 now=self.clock.now(),
             )
         return None
@@ -254,6 +255,7 @@ class PayerService:
                 exp_month=card.exp_month,
                 exp_year=card.exp_year,
                 wallet=card.wallet,
+                fingerprint=card.fingerprint,
                 now=now,
             )
             method = await repository.find_saved_method(connection, psp_method=psp_method)
@@ -329,6 +331,7 @@ class PayerService:
                 exp_month=card.exp_month if card else 0,
                 exp_year=card.exp_year if card else 0,
                 wallet=card.wallet if card else None,
+                fingerprint=card.fingerprint if card else None,
                 events=event_rows(presenters.setup_events(before, after)),
                 now=now,
             )

@@ -70,6 +70,10 @@ class QuoteService:
         )
         match point:
             case EvseUnknown():
+                if choice.connector_id is not None:
+                    raise EvseNotFoundError(
+                        f"no CPO has published EVSE {evse_id} with connector {choice.connector_id}"
+                    )
                 raise EvseNotFoundError(f"no CPO has published EVSE {evse_id}; check evse_id")
             case TariffMissing(cpo_id=owner):
                 raise TariffMissingError(f"{owner} has no tariff in force for EVSE {evse_id}")

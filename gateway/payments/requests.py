@@ -64,10 +64,14 @@ class ChargingProfile(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TariffChoice:
-    """For which use a tariff is wanted, and for which preference, if any."""
+    """For which use a tariff is wanted, and for which preference, if any.
+
+    `connector_id` is the CPO's own id of one connector of the EVSE; None: any that has a tariff.
+    """
 
     use: TariffUse = TariffUse.AD_HOC
     profile: ChargingProfile | None = None
+    connector_id: str | None = None
 
     @classmethod
     def of_method(cls, method: str, profile: ChargingProfile | None = None) -> "TariffChoice":

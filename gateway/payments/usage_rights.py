@@ -29,13 +29,21 @@ def is_provisional(source: UsageSource, *, method: str | None, operator_sends_cd
     return source is UsageSource.PAYER and (operator_sends_cdrs or method == _PLUG_AND_CHARGE)
 
 
-def may_release(source: UsageSource, session: SessionRecord, *, provisional: bool) -> bool:
+def may_release(
+    source: UsageSource, session: SessionRecord, *, method: str | None, provisional: bool
+) -> bool:
     """Whether `source` may release the hold of a session that no CDR has ended.
 
     To release it states that nothing was used: a payer whose word is provisional may until the operator
-    reports that the session runs, and never where it had begun before its payment was secured.
+    reports that the session runs, and never where it had begun before its payment was secured, or where the
+    operator accepted a vehicle on this payment (`method`): that one charges at once, and an operator
+    that is not connected reports nothing.
     """
-    begun = session.started_at is not None or not BEGUN_BEFORE.isdisjoint(session.flags)
+    begun = (
+        session.started_at is not None
+        or not BEGUN_BEFORE.isdisjoint(session.flags)
+        or method == _PLUG_AND_CHARGE
+    )
     return source is not UsageSource.PAYER or not provisional or not begun
 
 

@@ -82,10 +82,11 @@ class UsageStatementService:
                     "the operator's usage of the session waits for a decision: that captures or releases it"
                 )
         provisional = await self._is_provisional(session, held.authorization, source)
-        if not may_release(source, session, provisional=provisional):
+        method = held.authorization.authorization_method
+        if not may_release(source, session, method=method, provisional=provisional):
             raise PaymentConflictError(
-                "the operator reports that the session runs: its CDR ends it, and releases the hold where "
-                "nothing was used"
+                "the operator reports that the session runs, or has accepted the vehicle: its CDR ends the "
+                "session, and releases the hold where nothing was used"
             )
 
     async def _is_provisional(

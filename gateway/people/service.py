@@ -41,7 +41,7 @@ class PersonLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PersonService:
+class PeopleService:
     """Raises `gateway.people.errors.PeopleError`. Times are wall time."""
 
     pool: Pool

@@ -50,6 +50,10 @@ class PoolFeedState(FromRow):
     ignored: int
     last_received_at: datetime | None
     oldest_waiting_at: datetime | None
+    lookup_url: str | None
+    lookup_client_id: str | None
+    looked_up_at: datetime | None
+    lookup_problem: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +202,11 @@ async def retry_event(connection: Connection, event_id: UUID) -> bool:
 async def lock_position(connection: Connection, *, feed_id: UUID, emaid: str) -> PoolPosition | None:
     """The last event applied to a contract; nobody else applies one until the transaction ends."""
     await _QUERIES.lock_contract(connection, feed_id=feed_id, emaid=emaid)
+    return await find_position(connection, feed_id=feed_id, emaid=emaid)
+
+
+async def find_position(connection: Connection, *, feed_id: UUID, emaid: str) -> PoolPosition | None:
+    """The last event applied to a contract."""
     row = await _QUERIES.load_position(connection, feed_id=feed_id, emaid=emaid)
     if row is None:
         return None

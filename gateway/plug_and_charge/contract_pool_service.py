@@ -14,13 +14,17 @@ from datetime import timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
+import structlog
+
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, transaction
+from gateway.database import TRANSIENT, Connection, Pool, transaction
 from gateway.ids import new_id
 from gateway.partners import party_repository
 from gateway.partners.errors import PartnerConflictError, UnknownPartnerRecordError
+from gateway.plug_and_charge import contract_pool_lookup_repository as lookup_repository
 from gateway.plug_and_charge import contract_pool_repository as repository
 from gateway.plug_and_charge.contract_pool_application import apply_event
+from gateway.plug_and_charge.contract_pool_lookup_repository import NewPoolLookup
 from gateway.plug_and_charge.contract_pool_repository import (
     NewPoolFeed,
     PoolEventRecord,
@@ -31,10 +35,11 @@ from gateway.plug_and_charge.errors import PoolEventRejectedError
 from gateway.webhooks.repository import SecretRecord
 from gateway.webhooks.secret_cipher import SecretCipher
 from pnc import contract_certificates
-from pnc.contract_pool import PoolEvent
+from pnc.contract_pool import PoolEvent, WaitReason
 from pnc.errors import UnfitContractError
 from pnc.service import PlugAndChargeService
 
+_log = structlog.get_logger(__name__)
 EVENT_PREFIX: Final = "cpe"
 FEED_PREFIX: Final = "cpf"
 EVENTS_KEPT: Final = timedelta(days=400)
@@ -74,8 +79,17 @@ class ContractPoolService:
     secrets: SecretCipher
     protocols: Mapping[str, ContractPoolProtocol]
 
-    async def put_feed(self, feed: NewPoolFeed, *, secret: str | None) -> PoolFeedState:
+    async def put_feed(
+        self,
+        feed: NewPoolFeed,
+        *,
+        secret: str | None,
+        lookup: NewPoolLookup | None = None,
+        client_secret: str | None = None,
+    ) -> PoolFeedState:
         """Create a party's feed or change it; without a secret the stored one stays.
+
+        `lookup`: how the pool is asked, from now on; None: it is not asked.
 
         Raises:
             UnfitContractError: no secret is known, or `authorities` are no authorities' certificates.
@@ -100,8 +114,30 @@ class ContractPoolService:
                 secret=self.secrets.encrypt(feed_id, clear),
                 now=self.clock.now(),
             )
+            await self._put_lookup(connection, feed_id, lookup, client_secret)
             (state,) = await repository.list_feeds(connection, party_id=feed.party_id)
         return state
+
+    async def _put_lookup(
+        self, connection: Connection, feed_id: UUID, lookup: NewPoolLookup | None, client_secret: str | None
+    ) -> None:
+        if lookup is None:
+            await lookup_repository.delete_lookup(connection, feed_id)
+            return
+        known = await lookup_repository.find_lookup(connection, feed_id)
+        if client_secret is not None:
+            clear = client_secret.encode()
+        elif known is not None:
+            clear = self.secrets.decrypt(feed_id, known.secret)
+        else:
+            raise UnfitContractError(path="lookup/client_secret", problem="needed for a new look-up")
+        await lookup_repository.put_lookup(
+            connection,
+            lookup,
+            feed_id=feed_id,
+            secret=self.secrets.encrypt(feed_id, clear),
+            next_at=self.clock.wall_now(),
+        )
 
     async def list_feeds(self, *, party_id: str | None) -> list[PoolFeedState]:
         """Every feed, or a party's."""
@@ -146,10 +182,12 @@ class ContractPoolService:
 
         Raises:
             UnknownPartnerRecordError: there is no such event (of that party).
-            PartnerConflictError: it does not wait.
+            PartnerConflictError: it does not wait, or its feed is switched off.
         """
         async with transaction(self.pool) as connection:
-            await _find(connection, event_id, party_id=party_id)
+            found = await _find(connection, event_id, party_id=party_id)
+            if not (await repository.load_feed(connection, found.feed_id)).enabled:
+                raise PartnerConflictError("the feed is switched off; nothing is applied until it is on")
             if not await repository.retry_event(connection, event_id):
                 raise PartnerConflictError("the event does not wait")
         await self.apply(event_id)
@@ -165,7 +203,11 @@ class ContractPoolService:
             return await _find(connection, event_id, party_id=party_id)
 
     async def apply_pending(self) -> int:
-        """Apply what was stored and not applied: a process ended, or a person asked for it again."""
+        """Apply what was stored and not applied: a process ended, or a person asked for it again.
+
+        An event that fails waits with its reason, and those behind it are applied. Raises what a database
+        raises that is away.
+        """
         async with self.pool.acquire() as connection:
             pending = await repository.list_pending(connection, limit=_BATCH)
         for event_id in pending:
@@ -180,13 +222,38 @@ class ContractPoolService:
             )
 
     async def apply(self, event_id: UUID) -> None:
-        """Apply a pending event, once: in one transaction with the change, its webhooks and the outcome."""
+        """Apply a pending event, once: in one transaction with the change, its webhooks and the outcome.
+
+        An event that can't be applied because of a defect waits for a person as every other one does. Raises
+        what a database raises that is away: the event stays pending.
+        """
+        try:
+            await self._apply(event_id)
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of one event: the others must go on
+            _log.error("contract_pool_event_failed", pool_event=str(event_id), exc_info=error)
+            async with transaction(self.pool) as connection:
+                record = await repository.lock_pending(connection, event_id)
+                if record is not None:
+                    await repository.decide(
+                        connection,
+                        event_id,
+                        state="waiting",
+                        reason=WaitReason.FAILED.value,
+                        detail=f"applying it failed ({type(error).__name__}); the log has the cause",
+                        now=self.clock.now(),
+                    )
+
+    async def _apply(self, event_id: UUID) -> None:
         verifier, _ = await self.decisions.load_trust(self.pool, environment=self.environment)
         async with transaction(self.pool) as connection:
             record = await repository.lock_pending(connection, event_id)
             if record is None:
                 return
             feed = await repository.load_feed(connection, record.feed_id)
+            if not feed.enabled:
+                return  # it stays pending until the feed is switched on again
             now = self.clock.now()
             state, reason, detail = await apply_event(
                 connection,
@@ -212,7 +279,7 @@ async def _find(connection: Connection, event_id: UUID, *, party_id: str | None)
 
 
 async def reencrypt_feed_secrets(pool: Pool, cipher: SecretCipher) -> int:
-    """Encrypt what the first key has not encrypted; how many feeds were written.
+    """Encrypt what the first key has not encrypted; how many secrets were written.
 
     Raises ConfigurationError where no key of the settings decrypts a stored secret.
     """
@@ -224,5 +291,12 @@ async def reencrypt_feed_secrets(pool: Pool, cipher: SecretCipher) -> int:
             clear = cipher.decrypt(feed_id, stored)
             if cipher.key_name is not None:
                 await repository.put_feed_secret(connection, feed_id, cipher.encrypt(feed_id, clear))
+                written += 1
+        for feed_id, stored in await lookup_repository.list_encrypted_with_other_key(
+            connection, key=cipher.key_name
+        ):
+            clear = cipher.decrypt(feed_id, stored)
+            if cipher.key_name is not None:
+                await lookup_repository.put_lookup_secret(connection, feed_id, cipher.encrypt(feed_id, clear))
                 written += 1
     return written

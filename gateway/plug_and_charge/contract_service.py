@@ -19,7 +19,7 @@ from gateway.payments.errors import NotFoundError
 from gateway.payments.payers import check_payer
 from gateway.plug_and_charge.contract_changes import EVENT_OF_OUTCOME, EVENT_OF_STATE, publish_changes
 from gateway.plug_and_charge.contract_payment import method_of
-from pnc import certificate_registry, contract_administration
+from pnc import certificate_registry, contract_administration, provider_administration
 from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract, PaymentKind
 from pnc.contract_administration import ContractWriteResult, RowReport
 from pnc.errors import UnfitContractError
@@ -193,14 +193,37 @@ class ContractService:
         self, caller: ContractCaller, emaid: str, leaf_sha256: bytes, *, reason: str
     ) -> None:
         """Reject a certificate of a contract from now on. Raises UnknownRecordError."""
-        await certificate_registry.block(
-            self.pool,
-            environment=caller.environment,
-            emaid=await self._stored(caller, emaid),
-            leaf_sha256=leaf_sha256,
-            reason=reason,
-            now=self.clock.now(),
-        )
+        stored = await self._stored(caller, emaid)
+        async with transaction(self.pool) as connection:
+            await certificate_registry.block(
+                connection,
+                environment=caller.environment,
+                emaid=stored,
+                leaf_sha256=leaf_sha256,
+                reason=reason,
+                now=self.clock.now(),
+            )
+
+    async def register_provider(self, provider_id: str, *, environment: str, party: str) -> str:
+        """Register a provider for a party; returns it in one form.
+
+        Raises UnfitContractError (no provider id), UnknownPartnerRecordError (no such party).
+        """
+        async with transaction(self.pool) as connection:
+            if await party_repository.find_party(connection, party) is None:
+                raise UnknownPartnerRecordError(f"There is no party {party}")
+            return await provider_administration.register_provider(
+                connection, provider_id, environment=environment, party=party, now=self.clock.now()
+            )
+
+    async def remove_provider(self, provider_id: str, *, environment: str) -> None:
+        """Remove a provider's registration. Raises UnfitContractError, UnknownRecordError."""
+        async with transaction(self.pool) as connection:
+            await provider_administration.remove_provider(connection, provider_id, environment=environment)
+
+    async def list_providers(self, *, environment: str) -> list[dict[str, Any]]:
+        """Providers that are registered or in use."""
+        return await provider_administration.list_providers(self.pool, environment=environment)
 
     async def _row(
         self, caller: ContractCaller, row: NewContract | UnfitContractError

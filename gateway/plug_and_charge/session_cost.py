@@ -19,7 +19,7 @@ from gateway.payments.views import SessionView
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionCost:
-    """The cost in minor units, VAT included; `final`: the session has its CDR.
+    """The cost in minor units, VAT included; `final`: the session has its CDR, or its operator's statement.
 
     `energy_wh` and `as_of` are what it was priced from.
     """
@@ -72,7 +72,7 @@ class SessionCostService:
         if authorization is None:
             raise PaymentConflictError("the session has no authorization")
         ended = session.price_minor is not None and session.ended_at is not None
-        if ended and session.price_minor is not None and session.ended_at is not None:
+        if session.price_minor is not None and session.ended_at is not None:
             captured = view.capture is not None and view.capture.state == "succeeded"
             amount = view.capture.amount_minor if captured and view.capture else session.price_minor
             energy_wh, as_of = session.energy_wh or 0, session.ended_at
@@ -87,7 +87,7 @@ class SessionCostService:
             amount_minor=amount,
             energy_wh=energy_wh,
             as_of=as_of,
-            final=ended,
+            final=ended and not session.yields_to_operator,  # captured by its last update: a CDR may come
         )
 
     async def _usage(

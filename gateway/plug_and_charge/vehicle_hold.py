@@ -5,7 +5,7 @@ know: HTTP, certificates, how a payment is held. A station that names its EVSE a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -113,11 +113,14 @@ class VehicleHoldService:
             started_at=begun,
         )
 
-    async def find_point(self, evse_id: str, *, operator_id: str, at: datetime) -> StationPoint:
-        """An operator's EVSE with its frozen tariff of a time. Raises as `plan`."""
+    async def find_point(
+        self, evse_id: str, *, operator_id: str, at: datetime, connector_id: str | None = None
+    ) -> StationPoint:
+        """An operator's EVSE, or a connector of it, with its frozen tariff of a time. Raises as `plan`."""
+        choice = replace(_CHOICE, connector_id=connector_id)
         async with self.pool.acquire() as connection:
             point = await self.quotes.charge_point(
-                connection, evse_id=evse_id, cpo_id=operator_id, now=at, choice=_CHOICE
+                connection, evse_id=evse_id, cpo_id=operator_id, now=at, choice=choice
             )
         try:
             snapshot = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)

@@ -26,11 +26,13 @@ SELECT f.id, f.party_id, f.protocol, f.new_contracts, f.enabled, f.authorities, 
        count(e.id) FILTER (WHERE e.state = 'superseded') AS superseded,
        count(e.id) FILTER (WHERE e.state = 'ignored') AS ignored,
        max(e.received_at) AS last_received_at,
-       min(e.received_at) FILTER (WHERE e.state = 'waiting') AS oldest_waiting_at
+       min(e.received_at) FILTER (WHERE e.state = 'waiting') AS oldest_waiting_at,
+       l.url AS lookup_url, l.client_id AS lookup_client_id, l.finished_at AS looked_up_at, l.problem AS lookup_problem
 FROM gateway.contract_pool_feed AS f
 LEFT JOIN gateway.contract_pool_event AS e ON e.feed_id = f.id
+LEFT JOIN gateway.contract_pool_lookup AS l ON l.feed_id = f.id
 WHERE :party_id::text IS NULL OR f.party_id = :party_id
-GROUP BY f.id
+GROUP BY f.id, l.feed_id
 ORDER BY f.party_id;
 
 -- name: insert_event^
@@ -49,7 +51,12 @@ UPDATE gateway.contract_pool_event SET state = :state, reason = :reason, detail 
 WHERE id = :id;
 
 -- name: pending_events
-SELECT id FROM gateway.contract_pool_event WHERE state = 'pending' ORDER BY occurred_at, id LIMIT :limit;
+-- Those of a feed that is switched off stay until it is on again.
+SELECT e.id FROM gateway.contract_pool_event AS e
+JOIN gateway.contract_pool_feed AS f ON f.id = e.feed_id
+WHERE e.state = 'pending' AND f.enabled
+ORDER BY e.occurred_at, e.id
+LIMIT :limit;
 
 -- name: list_events
 SELECT * FROM gateway.contract_pool_event

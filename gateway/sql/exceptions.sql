@@ -104,7 +104,14 @@ SELECT 'unapplied_pool_event', v.id, NULL, NULL, d.party_id, NULL, NULL, v.reaso
        v.received_at, false
 FROM gateway.contract_pool_event AS v
 JOIN gateway.contract_pool_feed AS d ON d.id = v.feed_id
-WHERE v.state = 'waiting';
+WHERE v.state = 'waiting'
+UNION ALL
+-- The last audit, since the first one that did not agree after one that did.
+SELECT 'audit_difference', NULL, 'audit', NULL, NULL, NULL, NULL, r.result, array_to_string(r.checks, ', '),
+       (SELECT min(b.finished_at) FROM gateway.audit_run AS b
+        WHERE b.id > coalesce((SELECT max(g.id) FROM gateway.audit_run AS g WHERE g.result = 'agrees'), 0)), true
+FROM gateway.audit_run AS r
+WHERE r.id = (SELECT max(id) FROM gateway.audit_run) AND r.result <> 'agrees';
 
 -- name: lock_queue!
 -- One at a time compares the queue with its causes, until the caller's transaction ends.
@@ -177,7 +184,7 @@ FROM gateway.exception_event AS h WHERE h.exception_id = :id::uuid;
 UPDATE gateway.exception SET assignee = :assignee::text WHERE id = :id;
 
 -- name: exceptions
--- Newest id first. `since_before`: only those that old.
+-- Newest id first. `since_before`: only those that old; `overdue_at`: only those past the age limit of their kind.
 SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
        resolved_at
 FROM gateway.exception
@@ -187,6 +194,9 @@ WHERE (:state::text IS NULL OR state = :state::text)
   AND (:assignee::text IS NULL OR assignee = :assignee::text)
   AND (:party_id::text IS NULL OR party_id = :party_id::text)
   AND (:since_before::timestamptz IS NULL OR since <= :since_before::timestamptz)
+  AND (:overdue_at::timestamptz IS NULL OR since <= :overdue_at::timestamptz - make_interval(secs => (
+      SELECT l.seconds FROM unnest(:kinds::text[], :seconds::double precision[]) AS l (kind, seconds)
+      WHERE l.kind = exception.kind)))
   AND (:before::uuid IS NULL OR id < :before::uuid)
 ORDER BY id DESC
 LIMIT :row_limit::integer;
@@ -205,9 +215,26 @@ FROM gateway.exception WHERE id = ANY(:ids::uuid[]) ORDER BY id;
 SELECT position, at, kind, actor, note FROM gateway.exception_event WHERE exception_id = :id ORDER BY position;
 
 -- name: open_counts
-SELECT kind, count(*) AS open, min(since) AS oldest_since
-FROM gateway.exception WHERE state = 'open'
-GROUP BY kind ORDER BY kind;
+-- With the age limit of each kind, in seconds.
+SELECT e.kind, count(*) AS open, min(e.since) AS oldest_since,
+       count(*) FILTER (WHERE e.since + make_interval(secs => l.seconds) <= :now::timestamptz) AS overdue
+FROM gateway.exception AS e
+LEFT JOIN unnest(:kinds::text[], :seconds::double precision[]) AS l (kind, seconds) ON l.kind = e.kind
+WHERE e.state = 'open'
+GROUP BY e.kind ORDER BY e.kind;
+
+-- name: load_proposal^
+SELECT action, amount_minor, note, proposed_by, proposed_at FROM gateway.exception_proposal WHERE exception_id = :id;
+
+-- name: put_proposal!
+INSERT INTO gateway.exception_proposal (exception_id, action, amount_minor, note, proposed_by, proposed_at)
+VALUES (:id, :action, :amount_minor, :note, :by, :now)
+ON CONFLICT (exception_id) DO UPDATE
+SET action = excluded.action, amount_minor = excluded.amount_minor, note = excluded.note,
+    proposed_by = excluded.proposed_by, proposed_at = excluded.proposed_at;
+
+-- name: delete_proposal!
+DELETE FROM gateway.exception_proposal WHERE exception_id = :id;
 
 -- name: retry_task$
 -- As if it had never been tried.

@@ -57,9 +57,11 @@ WITH moved AS (
     RETURNING id, party_id, customer_id
 ), saved AS (
     INSERT INTO gateway.payment_method (
-        psp_method, id, party_id, customer_id, setup_id, mandate, brand, last4, exp_month, exp_year, wallet, created_at)
+        psp_method, id, party_id, customer_id, setup_id, mandate, brand, last4, exp_month, exp_year, wallet,
+        fingerprint, created_at)
     SELECT :psp_method::text, :method_id::uuid, moved.party_id, moved.customer_id, moved.id, :mandate::text,
-           :brand::text, :last4::text, :exp_month::smallint, :exp_year::smallint, :wallet::text, :now::timestamptz
+           :brand::text, :last4::text, :exp_month::smallint, :exp_year::smallint, :wallet::text,
+           :fingerprint::text, :now::timestamptz
     FROM moved
     WHERE :state::text = 'succeeded'
     ON CONFLICT (psp_method) DO NOTHING
@@ -91,9 +93,11 @@ UPDATE gateway.payment_method SET removed_at = coalesce(removed_at, :now) WHERE 
 -- name: save_attached_method$
 -- A method that the PSP has saved for a customer, by the authorization of that customer that asked for it.
 INSERT INTO gateway.payment_method (
-    psp_method, id, party_id, customer_id, authorization_id, consent, brand, last4, exp_month, exp_year, wallet, created_at)
+    psp_method, id, party_id, customer_id, authorization_id, consent, brand, last4, exp_month, exp_year, wallet,
+        fingerprint, created_at)
 SELECT a.payment_method, :method_id::uuid, a.party_id, c.id, a.id, a.save_consent, :brand::text, :last4::text,
-       :exp_month::smallint, :exp_year::smallint, :wallet::text, :now::timestamptz
+       :exp_month::smallint, :exp_year::smallint, :wallet::text,
+           :fingerprint::text, :now::timestamptz
 FROM gateway.payment_authorization AS a
 JOIN gateway.customer AS c ON c.psp_customer = a.customer AND c.party_id = a.party_id
 WHERE a.payment_method = :psp_method::text AND a.customer = :psp_customer::text AND a.save_usage IS NOT NULL
@@ -110,7 +114,8 @@ WHERE psp_method = :psp_method;
 -- name: record_updated_method$
 -- The card network has replaced the card; the method and its mandate stay.
 UPDATE gateway.payment_method
-SET brand = :brand, last4 = :last4, exp_month = :exp_month, exp_year = :exp_year, wallet = :wallet, card_updated_at = :now
+SET brand = :brand, last4 = :last4, exp_month = :exp_month, exp_year = :exp_year, wallet = :wallet,
+    fingerprint = :fingerprint::text, card_updated_at = :now
 WHERE psp_method = :psp_method
   AND (brand, last4, exp_month, exp_year) IS DISTINCT FROM (:brand::text, :last4::text, :exp_month::smallint, :exp_year::smallint)
   AND removed_at IS NULL

@@ -226,6 +226,7 @@ WITH wanted AS (
     SELECT e.shard, e.id, e.object_id
     FROM gateway.webhook_endpoint w JOIN gateway.event e ON e.party_id = w.party_id
     WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until AND e.fanned_out
+      AND e.data <> '{}'
       AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
     ORDER BY e.id LIMIT :limit
 ), finished AS (
@@ -243,12 +244,12 @@ WITH wanted AS (
 )
 SELECT id FROM wanted ORDER BY id;
 
--- One event to one endpoint, now.
+-- One event to one endpoint, now; not one whose object was erased.
 -- name: send_again^
 INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
 SELECT e.shard, w.id, e.id, e.object_id, 'pending', :wall_now, :wall_now
 FROM gateway.webhook_endpoint w JOIN gateway.event e ON e.party_id = w.party_id
-WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id = :event_id
+WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id = :event_id AND e.data <> '{}'
 ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
 SET state = 'pending', attempts = 0, next_attempt_at = excluded.next_attempt_at, leased_until = NULL,
     delivered_at = NULL, last_error = NULL

@@ -209,6 +209,16 @@ async def name_transaction(
     return None if row is None else decision_of(row)
 
 
+async def name_place(
+    executor: Executor, *, shard: int, decision_id: UUID, station_id: str | None, connector_id: str | None
+) -> AuthorizationDecision | None:
+    """Name station and connector of an accepted decision; None when it has others or was not accepted."""
+    row = await _DECISIONS.name_place(
+        executor, shard=shard, id=decision_id, station_id=station_id, connector_id=connector_id
+    )
+    return None if row is None else decision_of(row)
+
+
 async def name_evse(
     executor: Executor, *, shard: int, decision_id: UUID, evse_id: str
 ) -> AuthorizationDecision | None:
@@ -317,6 +327,8 @@ def decision_of(row: Any) -> AuthorizationDecision:
         decided_at=row["decided_at"],
         concluded_at=row["concluded_at"],
         transaction_id=row["transaction_id"],
+        station_id=row["station_id"],
+        connector_id=row["connector_id"],
         evse_ids=tuple(row["evse_ids"]),
         offline_since=row["offline_since"],
         offline_reason=None if row["offline_reason"] is None else OfflineReason(row["offline_reason"]),

@@ -60,6 +60,15 @@ WHERE shard = :shard AND id = :id AND authorization_id IS NOT NULL
   AND (transaction_id IS NULL OR transaction_id = :transaction_id)
 RETURNING *;
 
+-- name: name_place^
+-- No row when another station or connector is named already, or the decision was never accepted.
+UPDATE pnc.decision
+SET station_id = coalesce(:station_id, station_id), connector_id = coalesce(:connector_id, connector_id)
+WHERE shard = :shard AND id = :id AND authorization_id IS NOT NULL
+  AND coalesce(station_id, :station_id, '') = coalesce(:station_id, station_id, '')
+  AND coalesce(connector_id, :connector_id, '') = coalesce(:connector_id, connector_id, '')
+RETURNING *;
+
 -- name: name_evse^
 -- No row when the EVSE is none of the station's, another one is named already, or the decision was never accepted.
 UPDATE pnc.decision SET evse_id = :evse_id, evse_ids = '{}'

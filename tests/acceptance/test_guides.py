@@ -78,6 +78,7 @@ READERS = {
     "ocpi.md": ("admin", "with an admin key of the platform"),
     "partners.md": ("parkingapp", "with its own key"),
     "party-checks.md": ("admin", "With an admin key of the platform"),
+    "personal-data.md": ("admin", "an admin key of the platform"),
     "plug-and-charge.md": ("NL-POL", "a key of the operator"),
     "settlement.md": ("admin", "with an admin key of the platform"),
     "webhooks.md": ("parkingapp", "such as the key of `parkingapp`"),

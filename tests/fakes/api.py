@@ -60,6 +60,9 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.personal_data.administration import PersonAdministration
+from gateway.personal_data.person_service import PersonService
+from gateway.personal_data.rules import default_policy
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.contract_signals import ContractSignalService
@@ -307,6 +310,11 @@ async def open_api(
         documents=DocumentService(pool=pool, clock=clock, payments=payments),
         exceptions=ExceptionAdministration(pool=pool, clock=clock, clearing=clearing),
         cdr_limits=CdrLimitService(pool=pool, clock=clock),
+        persons=PersonAdministration(
+            pool=pool,
+            clock=clock,
+            persons=PersonService(policy=default_policy(), environment="sandbox"),
+        ),
         payout_terms=PayoutTermsService(pool=pool, clock=clock, clearing=clearing),
         payout_holds=PayoutHoldService(pool=pool, clock=clock, clearing=clearing),
         bank_details=BankDetailsService(pool=pool, clock=clock, clearing=clearing),

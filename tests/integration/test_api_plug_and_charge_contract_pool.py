@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from gateway.adapters.contract_pool_http import HttpContractPool
 from gateway.database import Pool
 from pnc.messages import check_message
-from sandbox.contract_pool import ContractPoolServer, PooledContract
+from sandbox.contract_pool.server import ContractPoolServer, PooledContract
 from tests.fakes.api import Answer
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api
 from tests.integration.test_api_plug_and_charge_ocpp import unwrapped, wrapped

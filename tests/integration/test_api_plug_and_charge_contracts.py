@@ -194,9 +194,50 @@ async def test_a_contract_has_no_more_sessions_at_once_than_its_emsp_allows(stat
     assert [kind for kind, _ in await published(station)][-1] == "contract.limit_reached"
     assert len(station.api.psp.payments) == 1
     path = f"/v1/authorizations/{first.json['authorization_id']}/release"
-    assert (await station.api.call("POST", path, {}, party="superapp", key="r")).status == 200
+    assert (await station.api.call("POST", path, {}, party="admin", key="r")).status == 200
     assert statuses(await station.plug_in(ref="a")) != ("Accepted", "Accepted")  # its session has ended
     assert statuses(await station.plug_in(ref="b")) == ("Accepted", "Accepted")
+
+
+async def test_a_provider_belongs_to_one_party_and_nobody_else_stores_contracts_under_it(
+    station: StationApi,
+) -> None:
+    """Whoever stored an eMAID first had it, also of a provider that was another's."""
+    keys: list[str] = []
+
+    async def call(method: str, path: str, body: Any = None) -> Answer:
+        keys.append(f"key-{len(keys)}")
+        return await station.api.call(method, f"{ROOT}/{path}", body, party="admin", key=keys[-1])
+
+    (unregistered,) = (await call("GET", "providers")).json["data"]
+    assert (unregistered["id"], unregistered["party"], unregistered["parties"]) == (
+        "DE8AA",
+        None,
+        ["superapp"],
+    )
+    assert (unregistered["contracts"], unregistered["disputed"]) == (1, False)
+    made = await call("PUT", "providers/de-8aa", {"party": "parking"})
+    assert (made.status, made.json["id"], made.json["disputed"]) == (200, "DE8AA", True), made.text
+    body = {"emaid": "DE8AAC87654321", "party": "superapp", "valid_from": "2026-10-01T00:00:00Z"}
+    paid = body | {"payment": {"type": "partner_account"}}
+    refused = await call("POST", "contracts", paid)
+    assert (refused.status, refused.json["code"]) == (400, "invalid_parameters"), refused.text
+    assert "its provider DE8AA is registered for another party" in refused.text
+    imported = await call(
+        "POST", "contract-imports", {"contracts": [paid, paid | {"emaid": "DE9ZZC87654321"}]}
+    )
+    assert [row["outcome"] for row in imported.json["rows"]] == ["rejected", "created"], imported.text
+    assert (await call("POST", "contracts", paid | {"party": "parking"})).status in {200, 201}
+    assert statuses(await station.plug_in(ref="kept")) == ("Accepted", "Accepted")  # a person decides on it
+    assert (await call("PUT", "providers/DE8", {"party": "parking"})).status == 400
+    assert (await call("PUT", "providers/DE8AA", {"party": "nobody"})).status == 404
+    assert (await call("DELETE", "providers/DE8AA")).status == 204
+    assert (await call("DELETE", "providers/DE8AA")).status == 404
+    listed = (await call("GET", "providers")).json["data"]
+    assert [(one["id"], one["party"], one["disputed"]) for one in listed] == [
+        ("DE8AA", None, False),
+        ("DE9ZZ", None, False),
+    ]
 
 
 async def test_of_ten_stations_at_once_a_limited_contract_charges_at_one(station: StationApi) -> None:

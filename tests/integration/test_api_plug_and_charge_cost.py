@@ -1,5 +1,6 @@
 """What a session costs while it runs, and the receipt that the driver opens at the station."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -9,9 +10,9 @@ from typing_extensions import override
 
 from gateway.api.capture.usage import Usage, cdr_of_usage
 from gateway.database import Connection, Pool
-from gateway.ids import format_id, new_id
+from gateway.ids import format_id, new_id, parse_id
 from gateway.payments.missing_cdr import KnownUsage, SessionUpdateSource
-from gateway.payments.records import SessionRecord
+from gateway.payments.records import MissingCdrAction, SessionRecord
 from tests.fakes.api import Answer
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api
 from tests.fakes.pnc_market import EMAID
@@ -39,7 +40,8 @@ class OneUpdate(SessionUpdateSource):
     ) -> KnownUsage | None:
         start = datetime(2026, 10, 29, 8, tzinfo=UTC)
         usage = Usage(started_at=start, ended_at=start + timedelta(minutes=10), energy_wh=4_000, parking_s=0)
-        return KnownUsage(cdr_raw=cdr_of_usage(session, usage), cdr_version="2.2.1")
+        cdr = json.loads(cdr_of_usage(session, usage)) | {"id": cdr_id}
+        return KnownUsage(cdr_raw=json.dumps(cdr).encode(), cdr_version="2.2.1")
 
 
 async def test_a_running_session_costs_what_its_frozen_tariff_says_of_the_stations_reading(
@@ -79,6 +81,35 @@ async def test_once_the_cdr_is_there_the_cost_is_final(station: StationApi) -> N
     await complete(station, shown["session_id"])
     final = await cost(station, shown["session_id"], READING)
     assert (final.json["amount"], final.json["final"], final.json["energy_wh"]) == (1190, True, 20_000)
+
+
+async def test_the_cost_is_not_final_where_the_last_update_ended_the_session(pool: Pool) -> None:
+    async with open_station_api(pool, updates=OneUpdate()) as station:
+        shown = (await station.plug_in()).json
+        payments = station.api.services.payments
+        held = await payments.get_authorization(
+            party_id="superapp", authorization_id=parse_id("auth", shown["authorization_id"])
+        )
+        await payments.missing_cdrs.end(
+            shard=held.session.shard,
+            authorization_id=held.authorization.id,
+            action=MissingCdrAction.LAST_KNOWN_COST,
+        )
+        ended = await cost(station, shown["session_id"])
+        assert (ended.json["amount"], ended.json["final"]) == (238, False)  # the operator's CDR may come yet
+
+
+async def test_the_payer_does_not_release_the_hold_of_a_vehicle_that_its_station_accepted(
+    station: StationApi,
+) -> None:
+    """The operator sends no OCPI, so nothing else says that the session runs."""
+    shown = (await station.plug_in()).json
+    path = f"/v1/authorizations/{shown['authorization_id']}/release"
+    refused = await station.api.call("POST", path, party="superapp", key="r-1")
+    assert (refused.status, refused.json["code"]) == (409, "state_conflict"), refused.text
+    assert "has accepted the vehicle" in refused.json["detail"]
+    await complete(station, shown["session_id"])
+    assert (await cost(station, shown["session_id"])).json["amount"] == 1190
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ EVSES = {
     ABROAD: (0.50, "CHF", "L1"),
     FAR: (0.50, "EUR", "L2"),
 }
+CONNECTORS = {"1": 1, "2": 2}  # each EVSE has a second connector of twice the price
 
 
 class SeveralTariffs:
@@ -39,11 +40,14 @@ class SeveralTariffs:
     ) -> ChargePoint | EvseUnknown | TariffMissing:
         if evse_id not in EVSES or cpo_id not in {None, "DE-ABC"}:
             return EvseUnknown()
+        if choice.connector_id not in {None, *CONNECTORS}:
+            return EvseUnknown()
         price, currency, location = EVSES[evse_id]
+        price *= CONNECTORS.get(choice.connector_id or "1", 1)
         shown = price / (2 if at < START - timedelta(hours=12) else 1)
         component = {"type": "ENERGY", "price": shown, "vat": 19.0, "step_size": 1}
         tariff = TARIFF | {
-            "id": f"T-{evse_id[-2:]}",
+            "id": f"T-{evse_id[-2:]}-{choice.connector_id or 1}",
             "currency": currency,
             "elements": [{"price_components": [component]}],
         }
@@ -99,6 +103,40 @@ async def test_the_dearest_evse_of_a_station_is_held_and_the_named_one_fixes_the
     assert (row["evse_id"], row["evse_uid"]) == (CHEAP, "uid-E1")
     ended = await complete(station, shown["session_id"])
     assert ended.json["capture"]["amount"] == 1190  # 20 kWh by the tariff of the named EVSE
+
+
+async def test_a_station_that_named_no_evse_names_evse_and_connector_together(station: StationApi) -> None:
+    shown = (await several(station, CHEAP, DEAR)).json
+    decision = shown["decision"]["id"]
+    alone = await name(station, decision, connector_id="2")
+    assert (alone.status, "evse_id" in alone.json["detail"]) == (409, True)
+    assert (await name(station, decision, evse_id=CHEAP, connector_id="9")).status == 404
+    named = await name(station, decision, evse_id=CHEAP, connector_id="2", station_id="CS-0001")
+    assert (named.json["evse_id"], named.json["connector_id"], named.json["station_id"]) == (
+        CHEAP,
+        "2",
+        "CS-0001",
+    )
+    assert (
+        await name(station, decision, evse_id=CHEAP, connector_id="2", station_id="CS-0001")
+    ).status == 200
+    for other in ({"connector_id": "1"}, {"station_id": "CS-0002"}):
+        refused = await name(station, decision, **other)
+        assert (refused.status, refused.json["code"]) == (409, "state_conflict"), other
+    ended = await complete(station, shown["session_id"])
+    assert ended.json["capture"]["amount"] == 2380  # 20 kWh by the tariff of the named connector
+
+
+async def test_a_station_that_named_its_evse_names_the_connector_later(station: StationApi) -> None:
+    shown = (await station.plug_in(ref="tx-3")).json
+    decision = shown["decision"]["id"]
+    assert (await name(station, decision, connector_id="")).status == 400
+    named = await name(station, decision, connector_id="2", transaction_id="t-3")
+    assert (named.status, named.json["connector_id"], named.json["transaction_id"]) == (200, "2", "t-3")
+    ended = await complete(station, shown["session_id"])
+    assert ended.json["capture"]["amount"] == 2380
+    late = await name(station, decision, connector_id="2", evse_id=CHEAP)
+    assert late.status == 200  # nothing is new
 
 
 async def test_an_evse_that_the_request_did_not_name_or_that_comes_too_late_is_refused(
@@ -215,10 +253,10 @@ async def test_the_cdr_of_a_session_that_began_offline_may_start_before_its_auth
 async def test_what_pays_does_not_release_a_session_that_began_before_its_authorization(
     station: StationApi,
 ) -> None:
-    online, late = (await station.plug_in(ref="tx-2")).json, (await station.plug_in(offline=began())).json
-    for shown, status in ((late, 409), (online, 200)):
-        path = f"/v1/authorizations/{shown['authorization_id']}/release"
-        answer = await station.api.call("POST", path, {}, key=shown["authorization_id"], party="superapp")
+    late = (await station.plug_in(offline=began())).json
+    path = f"/v1/authorizations/{late['authorization_id']}/release"
+    for party, status in (("superapp", 409), ("admin", 200)):
+        answer = await station.api.call("POST", path, {}, key=party, party=party)
         assert answer.status == status, answer.text
 
 

@@ -163,7 +163,7 @@ async def test_a_completed_session_is_not_accepted_again_before_or_after_the_job
 async def test_a_released_hold_is_no_acceptance_any_more(station: StationApi) -> None:
     shown = (await station.plug_in()).json
     path = f"/v1/authorizations/{shown['authorization_id']}/release"
-    released = await station.api.call("POST", path, {}, party="superapp", key="r1")
+    released = await station.api.call("POST", path, {}, party="admin", key="r1")
     assert released.status == 200, released.text
     again = await station.plug_in()
     assert statuses(again)[0] != "Accepted"

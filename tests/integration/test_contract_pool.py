@@ -9,16 +9,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
 from gateway.adapters.opcp import OpcpProtocol
+from gateway.adapters.opcp_directory import OpcpDirectory
 from gateway.cli.contract_pool import command
 from gateway.database import Pool
 from gateway.errors import ConfigurationError
 from gateway.jobs.contract_pool import ContractPoolJob
+from gateway.plug_and_charge.contract_pool_lookup import ContractPoolLookupService
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.webhooks.secret_cipher import SecretCipher
-from sandbox.pki.contract_pool import SandboxContractPool
+from sandbox.contract_pool.events import SandboxContractPool
+from sandbox.contract_pool.server import ContractPoolServer, PoolClient, PublishedContract
 from sandbox.pki.hierarchy import Issued
 from tests.fakes.api import START, Answer
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api, statuses
@@ -71,8 +75,8 @@ class Feed:
         path = f"{ROOT}/contract-pool-feeds/{party}/events"
         return await self.station.api.call("POST", path, sent.body, party=None, headers=dict(sent.headers))
 
-    def issue(self, emaid: str) -> Issued:
-        leaf = self.station.pki.issue(emaid)
+    def issue(self, emaid: str, **changes: object) -> Issued:
+        leaf = self.station.pki.issue(emaid, **changes)
         self.station.fetcher.know(self.station.pki.second, leaf)
         return leaf
 
@@ -90,6 +94,43 @@ class Feed:
     async def contract(self, emaid: str = EMAID) -> dict[str, Any]:
         listed = (await self.call("GET", "contracts")).json["data"]
         return next(item for item in listed if item["emaid"] == emaid)
+
+
+@dataclass
+class Asked:
+    """A feed whose pool is asked, and the job that asks it."""
+
+    feed: Feed
+    pool: ContractPoolServer
+    job: ContractPoolJob
+    lookup: dict[str, str]
+
+    def publish(self, emaid: str, leaf: Issued) -> None:
+        certificate = leaf.certificate
+        self.pool.published[emaid] = [
+            PublishedContract(
+                pcid=CAR,
+                certificate=base64.b64encode(leaf.der).decode(),
+                valid_from=certificate.not_valid_before_utc.isoformat(),
+                valid_to=certificate.not_valid_after_utc.isoformat(),
+            )
+        ]
+
+    async def shown(self) -> dict[str, Any]:
+        (found,) = (await self.feed.call("GET", "contract-pool-feeds")).json["data"]
+        return dict(found["lookup"])
+
+    def pass_time(self, *, minutes: float) -> None:
+        self.feed.station.api.clock.pass_wall(minutes * 60)
+
+    async def run(self) -> None:
+        self.pass_time(minutes=0.2)
+        await self.job.run_once()
+
+    async def run_round(self) -> None:
+        """Whatever is due a day later."""
+        self.pass_time(minutes=24 * 60)
+        await self.run()
 
 
 @pytest.fixture
@@ -317,12 +358,187 @@ async def test_an_event_that_a_dead_process_left_is_applied_by_the_job_and_old_o
     assert (await feed.contract())["state"] == "blocked"
 
 
+async def test_an_event_that_fails_waits_and_those_behind_it_are_applied(feed: Feed, pool: Pool) -> None:
+    """A defect, here a name of a change that no version knows any more, stops its own event alone."""
+    await feed.send(CREATED, leaf=feed.station.leaf)
+    await feed.send(RESET, minutes=1)
+    await feed.send(DELETED, emaid=NEW, minutes=2)
+    await pool.execute("UPDATE gateway.contract_pool_event SET state = 'pending', decided_at = NULL")
+    await pool.execute("DELETE FROM gateway.contract_pool_position")
+    await pool.execute("UPDATE gateway.contract_pool_event SET change = 'gone' WHERE name = $1", CREATED)
+    service = feed.station.api.services.contract_pools
+    assert service is not None
+    assert await service.apply_pending() == 3
+    found = {event["type"]: (event["state"], event["reason"]) for event in await feed.events()}
+    assert found == {CREATED: ("waiting", "failed"), RESET: ("applied", ""), DELETED: ("applied", "")}
+    (waiting,) = await feed.events("waiting")
+    assert "ValueError" in waiting["detail"]
+    again = await feed.call("POST", f"contract-pool-events/{waiting['id']}/apply")
+    assert (again.status, again.json["state"], again.json["reason"]) == (200, "waiting", "failed")
+    queue = await feed.station.api.call("GET", "/v1/exceptions?kind=unapplied_pool_event", party="admin")
+    assert [exception["reason"] for exception in queue.json["data"]] == ["failed"]
+
+
+async def test_a_feed_that_is_switched_off_applies_nothing_until_it_is_on_again(
+    feed: Feed, pool: Pool
+) -> None:
+    await feed.send(CREATED, leaf=feed.station.leaf)
+    await feed.send(RESET, vehicle=OTHER_CAR, minutes=1)
+    (waiting,) = await feed.events("waiting")
+    await feed.send(DELETED, minutes=2)
+    await pool.execute(
+        "UPDATE gateway.contract_pool_event SET state = 'pending', decided_at = NULL WHERE name = $1", DELETED
+    )
+    await pool.execute("UPDATE pnc.contract SET state = 'active'")
+    await pool.execute(
+        "UPDATE gateway.contract_pool_position SET change = 'contract_stored', occurred_at = $1", START
+    )
+    await feed.set_up(enabled=False, secret=None)
+    service = feed.station.api.services.contract_pools
+    assert service is not None
+    assert await service.apply_pending() == 0
+    refused = await feed.call("POST", f"contract-pool-events/{waiting['id']}/apply")
+    assert (refused.status, "switched off" in refused.text) == (409, True)
+    assert [event["type"] for event in await feed.events("pending")] == [DELETED]
+    assert await feed.charge("a") == ACCEPTED
+    await feed.set_up(enabled=True, secret=None)
+    assert await service.apply_pending() == 1
+    assert await feed.charge("b") == BLOCKED
+
+
+@pytest.fixture
+async def asked(feed: Feed) -> AsyncIterator[Asked]:
+    """A pool that is asked, too: the stand-in's server, with the party's OAuth client."""
+    client = PoolClient(client_id="emsp", client_secret="a-secret", audience="https://pool", provider="DE8AA")
+    pool = ContractPoolServer(token="-", client=client)
+    async with TestServer(pool.application()) as server:
+        base = str(server.make_url("")).rstrip("/")
+        lookup = {
+            "url": base,
+            "token_url": f"{base}/oauth/token",
+            "audience": client.audience,
+            "client_id": client.client_id,
+            "client_secret": "a-secret",
+        }
+        feeds = feed.station.api.services.contract_pools
+        assert feeds is not None
+        service = ContractPoolLookupService(
+            pool=feeds.pool,
+            clock=feed.station.api.clock,
+            environment="sandbox",
+            secrets=feeds.secrets,
+            feeds=feeds,
+            directories={"opcp": OpcpDirectory(allow_private=True)},
+        )
+        job = ContractPoolJob(clock=feed.station.api.clock, pools=feeds, lookups=service)
+        yield Asked(feed=feed, pool=pool, job=job, lookup=lookup)
+
+
+async def test_a_pool_is_asked_for_what_its_lost_events_would_have_said(asked: Asked) -> None:
+    feed = asked.feed
+    shown = await feed.set_up(lookup=asked.lookup)
+    assert (shown.status, shown.json["lookup"]["client_id"]) == (200, "emsp"), shown.text
+    assert "a-secret" not in shown.text
+    asked.publish(EMAID, feed.station.leaf)
+    await asked.run_round()
+    later = feed.station.leaf.certificate.not_valid_before_utc + timedelta(minutes=1)
+    renewed = feed.issue(EMAID, not_before=later)
+    asked.publish(EMAID, renewed)  # its event is lost
+    await asked.run_round()
+    await asked.run_round()
+    assert [(event["type"], event["state"]) for event in await feed.events()] == [("lookup", "applied")] * 2
+    certificates = (await feed.call("GET", f"contracts/{EMAID}/certificates")).json["data"]
+    assert len(certificates) == 2
+    assert await feed.charge("a", leaf=renewed) == ACCEPTED
+    asked.pool.published.clear()  # deleted, and its event is lost
+    await asked.run_round()
+    assert await feed.charge("b", leaf=renewed) == BLOCKED
+    await asked.run_round()  # the same answer again
+    assert len(await feed.events()) == 3
+    # An event that was sent before the answer and comes after it still counts.
+    await feed.send(RESET, minutes=1)
+    assert [event["state"] for event in await feed.events()][:1] == ["applied"]
+    assert await feed.charge("c", leaf=renewed) == ("Invalid", "CertificateRevoked")
+
+
+async def test_a_contract_that_the_pool_never_reported_is_not_blocked_by_its_silence(asked: Asked) -> None:
+    await asked.feed.set_up(lookup=asked.lookup)
+    await asked.run_round()
+    assert await asked.feed.events() == []
+    assert await asked.feed.charge("a") == ACCEPTED
+
+
+async def test_a_round_that_breaks_off_goes_on_where_it_was(asked: Asked, pool: Pool) -> None:
+    feed = asked.feed
+    for number in range(25):
+        body = {"emaid": f"DE8AAC0000{number:04d}", "valid_from": "2026-10-01T00:00:00Z", "party": "superapp"}
+        made = await feed.call("POST", "contracts", body | {"payment": {"type": "partner_account"}})
+        assert made.status in {200, 201}, made.text
+    await feed.set_up(lookup=asked.lookup)
+    await asked.run()
+    assert await pool.fetchval("SELECT after_emaid FROM gateway.contract_pool_lookup") == "DE8AAC00000019"
+    asked.pool.unavailable = True
+    await asked.run()
+    assert "503" in (await asked.shown())["problem"]
+    assert (await asked.shown())["looked_up_at"] is None
+    asked.pool.unavailable = False
+    await asked.run()  # not before the pause is over
+    assert (await asked.shown())["problem"] != ""
+    asked.pass_time(minutes=10)
+    await asked.run()
+    assert (await asked.shown())["problem"] == ""
+    assert (await asked.shown())["looked_up_at"] is not None
+    await asked.run()  # the next round is a day later
+    assert sorted(asked.pool.looked_up) == [*(f"DE8AAC0000{number:04d}" for number in range(25)), EMAID]
+
+
+async def test_a_pool_that_gives_no_answer_blocks_nothing_and_is_named(asked: Asked) -> None:
+    feed = asked.feed
+    await feed.set_up(lookup=asked.lookup | {"client_secret": "wrong"})
+    asked.publish(EMAID, feed.station.leaf)
+    await asked.run()
+    assert (await asked.shown())["problem"] == "the pool's token service answered with the status 401"
+    await feed.set_up(lookup=asked.lookup)
+    await asked.run_round()
+    asked.pool.tokens.clear()  # the pool ends its tokens before their time
+    await asked.run_round()
+    assert (await asked.shown())["problem"] == ""
+    wrong = PublishedContract(pcid=CAR, certificate="%%", valid_from="x", valid_to="x")
+    asked.pool.published[EMAID] = [wrong]
+    await asked.run_round()
+    assert "can't be read" in (await asked.shown())["problem"]
+    assert await feed.charge("a") == ACCEPTED
+    await feed.set_up(lookup=asked.lookup, enabled=False)
+    before = len(asked.pool.looked_up)
+    await asked.run_round()
+    assert len(asked.pool.looked_up) == before  # a feed that is off asks nobody
+    await feed.set_up()
+    assert (await feed.call("GET", "contract-pool-feeds")).json["data"][0]["lookup"] is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"url": "ftp://pool.example"}, {"token_url": "https://u:p@pool.example"}, {"audience": ""}]
+)
+async def test_a_look_up_that_can_not_be_made_is_refused(asked: Asked, changes: dict[str, str]) -> None:
+    refused = await asked.feed.set_up(lookup=asked.lookup | changes)
+    assert refused.status in {400, 422}, refused.text
+    new = {name: value for name, value in asked.lookup.items() if name != "client_secret"}
+    refused = await asked.feed.set_up(lookup=new)
+    assert (refused.status, "client_secret" in refused.text) == (400, True), refused.text
+
+
 async def test_secrets_are_kept_encrypted_and_follow_a_change_of_keys(feed: Feed, pool: Pool) -> None:
     old, new = ("old", b"1" * 32), ("new", b"2" * 32)
+    lookup = {"url": "https://pool.example", "token_url": "https://login.example", "audience": "a"}
+    assert (
+        await feed.set_up(lookup=lookup | {"client_id": "c", "client_secret": "of-the-client"})
+    ).status == 200
     assert await reencrypt_feed_secrets(pool, SecretCipher()) == 0
-    assert await reencrypt_feed_secrets(pool, SecretCipher((old,))) == 1
+    assert await reencrypt_feed_secrets(pool, SecretCipher((old,))) == 2
+    stored = await pool.fetchval("SELECT client_secret FROM gateway.contract_pool_lookup")
+    assert b"of-the-client" not in stored
     assert SECRET.encode() not in await pool.fetchval("SELECT secret FROM gateway.contract_pool_feed")
-    assert await reencrypt_feed_secrets(pool, SecretCipher((new, old))) == 1
+    assert await reencrypt_feed_secrets(pool, SecretCipher((new, old))) == 2
     for keys in ((old,), ()):
         with pytest.raises(ConfigurationError):
             await reencrypt_feed_secrets(pool, SecretCipher(keys))

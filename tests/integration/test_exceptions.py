@@ -107,6 +107,17 @@ async def uncleared_session(queue: Queue) -> str:
     return format_id("ses", queue.session.session_id)
 
 
+async def audit_difference(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.audit_run (finished_at, result, checks) VALUES ($1, 'agrees', '{}'),"
+        " ($2, 'differs', '{ledger}'), ($3, 'not_compared', '{psp_record}')",
+        LONG_AGO - timedelta(days=1),
+        LONG_AGO,
+        NOW,
+    )
+    return "audit"
+
+
 async def unpaid_session(queue: Queue) -> str:
     await queue.run("DELETE FROM gateway.capture")
     await queue.run("UPDATE gateway.session SET state = 'exception', flags = '{unpaid}'")
@@ -562,6 +573,10 @@ CAUSES = {
         unknown_disbursement,
         "UPDATE clearing.disbursement SET state = 'paid', rail_reference = 'x', finished_at = now()",
     ),
+    ExceptionKind.AUDIT_DIFFERENCE: (
+        audit_difference,
+        "INSERT INTO gateway.audit_run (finished_at, result, checks) VALUES (now(), 'agrees', '{}')",
+    ),
     ExceptionKind.CHANGED_METER_KEY: (
         changed_meter_key,
         "UPDATE clearing.meter_key SET state = 'active', decided_by = 'b', decided_at = now()",
@@ -577,6 +592,7 @@ ENDED_BY_THEIR_OWN_COMMAND = (
     ExceptionKind.OLD_SUSPENSE,
     ExceptionKind.UNSENT_PAYMENT_FILE,
     ExceptionKind.CHANGED_METER_KEY,
+    ExceptionKind.AUDIT_DIFFERENCE,
 )
 ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNCLEARED_SESSION,
@@ -980,6 +996,8 @@ async def test_the_metrics_count_what_waits_by_kind(queue: Queue, api: Api) -> N
     assert 'networkcore_exceptions{kind="failed_task"} 1.0' in text
     assert 'networkcore_exceptions{kind="unmatched_cdr"} 0.0' in text
     assert f'networkcore_exception_oldest_seconds{{kind="failed_task"}} {3 * 86400.0}' in text
+    assert 'networkcore_exceptions_overdue{kind="failed_task"} 1.0' in text  # after a day
+    assert 'networkcore_exceptions_overdue{kind="unmatched_cdr"} 0.0' in text
 
 
 # At the command line

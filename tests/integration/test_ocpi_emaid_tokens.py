@@ -186,6 +186,8 @@ async def test_an_emaid_authorizes_as_its_contract_pays(system: System, version:
     [
         ({"payment_reference": "/pm_declined"}, "NO_CREDIT"),
         ({"sessions_at_once": 1}, "NOT_ALLOWED"),
+        ({"sessions_per_day": 1}, "NOT_ALLOWED"),
+        ({"amount_per_day_minor": 1_000, "currency": "EUR"}, "NOT_ALLOWED"),
     ],
 )
 async def test_what_the_contract_does_not_allow_is_not_allowed(

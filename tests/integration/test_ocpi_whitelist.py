@@ -194,3 +194,21 @@ async def test_a_token_under_an_emaid_follows_its_contract_of_this_environment(s
     found = await kept(system)
     assert (found.status, system.psp.payments) == (CdrStatus.UNMATCHED, {})
     assert "BLOCKED" in (found.reason or "")
+
+
+@pytest.mark.parametrize(
+    "limit", [{"sessions_at_once": 1}, {"amount_per_day_minor": 1_000, "currency": "EUR"}]
+)
+async def test_the_limits_of_a_contract_are_not_evaded_by_a_token_stored_under_its_emaid(
+    system: System, limit: dict[str, Any]
+) -> None:
+    """Neither by asking, nor by whitelist: sessions are counted where a certificate is decided about."""
+    emaid = emaid_tokens.EMAID
+    await emaid_tokens.put(system, **limit)
+    await system.keep(uid=emaid, type="OTHER", contract_id=emaid, whitelist="ALWAYS")
+    answer, _ = await system.ask(emaid_tokens.PLACE, uid=emaid, kind="OTHER", version="2.2.1")
+    assert answer["data"]["allowed"] == "NOT_ALLOWED"
+    bearer = {"country_code": "CH", "party_id": "NWC", "uid": emaid, "type": "OTHER", "contract_id": emaid}
+    found = await sent(system, cdr_token=bearer)
+    assert "its payment is not secured: NOT_ALLOWED" in (found.reason or "")
+    assert await system.edge.pool.fetchval("SELECT count(*) FROM gateway.payment_authorization") == 0

@@ -114,7 +114,7 @@ async def test_the_job_compares_once_an_hour_and_also_when_the_psp_is_silent(poo
         sla = await read_settlement_sla(connection, now=hands.now())
         queue = ExceptionService(clearing=build_clearing())
         await queue.refresh(connection, now=hands.now(), wall_now=hands.now())
-        waiting = await queue.count_open(connection)
+        waiting = await queue.count_open(connection, now=NOW)
     assert [row["type"] for row in sla.differences] == ["missing_right"]
     assert any("Reconciliation differences: 1" in alert for alert in exception_alerts(waiting))
     assert sla.reconciled_at == hands.now()

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,10 @@ from msgspec import structs
 from pnc.authorization import PresentedContract, read_request
 from pnc.certificate import MAX_BUNDLE_CHARACTERS, parse_certificate
 from pnc.certificate_chain import ChainVerifier, ValidChain
+from pnc.distinguished_name import attributes, subject_names
 from pnc.emaid import parse_emaid
 from pnc.errors import CallError, MalformedCertificateError, MalformedEmaidError
+from pnc.extensions import read_every_extension, read_extensions
 from pnc.hash_data import MAX_ENTRIES
 from pnc.messages import OcppVersion, validate_authorize_request
 from pnc.profile import ProfileRules
@@ -88,6 +91,44 @@ def test_no_bent_certificate_makes_the_parser_raise_anything_else(bents: list[tu
         parse_certificate(data)
     except MalformedCertificateError:
         return
+
+
+def _read_or_refused(read: Callable[[bytes], object], data: bytes) -> object:
+    try:
+        return read(data)
+    except MalformedCertificateError:
+        return "refused"
+
+
+def _names_in_full(subject: bytes) -> object:
+    found = attributes(subject)
+    common, component = bytes.fromhex("550403"), bytes.fromhex("0992268993f22c640119")
+    return tuple(tuple(text for kind, text in found if kind == wanted) for wanted in (common, component))
+
+
+EXTENSIONS = CERTIFICATE.tbs.partition(CERTIFICATE.key_info)[2][3:]  # without the header of [3]
+WITHIN = bytes.fromhex("301d0603551d0e0416041400")  # the head of a key identifier, inside another element
+
+
+@many
+@given(st.lists(BENT, min_size=1, max_size=3), st.booleans())
+def test_what_is_remembered_around_a_name_or_key_identifier_changes_nothing(
+    bents: list[tuple[int, int]],
+    graft: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """The short way reads what reading everything reads, and refuses the same, also once remembered."""
+    assert read_extensions(EXTENSIONS) == read_every_extension(EXTENSIONS)
+    subject, extensions = CERTIFICATE.subject, EXTENSIONS
+    for bent in bents:
+        subject, extensions = bend(subject, *bent), bend(extensions, *bent)
+    if graft:
+        at = bents[0][0] % len(extensions)
+        extensions = extensions[:at] + WITHIN + extensions[at + len(WITHIN) :]
+    for _ in range(2):
+        assert _read_or_refused(read_extensions, extensions) == _read_or_refused(
+            read_every_extension, extensions
+        )
+        assert _read_or_refused(subject_names, subject) == _read_or_refused(_names_in_full, subject)
 
 
 @many

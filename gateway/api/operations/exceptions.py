@@ -38,6 +38,7 @@ class ExceptionsQuery(ListQuery):
     owner: Line | None = Field(None, description="the owner")
     assignee: Line | None = Field(None, description="the person assigned to them")
     party: Slug | None = Field(None, description="the party concerned")
+    overdue: bool = Field(default=False, description="only exceptions past their `due_at`")
     older_than_hours: int | None = Field(
         None, ge=0, le=100_000, description="only exceptions whose cause arose at least this many hours ago"
     )
@@ -91,6 +92,7 @@ async def list_all(call: ApiRequest) -> ApiResponse:
         since_before=None
         if query.older_than_hours is None
         else now - timedelta(hours=query.older_than_hours),
+        overdue_at=now if query.overdue else None,
     )
     found = await call.services.exceptions.list(wanted, before=before(query, PREFIX), limit=query.limit + 1)
     return ApiResponse(body=page([exception_object(one) for one in found], limit=query.limit))
@@ -160,7 +162,9 @@ ENDPOINTS: Final = (
             "Tries again what stopped, as `next_step.retry` says, or carries out the `action` that the kind"
             " needs (usage that failed a check, money at the PSP that is in no book). The exception is"
             " resolved once its cause no longer exists. If nothing can be tried again, the response is a"
-            " conflict that names the command that ends the cause."
+            " conflict that names the command that ends the cause. An action or an end by reason above the"
+            " approval limit is proposed by the first call, which leaves it open, and carried out by the same"
+            " call of a second person."
         ),
         tag="Operations",
         handler=resolve,

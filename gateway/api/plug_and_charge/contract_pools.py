@@ -14,15 +14,38 @@ from gateway.api import problems, request_bodies
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page, whole
 from gateway.api.field_types import EmptyBody, ListQuery, before
 from gateway.api.plug_and_charge.contracts import endpoint
-from gateway.api.problems import ProblemError
+from gateway.api.problems import FieldError, ProblemError
 from gateway.api.services import ApiServices
+from gateway.errors import GatewayError
 from gateway.ids import format_id
+from gateway.outbound import check_url
+from gateway.plug_and_charge.contract_pool_lookup_repository import NewPoolLookup
 from gateway.plug_and_charge.contract_pool_repository import NewPoolFeed, PoolEventRecord, PoolFeedState
 from gateway.plug_and_charge.contract_pool_service import EVENT_PREFIX, FEED_PREFIX, ContractPoolService
 from gateway.plug_and_charge.errors import PoolEventRejectedError
 
 _PATH: Final = "contract-pool-feeds/{party}"
 _EventState = Literal["pending", "applied", "superseded", "ignored", "waiting", "dismissed"]
+
+
+class ContractPoolLookupBody(WireModel):
+    """How a pool is asked for the party's contracts, once a day: where, and as which OAuth client."""
+
+    url: Annotated[str, Field(min_length=8, max_length=500)] = Field(
+        description="the pool's address, before /v1/ccp/lookupContract"
+    )
+    token_url: Annotated[str, Field(min_length=8, max_length=500)] = Field(
+        description="where the client gets its token (POST, client_credentials)"
+    )
+    audience: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[!-~]+$")] = Field(
+        description="for which the token is asked, as the pool names it"
+    )
+    client_id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")] = Field(
+        description="the OAuth client that the pool gave the party"
+    )
+    client_secret: Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[!-~]+$")] | None = Field(
+        None, description="the stored one stays unless it is given"
+    )
 
 
 class ContractPoolFeedBody(WireModel):
@@ -43,6 +66,9 @@ class ContractPoolFeedBody(WireModel):
         "party's funded account",
     )
     enabled: Annotated[bool, Field(description="whether events of the pool are taken in")] = True
+    lookup: ContractPoolLookupBody | None = Field(
+        None, description="the pool is asked as well, because its events get lost; without it, it is not"
+    )
 
 
 class ContractPoolEventsQuery(ListQuery):
@@ -55,6 +81,17 @@ class DismissPoolEventBody(WireModel):
     """Why the event is left as it is."""
 
     reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+
+
+class ContractPoolLookupSchema(api_schemas.PublicSchema):
+    """How a pool is asked for the party's contracts, without the client's secret."""
+
+    url: str = Field(description="the pool's address")
+    client_id: str = Field(description="the party's OAuth client at the pool")
+    looked_up_at: api_schemas.Instant | None = Field(
+        description="when every contract had been looked up last; null: not yet"
+    )
+    problem: str = Field(description="why the pool gives no answer; empty where it does")
 
 
 class ContractPoolFeedSchema(api_schemas.PublicSchema):
@@ -77,6 +114,7 @@ class ContractPoolFeedSchema(api_schemas.PublicSchema):
     oldest_waiting_at: api_schemas.Instant | None = Field(
         description="when the oldest event that waits arrived; null where none waits"
     )
+    lookup: ContractPoolLookupSchema | None = Field(description="how the pool is asked; null: it is not")
 
 
 class ContractPoolEventSchema(api_schemas.PublicSchema):
@@ -108,7 +146,18 @@ async def put_feed(call: ApiRequest) -> ApiResponse:
         new_contracts=body.new_contracts,
         enabled=body.enabled,
     )
-    state = await _service(call.services).put_feed(feed, secret=body.secret)
+    lookup, client_secret = None, None
+    if body.lookup is not None:
+        client_secret = body.lookup.client_secret
+        lookup = NewPoolLookup(
+            url=_address(call, body.lookup.url, "url"),
+            token_url=_address(call, body.lookup.token_url, "token_url"),
+            audience=body.lookup.audience,
+            client_id=body.lookup.client_id,
+        )
+    state = await _service(call.services).put_feed(
+        feed, secret=body.secret, lookup=lookup, client_secret=client_secret
+    )
     return ApiResponse(body=_feed(call, state))
 
 
@@ -165,6 +214,18 @@ def contract_pool_routes(services: ApiServices) -> list[web.RouteDef]:
     return [web.post(f"/v1/plug-and-charge/{_PATH}/events", receive)]
 
 
+def _address(call: ApiRequest, url: str, name: str) -> str:
+    """An address of the pool that this system may ask. Raises ProblemError."""
+    try:
+        return check_url(url, allow_private=call.services.options.allow_private_receivers).rstrip("/")
+    except GatewayError as error:
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"/lookup/{name}: {error}.",
+            errors=[FieldError(pointer=f"/lookup/{name}", expected="an https address that is public")],
+        ) from None
+
+
 def _party(call: ApiRequest) -> str:
     """The party of the path. Raises ProblemError `not_found` where the caller may not see it."""
     party = call.path["party"]
@@ -196,6 +257,14 @@ def _feed(call: ApiRequest, state: PoolFeedState) -> ContractPoolFeedSchema:
         ignored=state.ignored,
         last_received_at=state.last_received_at,
         oldest_waiting_at=state.oldest_waiting_at,
+        lookup=None
+        if state.lookup_url is None
+        else ContractPoolLookupSchema(
+            url=state.lookup_url,
+            client_id=state.lookup_client_id or "",
+            looked_up_at=state.looked_up_at,
+            problem=state.lookup_problem or "",
+        ),
     )
 
 

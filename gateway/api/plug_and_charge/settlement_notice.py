@@ -19,6 +19,7 @@ from gateway.api.problems import FieldError, ProblemError
 from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.ids import format_id
 from gateway.plug_and_charge.station_services import StationServices
+from gateway.plug_and_charge.station_transactions import StationNames
 from pnc.messages import MAX_TRANSACTION_ID, cost_updated, total_cost_response
 
 TransactionId = Annotated[str, Field(min_length=1, max_length=MAX_TRANSACTION_ID, pattern=r"^[\x21-\x7e]+$")]
@@ -37,13 +38,19 @@ class SessionSettlementSchema(SettlementNoticeSchema):
 
 
 class StationTransactionBody(WireModel):
-    """What the station said after the authorization: at least one of both."""
+    """What the station said after the authorization: at least one of these."""
 
     transaction_id: TransactionId | None = Field(
         None, description="transactionId of the station's TransactionEvent"
     )
     evse_id: EvseId | None = Field(
         None, description="the session's EVSE, where the request named several; its tariff is the session's"
+    )
+    connector_id: Annotated[str, Field(min_length=1, max_length=36, pattern=r"^[ -~]+$")] | None = Field(
+        None, description="your own id (OCPI) of the EVSE's connector; its tariff is the session's"
+    )
+    station_id: Annotated[str, Field(min_length=1, max_length=48, pattern=r"^[!-~]+$")] | None = Field(
+        None, description="the station's identity in OCPP"
     )
 
 
@@ -55,6 +62,8 @@ class StationTransactionSchema(api_schemas.PublicSchema):
     session_ref: str
     transaction_id: str | None = Field(description="the station's own id")
     evse_id: str | None = Field(description="null while the station has not named it")
+    connector_id: str | None = Field(description="null while the station has not named it")
+    station_id: str | None = Field(description="null while the station has not named it")
 
 
 async def get(call: ApiRequest) -> ApiResponse:
@@ -84,8 +93,14 @@ async def get(call: ApiRequest) -> ApiResponse:
 async def name_transaction(call: ApiRequest) -> ApiResponse:
     """Name transaction and EVSE of an authorization; the same names again change nothing."""
     body: StationTransactionBody = call.body
-    if body.transaction_id is None and body.evse_id is None:
-        expected = "transaction_id, evse_id or both"
+    names = StationNames(
+        transaction_id=body.transaction_id,
+        station_id=body.station_id,
+        evse_id=body.evse_id,
+        connector_id=body.connector_id,
+    )
+    if names == StationNames():
+        expected = "transaction_id, evse_id, connector_id or station_id"
         raise ProblemError(
             problems.INVALID_PARAMETERS,
             f"The body names nothing: expected {expected}.",
@@ -94,8 +109,7 @@ async def name_transaction(call: ApiRequest) -> ApiResponse:
     decision = await stations_of(call).transactions.name(
         operator_id=call.caller.party_id,
         decision_id=call.path_id("id", "dec"),
-        transaction_id=body.transaction_id,
-        evse_id=body.evse_id,
+        names=names,
     )
     return ApiResponse(
         body=StationTransactionSchema(
@@ -103,6 +117,8 @@ async def name_transaction(call: ApiRequest) -> ApiResponse:
             session_ref=decision.session_ref,
             transaction_id=decision.transaction_id,
             evse_id=None if decision.evse_ids else decision.evse_id,
+            connector_id=decision.connector_id,
+            station_id=decision.station_id,
         )
     )
 

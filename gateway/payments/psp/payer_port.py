@@ -54,13 +54,17 @@ class CustomerCreated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardSummary:
-    """What a driver recognizes a saved card by. `wallet` is the wallet that holds it, such as `apple_pay`."""
+    """What a driver recognizes a saved card by. `wallet` is the wallet that holds it, such as `apple_pay`.
+
+    `fingerprint` is the PSP's name of the card's number, the same for every saved copy; it is never shown.
+    """
 
     brand: str
     last4: str
     exp_month: int
     exp_year: int
     wallet: str | None = None
+    fingerprint: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

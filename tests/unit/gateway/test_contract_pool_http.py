@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from gateway.adapters.contract_pool_http import HttpContractPool
 from pnc.ev_certificate_pool import ContractNotFound, ContractPoolFailure, SignedContractData
 from pnc.messages import EvCertificateRequest
-from sandbox.contract_pool import read_contracts
+from sandbox.contract_pool.server import read_contracts
 from tests.unit.gateway.test_revocation_http import Rebinding
 
 REQUEST = EvCertificateRequest(schema_version="urn:iso:15118:2:2013:MsgDef", exi_request="gJg=")

@@ -65,6 +65,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
 }
 # Kinds whose cause is a row without a state: it exists, or has an amount left.
 WITHOUT_A_STATE = {
+    ExceptionKind.AUDIT_DIFFERENCE,
     ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.OLD_SUSPENSE,

@@ -1,7 +1,7 @@
 """The rules of the exceptions queue: each kind is complete, and the queue follows its causes."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Formatter
 from uuid import UUID
@@ -11,9 +11,12 @@ import pytest
 from clearing.reporting.open_items import OpenCauseKind
 from gateway.database import named_queries
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
+from gateway.exceptions import four_eyes
 from gateway.exceptions.actions import ACTIONS
+from gateway.exceptions.due import DUE_AFTER, due_at
 from gateway.exceptions.rules import KINDS, ExceptionRecord, FoundException, compare, next_step
 from gateway.ids import format_id
+from gateway.payments.stated_usage import UsageAction, UsageDecision
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -123,10 +126,56 @@ def test_every_kind_has_a_source() -> None:
 
 def test_the_schema_knows_the_same_states_and_events() -> None:
     schema = (ROOT / "gateway/sql/migrations/0001_schema.sql").read_text()
-    for table, column, names in (
-        ("exception", "state", ExceptionState),
-        ("exception_event", "kind", ExceptionEventKind),
-    ):
-        body = schema.split(f"CREATE TABLE gateway.{table} (", 1)[1]
-        listed = body.split(f"CHECK ({column} IN (", 1)[1].split(")", 1)[0]
+    changed = (ROOT / "gateway/sql/migrations/0042_exception_decisions.sql").read_text()
+    states = schema.split("CREATE TABLE gateway.exception (", 1)[1].split("CHECK (state IN (", 1)[1]
+    kinds = changed.split("CHECK (kind IN (", 1)[1]
+    for text, names in ((states, ExceptionState), (kinds, ExceptionEventKind)):
+        listed = text.split(")", 1)[0]
         assert {name.strip(" '\n") for name in listed.split(",")} == {one.value for one in names}
+
+
+def test_every_kind_has_an_age_limit_of_hours_to_weeks() -> None:
+    assert set(DUE_AFTER) == set(ExceptionKind)
+    assert all(timedelta(hours=1) <= limit <= timedelta(days=14) for limit in DUE_AFTER.values())
+    assert due_at(known(cause())) == NOW + timedelta(days=1)
+
+
+LIMITS = {"*": 100, "EUR": 10_000}
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "set_to", "two"),
+    [
+        (ExceptionKind.FAILED_CDR_CHECK, 10_000, None, False),
+        (ExceptionKind.FAILED_CDR_CHECK, 10_001, None, True),
+        (ExceptionKind.FAILED_CDR_CHECK, 5, 10_001, True),
+        (ExceptionKind.UNPAID_SESSION, 10_001, None, True),
+        (ExceptionKind.UNAPPLIED_CREDIT, -10_001, None, True),
+        (ExceptionKind.FAILED_TASK, 10_001, None, False),  # a retry decides nothing
+        (ExceptionKind.PAYOUT_HOLD, 10_001, None, False),  # has its own rule
+    ],
+)
+def test_two_people_decide_above_the_limit(
+    kind: ExceptionKind, amount: int, set_to: int | None, *, two: bool
+) -> None:
+    record = known(cause(kind=kind, amount_minor=amount, currency="EUR"))
+    decision = None
+    if kind is ExceptionKind.FAILED_CDR_CHECK:
+        action = UsageAction.TAKE_AS_IS if set_to is None else UsageAction.SET_AMOUNT
+        decision = UsageDecision(action=action, amount_minor=set_to)
+    assert four_eyes.needs_two(record, decision, limits=LIMITS) is two
+    other = known(cause(kind=kind, amount_minor=101, currency="CHF"))
+    assert four_eyes.needs_two(other, None, limits=LIMITS) is (kind in four_eyes.DECIDED)
+    assert not four_eyes.needs_two(known(cause(kind=kind)), None, limits=LIMITS)
+
+
+def test_a_second_person_confirms_to_the_letter() -> None:
+    first = four_eyes.proposal_of(
+        UsageDecision(action=UsageAction.SET_AMOUNT, amount_minor=5), note="n", by="Anna", now=NOW
+    )
+    other = replace(first, amount_minor=6)
+    assert four_eyes.confirms(first, first)
+    assert not four_eyes.confirms(first, other)
+    assert four_eyes.is_own(first, by=" anna ")
+    assert not four_eyes.is_own(first, by="ben")
+    assert four_eyes.described(first) == "set_amount to 5 minor units, by Anna: n"

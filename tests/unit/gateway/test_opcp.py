@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gateway.adapters.opcp import SIGNATURE_HEADERS, OpcpProtocol
 from pnc.contract_pool import PoolChange
 from pnc.errors import UnfitPoolEventError
-from sandbox.pki.contract_pool import EVENT_TYPES, SandboxContractPool
+from sandbox.contract_pool.events import EVENT_TYPES, SandboxContractPool
 
 SECRET = "a-webhook-secret-of-the-pool"
 AT = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)

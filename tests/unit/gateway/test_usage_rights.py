@@ -94,4 +94,7 @@ def test_only_a_payer_whose_word_is_provisional_keeps_a_running_sessions_hold(
     source: UsageSource, begun: dict[str, Any], *, provisional: bool, known: bool
 ) -> None:
     kept = source is UsageSource.PAYER and provisional and known
-    assert may_release(source, session(**begun), provisional=provisional) is not kept
+    one = session(**begun)
+    assert may_release(source, one, method="app", provisional=provisional) is not kept
+    accepted = source is UsageSource.PAYER and provisional  # a vehicle that its station accepted
+    assert may_release(source, one, method="plug_and_charge", provisional=provisional) is not accepted

@@ -10,9 +10,11 @@ from pnc.contract import Contract, ContractState, PaymentKind
 from pnc.contract_pool import (
     PoolAction,
     PoolChange,
+    PooledCertificate,
     PoolEvent,
     PoolPosition,
     WaitReason,
+    events_of_lookup,
     is_superseded,
     next_action,
 )
@@ -137,3 +139,42 @@ def test_a_block_that_somebody_else_set_or_touched_stays(change: PoolChange) -> 
 def test_a_cancelled_contract_is_not_revived() -> None:
     cancelled = contract(ContractState.CANCELLED)
     assert act(event(), stored=cancelled, may_create=True) is WaitReason.CONTRACT_CANCELLED
+
+
+FEED = UUID(int=7)
+POOLED = PooledCertificate(
+    vehicle=CAR, certificate="MIIB", sha256="ab" * 32, valid_from=NOW - timedelta(days=1)
+)
+
+
+def test_a_found_certificate_counts_from_its_own_start_and_once() -> None:
+    (first,) = events_of_lookup(EMAID, [POOLED], feed_id=FEED, position=None, registered=())
+    assert (first.change, first.occurred_at) == (PoolChange.CONTRACT_STORED, POOLED.valid_from)
+    assert [first] == events_of_lookup(EMAID, [POOLED], feed_id=FEED, position=None, registered=())
+    # What is known is reported only until the feed has a position, so that its end is noticed.
+    known = {POOLED.sha256}
+    assert events_of_lookup(EMAID, [POOLED], feed_id=FEED, position=None, registered=known) == [first]
+    stored = position(PoolChange.CONTRACT_STORED)
+    assert events_of_lookup(EMAID, [POOLED], feed_id=FEED, position=stored, registered=known) == []
+    (another,) = events_of_lookup(EMAID, [POOLED], feed_id=UUID(int=8), position=None, registered=())
+    assert another.event_id != first.event_id
+
+
+@pytest.mark.parametrize("change", [None, *ENDS])
+def test_a_contract_that_the_pool_never_stored_or_has_ended_is_not_ended_by_silence(
+    change: PoolChange | None,
+) -> None:
+    known = None if change is None else position(change)
+    assert events_of_lookup(EMAID, [], feed_id=FEED, position=known, registered=()) == []
+
+
+@pytest.mark.parametrize("change", ENDS)
+def test_an_event_sent_before_the_answer_and_received_after_it_still_counts(change: PoolChange) -> None:
+    stored = position(PoolChange.CONTRACT_STORED)
+    (gone,) = events_of_lookup(EMAID, [], feed_id=FEED, position=stored, registered=())
+    assert (gone.change, gone.vehicle) == (PoolChange.CONTRACT_DELETED, CAR)
+    assert not is_superseded(gone, stored)
+    after = PoolPosition(
+        change=PoolChange.CONTRACT_DELETED, vehicle=CAR, occurred_at=gone.occurred_at, blocked_revision=4
+    )
+    assert not is_superseded(event(change, minutes=1), after)

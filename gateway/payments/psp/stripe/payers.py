@@ -65,6 +65,7 @@ class _Card(msgspec.Struct):
     exp_month: int = 0
     exp_year: int = 0
     wallet: _Wallet | None = None
+    fingerprint: str | None = None
 
 
 class _PaymentMethod(msgspec.Struct):
@@ -232,6 +233,7 @@ def _summary(card: _Card) -> CardSummary:
         exp_month=card.exp_month,
         exp_year=card.exp_year,
         wallet=card.wallet.type if card.wallet else None,
+        fingerprint=card.fingerprint,
     )
 
 

@@ -1,0 +1,1 @@
+"""A stand-in for a contract certificate pool: what it answers, and the events that it sends."""
