@@ -33,6 +33,7 @@ from gateway.api.services import ApiOptions, ApiServices
 from gateway.books.services import build_books
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
+from gateway.console.server import add_console
 from gateway.database import Pool, close_pool, create_pool_from, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
@@ -285,7 +286,7 @@ def build_web(app: Application) -> web.Application:
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
     web_application.add_routes(_driver_page(app, services))
-    return web_application
+    return add_console(web_application, services, settings)
 
 
 def _driver_page(app: Application, services: ApiServices) -> list[web.RouteDef]:

@@ -34,6 +34,7 @@ from typing_extensions import override
 from gateway.errors import ConfigurationError
 from gateway.operations_settings import DatabaseUrl, OperationsSettings, check_database_url
 from gateway.set_values import SetValue, describe_errors, read_set_values
+from gateway.sign_in_settings import SignInSettings
 
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
@@ -176,7 +177,7 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_rea
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
-class Settings(OperationsSettings):
+class Settings(OperationsSettings, SignInSettings):
     """Everything an operator can set, units as the names say. Build it with `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

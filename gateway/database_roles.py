@@ -25,6 +25,7 @@ APPEND_ONLY: Final = (
     "clearing.vat_ruling",
     "gateway.admin_act",
     "gateway.admin_act_seal",
+    "gateway.person_act",
     "gateway.restore_check",
     "pnc.trust_event",
 )
@@ -38,7 +39,11 @@ HIDDEN_FROM_REPORTS: Final = (
     "gateway.driver_payment",
     "gateway.idempotency_key",
     "gateway.ocpi_peer",
+    "gateway.person",
+    "gateway.person_link",
+    "gateway.person_session",
     "gateway.receipt_link",
+    "gateway.sign_in_attempt",
     "gateway.webhook_endpoint",
 )
 _QUERIES: Final[Any] = named_queries("gateway", "database_roles.sql")

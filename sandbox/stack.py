@@ -32,6 +32,7 @@ Migrate = Callable[[str], Awaitable[object]]
 _PLAN_FILE: Final = "stack.json"
 _LOCK_FILE: Final = "stack.lock"
 _OWNER_ONLY: Final = 0o600
+_NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +99,8 @@ async def running_stack(
     migrate: Migrate,
     workers: int = 2,
     gateway_port: int | None = None,
+    settings: Mapping[str, str] = _NO_SETTINGS,
     database: StackDatabase | None = None,
-    settings: Mapping[str, str] | None = None,
     on_ready: Callable[[str], None] = lambda _name: None,
     on_event: Callable[[str], None] = lambda _line: None,
 ) -> AsyncIterator[Stack]:
@@ -118,8 +119,8 @@ async def running_stack(
             migrate=migrate,
             workers=workers,
             gateway_port=gateway_port,
+            settings=settings,
             database=database,
-            settings=settings or {},
             on_ready=on_ready,
             on_event=on_event,
         ) as stack:
@@ -133,8 +134,8 @@ async def _running(
     migrate: Migrate,
     workers: int,
     gateway_port: int | None,
-    database: StackDatabase | None,
     settings: Mapping[str, str],
+    database: StackDatabase | None,
     on_ready: Callable[[str], None],
     on_event: Callable[[str], None],
 ) -> AsyncIterator[Stack]:

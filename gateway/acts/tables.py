@@ -62,6 +62,7 @@ WATCHED: Final = (
             "allowed_networks",
         ),
     ),
+    WatchedTable(name="gateway.person", hidden=("email", "name", "subject")),
     WatchedTable(name="gateway.scope_set"),
     WatchedTable(name="gateway.client_certificate"),
     WatchedTable(name="gateway.site_host"),
@@ -147,6 +148,9 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "of work under way": (
             "gateway.task",
             "gateway.idempotency_key",
+            "gateway.person_link",
+            "gateway.person_session",
+            "gateway.sign_in_attempt",
             "gateway.event",
             "gateway.delivery",
             "gateway.audit_run",
@@ -156,6 +160,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "with a history of its own, which names who decided": (
             "gateway.exception",
             "gateway.exception_event",
+            "gateway.person_act",
             "gateway.exception_proposal",
             "pnc.trust_event",
             "pnc.contract_change",

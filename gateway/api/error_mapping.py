@@ -31,6 +31,12 @@ from gateway.partners.errors import (
 )
 from gateway.payments import errors
 from gateway.payments.psp.port import WebhookRejectedError
+from gateway.people.errors import (
+    PersonExistsError,
+    PersonNotFoundError,
+    RoleNotGrantableError,
+    SignInRejectedError,
+)
 from gateway.plug_and_charge.errors import PaymentPendingError, PoolEventRejectedError
 from gateway.webhooks.endpoint_service import TooManyEndpointsError, UnknownWebhookRecordError
 from pnc.errors import (
@@ -63,6 +69,10 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     PartnerRecordExistsError: problems.ALREADY_EXISTS,
     PartnerConflictError: problems.STATE_CONFLICT,
     UnfitCertificateError: problems.INVALID_PARAMETERS,
+    PersonNotFoundError: problems.NOT_FOUND,
+    PersonExistsError: problems.ALREADY_EXISTS,
+    RoleNotGrantableError: problems.MISSING_SCOPE,
+    SignInRejectedError: problems.UNAUTHENTICATED,
     ScopesNotGrantableError: problems.MISSING_SCOPE,
     KeyExpiryPastError: problems.INVALID_PARAMETERS,
     UnknownWebhookRecordError: problems.NOT_FOUND,

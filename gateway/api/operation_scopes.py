@@ -166,11 +166,14 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             }
         ),
         Scope.EVENTS_READ: frozenset({"getEvent", "listEvents"}),
-        Scope.KEYS_READ: frozenset({"listApiKeys", "listClientCertificates"}),
+        Scope.KEYS_READ: frozenset({"listApiKeys", "listClientCertificates", "listPeople"}),
         Scope.KEYS_WRITE: frozenset(
             {
                 "createApiKey",
+                "createPersonLink",
+                "invitePerson",
                 "revokeApiKey",
+                "revokePerson",
                 "rotateApiKey",
             }
         ),
@@ -295,7 +298,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "writeOffReceivable",
             }
         ),
-        Scope.ACTS_READ: frozenset({"listAdministrativeActs"}),
+        Scope.ACTS_READ: frozenset({"listAdministrativeActs", "listPersonActs"}),
         Scope.CLOCK_READ: frozenset({"getMarketClock"}),
         Scope.CLOCK_WRITE: frozenset({"setMarketClock"}),
         Scope.METRICS_READ: frozenset({"scrapeMetrics"}),

@@ -4,6 +4,7 @@ Owns: which requests are acts, and that a path in the record holds nothing perso
 resource, or how an act is stored. What a charging session does hundreds of times a second is no act.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -80,3 +81,40 @@ def _path(request: web.Request) -> str:
         if name not in _PERSONAL_PARTS:
             path = path.replace(f"{{{name}}}", value)
     return f"{path}?{'&'.join(sorted(request.query))}" if request.query else path
+
+
+def act_of_page(endpoint: ApiEndpoint, call: ApiRequest, *, request_id: str) -> Act | None:
+    """As `act_of`, for a form of the console, which calls the operation in this process."""
+    if endpoint.method == "GET" or not is_administrative(endpoint.operation):
+        return None
+    reason = getattr(call.body, "reason", None)
+    return _act_of_page(
+        endpoint, call, request_id=request_id, reason=reason if isinstance(reason, str) else None
+    )
+
+
+def reading_of_page(
+    endpoint: ApiEndpoint, call: ApiRequest, *, query: Mapping[str, str], request_id: str
+) -> Act | None:
+    """As `reading_of`, for a page of the console."""
+    searched = endpoint.operation == "listSessions" and not _PERSONAL_FILTERS.isdisjoint(query)
+    if call.own_party is not None or not (searched or endpoint.operation in _READINGS):
+        return None
+    return _act_of_page(endpoint, call, request_id=request_id, reason=None)
+
+
+def _act_of_page(endpoint: ApiEndpoint, call: ApiRequest, *, request_id: str, reason: str | None) -> Act:
+    path, caller = endpoint.path, call.caller
+    for name, value in call.path.items():
+        if name not in _PERSONAL_PARTS:
+            path = path.replace(f"{{{name}}}", value)
+    return Act(
+        operation=endpoint.operation,
+        principal=caller.principal or caller.key,
+        key_prefix=None,
+        party_id=caller.party_id,
+        scope=named(endpoint.scopes & caller.scopes).replace("`", ""),
+        request_id=request_id,
+        path=f"{endpoint.method} {path}",
+        reason=reason,
+    )

@@ -44,6 +44,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.people.service import PeopleService
 from gateway.personal_data.administration import PersonAdministration
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
@@ -135,6 +136,11 @@ class ApiServices:
     stations: StationServices | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+    @property
+    def people(self) -> PeopleService:
+        """Who may sign in, and what people did."""
+        return PeopleService(pool=self.pool, clock=self.clock)
 
     def now(self) -> datetime:
         """Business time."""

@@ -1,8 +1,15 @@
 """`networkcore demo`: one simulated market day, from an empty directory to the proof."""
 
+import asyncio
+import shlex
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _DEFAULT_STATE = Path(".networkcore")
 
@@ -27,7 +34,10 @@ _DEFAULT_STATE = Path(".networkcore")
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory of the database and the logs.",
 )
-def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: Path) -> None:
+@click.option(
+    "--show", is_flag=True, help="Open the console on the finished day until Ctrl-C, in place of a run."
+)
+def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: Path, show: bool) -> None:
     """Run one simulated market day through the public interfaces, print the results, and verify them.
 
     Starts an embedded PostgreSQL, the sandbox PSP, the gateway and workers on this machine, and stops them at
@@ -40,9 +50,12 @@ def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: P
     from gateway.migrations import migrate  # noqa: PLC0415 - likewise
     from sandbox.market.day import run_market_day  # noqa: PLC0415 - likewise
     from sandbox.market.progress import TerminalProgress  # noqa: PLC0415 - likewise
-    from sandbox.market.report import show  # noqa: PLC0415 - likewise
+    from sandbox.market.report import show as show_report  # noqa: PLC0415 - likewise
 
     console = Console()
+    if show:
+        run_async(_show(console, state_dir, sessions=sessions, seed=seed))
+        return
     with TerminalProgress(console) as progress:
         finished_run = run_async(
             run_market_day(
@@ -55,7 +68,36 @@ def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: P
                 fresh=fresh,
             )
         )
-    show(console, finished_run.result, finished_run.proof)
+    show_report(console, finished_run.result, finished_run.proof)
     console.print(f"Logs: {finished_run.log_dir}")
+    options = f"--sessions {sessions} --seed {seed} --state-dir {shlex.quote(str(state_dir))}"
+    console.print(
+        f"The day in the console: networkcore demo --show {options}", soft_wrap=True, highlight=False
+    )
     if not finished_run.proof.ok:
         raise SystemExit(1)
+
+
+async def _show(console: "Console", state_dir: Path, *, sessions: int, seed: int) -> None:
+    """Run the finished day's stack, print the console's links, and wait for Ctrl-C."""
+    from gateway.cli.process import cancel_on_signals  # noqa: PLC0415 - loaded by this command only
+    from gateway.migrations import migrate  # noqa: PLC0415 - likewise
+    from sandbox.market.console_links import show_links  # noqa: PLC0415 - likewise
+    from sandbox.market.day import shown_market_day  # noqa: PLC0415 - likewise
+    from sandbox.market.progress import TerminalProgress  # noqa: PLC0415 - likewise
+
+    stopped_by_signal = cancel_on_signals()
+    try:
+        async with AsyncExitStack() as stack:
+            with TerminalProgress(console) as progress:
+                address, links = await stack.enter_async_context(
+                    shown_market_day(
+                        state_dir, sessions=sessions, seed=seed, migrate=migrate, progress=progress
+                    )
+                )
+            console.print(f"\n[bold]Console[/bold]  {address}/console", highlight=False)
+            show_links(console, links)
+            await asyncio.Event().wait()  # until a signal cancels it
+    except asyncio.CancelledError:
+        if not stopped_by_signal.is_set():
+            raise

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -36,6 +35,7 @@ def command(*, port: int | None, as_json: bool, workers: int, state_dir: Path) -
 async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int) -> None:
     from rich.console import Console  # noqa: PLC0415 - loaded by this command only
 
+    from gateway.cli.process import cancel_on_signals  # noqa: PLC0415 - likewise
     from gateway.driver_page.qr_codes import draw_terminal  # noqa: PLC0415 - likewise
     from gateway.migrations import migrate  # noqa: PLC0415 - likewise
     from sandbox.market.dev_market import open_dev_market  # noqa: PLC0415 - likewise
@@ -44,7 +44,7 @@ async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int
     console = Console()
     # A program reads the JSON line; what the start waits for goes to standard error.
     progress = NotesOnly(Console(stderr=True)) if as_json else TerminalProgress(console)
-    stopped_by_signal = _cancel_on_signals()
+    stopped_by_signal = cancel_on_signals()
     try:
         async with AsyncExitStack() as stack:
             with progress:
@@ -62,17 +62,3 @@ async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int
     except asyncio.CancelledError:
         if not stopped_by_signal.is_set():
             raise
-
-
-def _cancel_on_signals() -> asyncio.Event:
-    """Have SIGINT and SIGTERM cancel the calling task once; the returned event is set by them."""
-    stopped, task, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if task is not None and not stopped.is_set():
-            stopped.set()
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    return stopped

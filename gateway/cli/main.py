@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "people": ("gateway.cli.people", "Let people sign in to the console; end their access."),
         "retention": (
             "gateway.cli.retention",
             "Show what personal data are kept, until when, and what is due to be removed.",

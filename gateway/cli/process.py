@@ -63,3 +63,17 @@ async def _until_stopped(
     finally:
         for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def cancel_on_signals() -> asyncio.Event:
+    """Have SIGINT and SIGTERM cancel the calling task once; the returned event is set by them."""
+    stopped, task, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if task is not None and not stopped.is_set():
+            stopped.set()
+            task.cancel()
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    return stopped

@@ -12,15 +12,12 @@ from typing import Any, Final
 
 import click
 
-from clearing.session_trace import service
-from clearing.session_trace.trace import TracedSession
 from clearing.session_trace.verification import StepState, TraceStep, verify_trace
 from gateway.cli.documents import read_document
 from gateway.cli.transaction import open_pool
-from gateway.database import transaction
-from gateway.errors import MalformedIdError
-from gateway.ids import parse_id, shard_of
-from gateway.payments import repository
+from gateway.errors import MalformedIdError, RecordConflictError, RecordNotFoundError
+from gateway.ids import parse_id
+from gateway.payments.session_trace import read_trace
 
 _NO: Final = 1
 
@@ -78,29 +75,8 @@ async def _of_session(text: str) -> Mapping[str, Any]:
         session_id = parse_id("ses", text)
     except MalformedIdError as error:
         raise click.UsageError(f"{text!r} is neither a file nor a session: {error}") from None
-    async with open_pool("trace") as pool, transaction(pool, isolation="repeatable_read") as connection:
-        found = await repository.find_session_with_payment(
-            connection, shard=shard_of(session_id), session_id=session_id
-        )
-        if found is None:
-            raise click.UsageError(f"there is no session {text}")
-        session, _, capture = found
-        snapshot = await repository.find_snapshot(connection, sha256=session.tariff_sha256)
-        if session.cdr is None or session.cdr_version is None or snapshot is None:
-            raise click.UsageError(f"session {text} has no CDR yet: there is nothing to trace")
-        succeeded = capture is not None and capture.captured_at is not None
-        traced = TracedSession(
-            session_id=session.id,
-            cpo_id=session.cpo_id,
-            currency=session.currency,
-            time_zone=session.time_zone,
-            tariff_version=snapshot.version,
-            tariff_sha256=session.tariff_sha256,
-            tariff=snapshot.canonical,
-            cdr_version=session.cdr_version,
-            cdr=session.cdr,
-            price_minor=session.price_minor or 0,
-            captured_minor=capture.amount_minor if capture is not None and succeeded else None,
-            psp_charge=None if capture is None else capture.psp_charge,
-        )
-        return await service.trace(connection, traced)
+    async with open_pool("trace") as pool:
+        try:
+            return await read_trace(pool, session_id)
+        except (RecordNotFoundError, RecordConflictError) as error:
+            raise click.UsageError(str(error)) from None

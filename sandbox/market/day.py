@@ -12,7 +12,9 @@ from typing import Final
 
 import aiohttp
 
+from sandbox.errors import SandboxError
 from sandbox.market.checkpoints import Checkpoints
+from sandbox.market.console_links import ConsoleLink, console_links
 from sandbox.market.context import Addresses, ProgressReporter, SimulationContext
 from sandbox.market.payout_phase import DayResult, close_market
 from sandbox.market.plan import MarketDay, plan_day
@@ -23,6 +25,7 @@ from sandbox.market.setup import accept_known_webhooks, open_market
 from sandbox.stack import Migrate, Stack, StackDatabase, remove_state, running_stack
 
 _FINISHED: Final = "finished"
+_NO_SETTINGS: Final[Mapping[str, str]] = {}
 _STARTING_STEPS: Final = 3  # PostgreSQL, the PSP, the gateway
 
 
@@ -67,6 +70,33 @@ async def run_market_day(
 
 
 @asynccontextmanager
+async def shown_market_day(
+    state_root: Path,
+    *,
+    sessions: int,
+    seed: int,
+    migrate: Migrate,
+    progress: ProgressReporter,
+) -> AsyncIterator[tuple[str, list[ConsoleLink]]]:
+    """Run the stack of a finished day again, to look at it: the gateway's address and links into its console.
+
+    No worker runs: the day stays as it was. Raises SandboxError when that day has not been run to its end.
+    """
+    state_dir = state_root / f"demo-{sessions}-{seed}"
+    if not (state_dir / _FINISHED).exists():
+        raise SandboxError(f"there is no finished day in {state_dir}; run networkcore demo first")
+    day = plan_day(sessions=sessions, seed=seed)
+    async with running_market(state_dir, day=day, workers=0, migrate=migrate, progress=progress) as (
+        context,
+        stack,
+    ):
+        links = await console_links(
+            context.http, gateway_url=stack.gateway_url, admin_key=stack.plan.admin_api_key
+        )
+        yield stack.gateway_url, links
+
+
+@asynccontextmanager
 async def running_market(
     state_dir: Path,
     *,
@@ -75,8 +105,8 @@ async def running_market(
     migrate: Migrate,
     progress: ProgressReporter,
     gateway_port: int | None = None,
+    settings: Mapping[str, str] = _NO_SETTINGS,
     database: StackDatabase | None = None,
-    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[SimulationContext, Stack]]:
     """Run the stack, the parties' server and the parties' clients over a state directory."""
     progress.start_phase("Starting the stack", steps=_STARTING_STEPS + workers)
@@ -85,8 +115,8 @@ async def running_market(
         migrate=migrate,
         workers=workers,
         gateway_port=gateway_port,
-        database=database,
         settings=settings,
+        database=database,
         on_ready=progress.advance,
         on_event=progress.note,
     ) as stack:

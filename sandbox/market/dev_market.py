@@ -4,7 +4,7 @@ Owns: what a developer needs to know about a running stack. Must not know what t
 """
 
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +15,13 @@ from rich.console import Console
 
 from sandbox.market.charging import instant
 from sandbox.market.client import encode_json
+from sandbox.market.console_links import (
+    ConsoleLink,
+    console_links,
+    provider_settings,
+    running_provider,
+    show_links,
+)
 from sandbox.market.context import ProgressReporter, start_clock
 from sandbox.market.day import running_market
 from sandbox.market.participants import BUSINESSES, CPO_BY_ID, CPOS, PARKING_APP, PLATFORM, SITES, evse_id
@@ -47,6 +54,7 @@ class DevMarket:
     evses: Mapping[str, str]  # an EVSE id by operator and tariff
     pids: Mapping[str, int]
     log_dir: str
+    console_links: Sequence[ConsoleLink] = field(repr=False)
 
     @property
     def driver_page_url(self) -> str:
@@ -59,6 +67,11 @@ class DevMarket:
             "ready": True,
             "base_url": self.base_url,
             "docs_url": f"{self.base_url}/docs",
+            "console_url": f"{self.base_url}/console",
+            "console_links": [
+                {"party": one.party_id, "role": one.role, "name": one.name, "url": one.url}
+                for one in self.console_links
+            ],
             "openapi_url": f"{self.base_url}/openapi.json",
             "driver_page_url": self.driver_page_url,
             "ocpi_versions_url": f"{self.base_url}/ocpi/versions",
@@ -78,12 +91,14 @@ class DevMarket:
         """Print it for a person, with a first request to copy."""
         console.print(f"\n[bold]Gateway[/bold]      {self.base_url}", highlight=False)
         console.print(f"[bold]Docs[/bold]         {self.base_url}/docs", highlight=False)
+        console.print(f"[bold]Console[/bold]      {self.base_url}/console", highlight=False)
         console.print(f"[bold]Sandbox PSP[/bold]  {self.psp_url}  key {self.psp_api_key}", highlight=False)
         console.print(f"[bold]Database[/bold]     {self.database_url}", highlight=False, soft_wrap=True)
         console.print(f"[bold]Logs[/bold]         {self.log_dir}", highlight=False)
         console.print(f"\n[bold]{'Party':12}{'role':16}API key[/bold]")
         for party_id, key in {"platform": self.admin_api_key, **self.api_keys}.items():
             console.print(f"{party_id:12}{_kind_of(party_id):16}{key}", highlight=False, soft_wrap=True)
+        show_links(console, self.console_links)
         console.print("\n[bold]Try[/bold] (Ctrl-C stops everything)\n")
         console.print(self.example_request(), highlight=False, soft_wrap=True)
         console.print("\n[bold]Driver page[/bold] (in a browser; a phone reads the code)\n")
@@ -112,12 +127,19 @@ async def open_dev_market(
     """Run a new market; once it is open, business time runs from Thursday 08:00 UTC."""
     remove_state(state_dir)
     day = plan_day(sessions=_SESSIONS, seed=_SEED)
-    async with running_market(
-        state_dir, day=day, workers=workers, migrate=migrate, progress=progress, gateway_port=gateway_port
-    ) as (
-        context,
-        stack,
+    async with (
+        running_provider() as provider,
+        running_market(
+            state_dir,
+            day=day,
+            workers=workers,
+            migrate=migrate,
+            progress=progress,
+            gateway_port=gateway_port,
+            settings=provider_settings(provider),
+        ) as (context, stack),
     ):
+        provider.redirect_uri = f"{stack.gateway_url}/console/sign-in/openid/return"
         await open_market(context)
         await context.admin.put(f"/v1/parties/{PLATFORM.party_id}/driver-page", _DRIVER_PAGE)
         progress.start_phase("Starting the clock", steps=1)
@@ -134,6 +156,9 @@ async def open_dev_market(
             evses={f"{site.cpo_id} {site.tariff_id}": evse_id(site, stall=1) for site in SITES},
             pids=stack.pids,
             log_dir=str(stack.log_dir),
+            console_links=await console_links(
+                context.http, gateway_url=stack.gateway_url, admin_key=stack.plan.admin_api_key
+            ),
         )
 
 

@@ -1,8 +1,10 @@
 """Settings: each source and its precedence, each rejection in one line, and no secret in any text."""
 
+import base64
 import json
 import pickle
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +291,7 @@ def test_keys_of_the_psp_are_of_one_mode() -> None:
 def test_no_secret_setting_is_ever_repeated() -> None:
     secrets = [
         "direct_database_url",
+        "oidc_client_secret",
         "database_url",
         "psp_api_key",
         "psp_publishable_key",  # no secret, but a secret key may be put there by mistake
@@ -423,3 +426,19 @@ def test_the_base_url_is_the_public_one_or_that_of_the_listener() -> None:
     assert base_url_of(public_url="https://g.example", **at) == "https://g.example"  # type: ignore[arg-type]
     tls = base_url_of(public_url=None, host="h", port=1, tls_certificate_path="c.pem")
     assert tls == "https://h:1"
+
+
+def test_the_openid_provider_is_set_whole_and_https_where_the_money_is_real() -> None:
+    issuer = {"NETWORKCORE_OIDC_ISSUER": "http://login.example/realm"}
+    assert "go together" in rejection(MINIMUM | issuer)
+    client = issuer | {"NETWORKCORE_OIDC_CLIENT_ID": "networkcore"}
+    assert load_settings(MINIMUM | client).oidc_issuer == "http://login.example/realm"
+    assert "NETWORKCORE_OIDC_ISSUER" in rejection(MINIMUM | client | {"NETWORKCORE_OIDC_ISSUER": "login"})
+    production = {
+        "NETWORKCORE_ENVIRONMENT": "production",
+        "NETWORKCORE_PUBLIC_URL": "https://gateway.example",
+        "NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS": f"a:{base64.b64encode(bytes(32)).decode()}",
+    }
+    assert "NETWORKCORE_OIDC_ISSUER must be https" in rejection(MINIMUM | client | production)
+    limits = load_settings(MINIMUM | {"NETWORKCORE_CONSOLE_IDLE_MINUTES": "5"})
+    assert limits.console_idle == timedelta(minutes=5)

@@ -1,0 +1,166 @@
+"""An OpenID provider over HTTP: discovery, the token request, the check of the ID token.
+
+Owns: the HTTP of it and which tokens are believed. Must not know who may sign in. Authlib and joserfc make
+the challenge, check the signature and the claims; a token signed with anything but the provider's published
+keys, for another client, too old, or with another nonce proves nobody.
+Source: OpenID Connect Core 1.0 sections 3.1.2 and 3.1.3.7; OpenID Connect Discovery 1.0 sections 3 and 4.3;
+RFC 7636 (PKCE).
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from authlib.oidc.core import CodeIDToken
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from gateway.outbound import read_bounded
+from gateway.people.errors import SignInRejectedError
+from gateway.people.sign_in import OpenIdIdentity
+
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+# Signatures by a key pair only: a token signed with the client's own secret could be anybody's who knows it.
+_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+_LEEWAY_SECONDS: Final = 60
+_READ_AGAIN_SECONDS: Final = 3600.0
+_OK: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIdClient:
+    """What the provider knows us by."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None
+    redirect_uri: str
+    scope: str
+    name: str
+
+
+class OpenIdHttpProvider:
+    """One provider. Its configuration and keys are read when they are needed, and again after an hour."""
+
+    def __init__(self, client: OpenIdClient, *, http: aiohttp.ClientSession) -> None:
+        self.name = client.name
+        self._client = client
+        self._http = http
+        self._configuration: tuple[float, Mapping[str, Any]] | None = None
+        self._keys: tuple[float, KeySet] | None = None
+
+    async def authorization_address(self, *, state: str, nonce: str, code_verifier: str) -> str:
+        """Where a browser signs in. Raises SignInRejectedError when the provider can't be read."""
+        found = await self._read_configuration()
+        address: str = prepare_grant_uri(
+            self._endpoint(found, "authorization_endpoint"),
+            client_id=self._client.client_id,
+            response_type="code",
+            redirect_uri=self._client.redirect_uri,
+            scope=self._client.scope,
+            state=state,
+            nonce=nonce,
+            code_challenge=create_s256_code_challenge(code_verifier),
+            code_challenge_method="S256",
+        )
+        return address
+
+    async def identify(self, *, code: str, code_verifier: str, nonce: str) -> OpenIdIdentity:
+        """Whom the code proves. Raises SignInRejectedError."""
+        found = await self._read_configuration()
+        answer = await self._exchange(self._endpoint(found, "token_endpoint"), code, code_verifier)
+        claims = await self._claims(found, answer, nonce=nonce)
+        email = claims.get("email")
+        if not isinstance(email, str) or claims.get("email_verified") is not True:
+            raise SignInRejectedError("The provider has not verified this account's e-mail address")
+        return OpenIdIdentity(issuer=self._client.issuer, subject=str(claims["sub"]), email=email)
+
+    async def _exchange(self, endpoint: str, code: str, code_verifier: str) -> Mapping[str, Any]:
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._client.redirect_uri,
+            "code_verifier": code_verifier,
+            "client_id": self._client.client_id,
+        }
+        if self._client.client_secret is not None:
+            form["client_secret"] = self._client.client_secret
+        return await self._json("POST", endpoint, form=form)
+
+    async def _claims(
+        self, configuration: Mapping[str, Any], answer: Mapping[str, Any], *, nonce: str
+    ) -> Mapping[str, Any]:
+        token = answer.get("id_token")
+        if not isinstance(token, str):
+            raise SignInRejectedError("The provider's answer has no ID token")
+        try:
+            try:
+                decoded = jwt.decode(token, await self._read_keys(configuration), algorithms=_ALGORITHMS)
+            except (JoseError, ValueError):  # the provider may have new keys
+                keys = await self._read_keys(configuration, again=True)
+                decoded = jwt.decode(token, keys, algorithms=_ALGORITHMS)
+            claims = CodeIDToken(
+                decoded.claims,
+                decoded.header,
+                options={
+                    "iss": {"values": [self._client.issuer], "essential": True},
+                    "aud": {"value": self._client.client_id, "essential": True},
+                },
+                params={
+                    "nonce": nonce,
+                    "client_id": self._client.client_id,
+                    "access_token": answer.get("access_token"),
+                },
+            )
+            claims.validate(leeway=_LEEWAY_SECONDS)
+        except (JoseError, ValueError) as error:
+            raise SignInRejectedError("The provider's ID token is not valid for this sign-in") from error
+        return dict(claims)
+
+    async def _read_configuration(self) -> Mapping[str, Any]:
+        if self._configuration is not None and self._configuration[0] > time.monotonic():
+            return self._configuration[1]
+        found = await self._json("GET", f"{self._client.issuer}{_DISCOVERY}")
+        if found.get("issuer") != self._client.issuer:
+            raise SignInRejectedError("The OpenID provider calls itself by another name than is set")
+        self._configuration = (time.monotonic() + _READ_AGAIN_SECONDS, found)
+        return found
+
+    async def _read_keys(self, configuration: Mapping[str, Any], *, again: bool = False) -> KeySet:
+        if self._keys is not None and self._keys[0] > time.monotonic() and not again:
+            return self._keys[1]
+        found = await self._json("GET", self._endpoint(configuration, "jwks_uri"))
+        keys = KeySet.import_key_set(found)  # type: ignore[arg-type]
+        self._keys = (time.monotonic() + _READ_AGAIN_SECONDS, keys)
+        return keys
+
+    def _endpoint(self, configuration: Mapping[str, Any], name: str) -> str:
+        """An address of the provider; over https where the provider itself is."""
+        address = configuration.get(name)
+        wanted = urlsplit(self._client.issuer).scheme
+        if not isinstance(address, str) or urlsplit(address).scheme not in {"https", wanted}:
+            raise SignInRejectedError(f"The OpenID provider names no {name} that may be called")
+        return address
+
+    async def _json(
+        self, method: str, address: str, *, form: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any]:
+        headers = {"Accept": "application/json"}
+        try:
+            async with self._http.request(method, address, data=form, headers=headers) as response:
+                body = await read_bounded(response)
+                if response.status != _OK:
+                    raise SignInRejectedError(f"The OpenID provider answered {response.status}")
+            found = json.loads(body)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise SignInRejectedError("The OpenID provider does not answer as it should") from error
+        if not isinstance(found, dict):
+            raise SignInRejectedError("The OpenID provider does not answer as it should")
+        return found

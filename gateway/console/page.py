@@ -1,0 +1,129 @@
+"""One page for one person: what it may call, in which language and zone, and how it answers.
+
+Owns: the values that every template has, forms, CSV. Must not know what a page is about.
+"""
+
+import csv
+import io
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from gateway.api.services import ApiServices
+from gateway.console.calls import ActOutcome, ConsoleAct, ConsoleCalls
+from gateway.console.navigation import navigation
+from gateway.console.rendering import PAGE_HEADERS, render
+from gateway.console.texts import LANGUAGES, Texts
+from gateway.people.person import SignedIn
+from gateway.people.roles import ActArea
+
+_ONCE_BYTES: Final = 18
+_SEE_OTHER: Final = 303
+_OK: Final = 200
+# A spreadsheet runs a cell that begins so: such a text is written with an apostrophe before it.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsolePage:
+    """What a view works with."""
+
+    request: web.Request
+    services: ApiServices
+    signed_in: SignedIn
+    calls: ConsoleCalls
+    t: Texts
+    zone: tzinfo
+    form: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def own_party(self) -> str | None:
+        """The party whose objects the person sees; None for the platform, which sees everybody's."""
+        return None if self.calls.platform else self.signed_in.person.party_id
+
+    def query(self, *names: str) -> dict[str, str]:
+        """Those of these parameters that the address has, without empty ones."""
+        return {name: self.request.query[name] for name in names if self.request.query.get(name)}
+
+    def respond(self, template: str, *, status: int = _OK, **values: Any) -> web.Response:
+        """The page from its template."""
+        person = self.signed_in.person
+        shared = {
+            "t": self.t,
+            "zone": self.zone,
+            "languages": LANGUAGES,
+            "person": person,
+            "platform": self.calls.platform,
+            "csrf": self.signed_in.csrf_token,
+            "once": secrets.token_urlsafe(_ONCE_BYTES),
+            "may": lambda area: self.calls.may_act(ActArea(area)),
+            "nav": navigation(self.calls, self.request.path),
+            "here": self.request.path,
+            "environment": self.services.options.environment,
+            "address": self.address,
+            "notice": self.request.query.get("notice", ""),
+        }
+        return web.Response(
+            text=render(template, shared | values),
+            content_type="text/html",
+            status=status,
+            headers=PAGE_HEADERS,
+        )
+
+    def address(self, **changes: str | None) -> str:
+        """This page's address with other parameters; None takes one away."""
+        kept = {**self.request.query, **changes}
+        pairs = {name: value for name, value in kept.items() if value and name not in {"lang", "notice"}}
+        return f"{self.request.path}?{urlencode(pairs)}" if pairs else self.request.path
+
+    async def act(
+        self,
+        operation: str,
+        area: ActArea,
+        *,
+        body: Mapping[str, Any] | None = None,
+        **path: str,
+    ) -> ActOutcome:
+        """What this page's form asks for, once however often it is sent."""
+        once = self.form.get("once") or secrets.token_urlsafe(_ONCE_BYTES)
+        return await self.calls.act(
+            ConsoleAct(operation=operation, area=area, once=once, path=path, body=body)
+        )
+
+    def back(self, address: str, outcome: ActOutcome | None = None) -> web.Response:
+        """Back to a page after an act, with what became of it."""
+        notice = "done" if outcome is None or not outcome.rejected else f"rejected: {outcome.text}"
+        mark = "&" if "?" in address else "?"
+        return web.Response(
+            status=_SEE_OTHER,
+            headers={"Location": f"{address}{mark}{urlencode({'notice': notice})}", **PAGE_HEADERS},
+        )
+
+    def csv(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> web.Response:
+        """A list as a file: UTF-8 with a byte order mark, RFC 4180, amounts in minor units."""
+        written = io.StringIO()
+        writer = csv.writer(written)
+        writer.writerow(columns)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+        return web.Response(
+            body=f"\ufeff{written.getvalue()}".encode(),
+            headers={
+                **PAGE_HEADERS,
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": f'attachment; filename="{name}.csv"',
+            },
+        )
+
+
+View = Callable[[ConsolePage], Any]
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    dangerous = isinstance(value, str) and text.startswith(_FORMULA)
+    return f"'{text}" if dangerous else text

@@ -1,0 +1,223 @@
+"""The console's routes, and the guard before every page: who, from which form, in which language.
+
+Owns: the order of the guards and what an error looks like. Must not know what a page shows. A page is for a
+person with a session; a form is taken from our own pages only, with the session's token in it.
+"""
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+import structlog
+from aiohttp import web
+
+from gateway import outbound
+from gateway.adapters.openid import OpenIdClient, OpenIdHttpProvider
+from gateway.api import problems
+from gateway.api.dispatch import REQUEST_ID
+from gateway.api.endpoint import ApiEndpoint
+from gateway.api.error_mapping import problem_for
+from gateway.api.partners.people import SIGN_IN_PATH
+from gateway.api.problems import ProblemDetails, ProblemError
+from gateway.api.routes import endpoints
+from gateway.api.services import ApiServices
+from gateway.config import Settings
+from gateway.console import sign_in_pages
+from gateway.console.calls import ConsoleCalls
+from gateway.console.cookies import LANGUAGE, ZONE, ConsoleCookies
+from gateway.console.figures import zone_of
+from gateway.console.page import ConsolePage
+from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, static_files
+from gateway.console.sign_in_pages import SignInPages
+from gateway.console.texts import LANGUAGES, Texts, choose_language
+from gateway.console.views.routes import FORMS, PAGES
+from gateway.people.person import SessionLimits, SignedIn
+from gateway.people.sign_in import SignInService
+from gateway.rate_limit import RateLimiter, RateRule
+
+_log = structlog.get_logger(__name__)
+_PERSON_RATE: Final = RateRule(name="person", per_second=20, burst=200)
+_MAX_FORM_BYTES: Final = 32_768
+_SEE_OTHER: Final = 303
+_SERVER_ERROR: Final = 500
+_OWN_PAGE: Final = frozenset({"same-origin", "none"})
+_Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def add_console(app: web.Application, services: ApiServices, settings: Settings) -> web.Application:
+    """Add the console to the HTTP application, with the provider that the settings name."""
+    provider = None
+    if settings.oidc_issuer is not None and settings.oidc_client_id is not None:
+        secret = settings.oidc_client_secret
+        # The operator names the provider, so it may be in a private network.
+        http = outbound.session(True)  # noqa: FBT003 - the one choice there is
+
+        async def close(_app: web.Application) -> None:
+            await http.close()
+
+        app.on_cleanup.append(close)
+        client = OpenIdClient(
+            issuer=settings.oidc_issuer,
+            client_id=settings.oidc_client_id,
+            client_secret=None if secret is None else secret.get_secret_value(),
+            redirect_uri=f"{settings.base_url}{sign_in_pages.RETURN_PATH}",
+            scope=settings.oidc_scope,
+            name=settings.oidc_name,
+        )
+        provider = OpenIdHttpProvider(client, http=http)
+    limits = SessionLimits(idle=settings.console_idle, absolute=settings.console_session)
+    sign_in = SignInService(pool=services.pool, clock=services.clock, limits=limits, provider=provider)
+    Console(services, sign_in).add_to(app)
+    return app
+
+
+class Console:
+    """The console over one set of services."""
+
+    def __init__(self, services: ApiServices, sign_in: SignInService) -> None:
+        self._services = services
+        self._sign_in = sign_in
+        self._cookies = ConsoleCookies(services.options.base_url)
+        self._operations: Mapping[str, ApiEndpoint] = {
+            endpoint.operation: endpoint for endpoint in endpoints(sandbox=services.options.sandbox)
+        }
+        self._by_person = RateLimiter(_PERSON_RATE)
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        SignInPages(services=self._services, sign_in=self._sign_in, cookies=self._cookies).add_to(app)
+        app.router.add_get(f"{STATIC_PATH}/{{name}}", _static)
+        app.router.add_post("/console/sign-out", self._guarded(self._sign_out, form=True))
+        for path, view in PAGES.items():
+            app.router.add_get(path, self._guarded(view, form=False))
+        for path, view in FORMS.items():
+            app.router.add_post(path, self._guarded(view, form=True))
+
+    def _guarded(self, view: _Page, *, form: bool) -> _Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            chosen = request.query.get("lang")
+            if not form and chosen is not None and chosen in LANGUAGES:
+                return self._language(request, chosen)
+            signed_in = await self._who(request)
+            if signed_in is None:
+                return _to_sign_in(request)
+            structlog.contextvars.bind_contextvars(
+                party_id=signed_in.person.party_id, person=signed_in.person.public_id
+            )
+            page = await self._page(request, signed_in)
+            try:
+                self._by_person.take(signed_in.person.public_id, at=time.monotonic())
+                if form:
+                    page = await self._with_form(page)
+                return await view(page)
+            except web.HTTPException:
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary of a page: no person sees a traceback
+                return _failed(page, error)
+
+        return handle
+
+    async def _who(self, request: web.Request) -> SignedIn | None:
+        token = self._cookies.session(request)
+        if token is None:
+            return None
+        self._services.addresses.check(request)
+        found = await self._sign_in.find(token)
+        if found is None:
+            self._services.addresses.count(request)
+        return found
+
+    async def _page(self, request: web.Request, signed_in: SignedIn) -> ConsolePage:
+        return ConsolePage(
+            request=request,
+            services=self._services,
+            signed_in=signed_in,
+            calls=ConsoleCalls(
+                self._services,
+                self._operations,
+                signed_in.person,
+                request_id=request.get(REQUEST_ID, ""),
+            ),
+            t=texts_of(request),
+            zone=zone_of(request.cookies.get(ZONE, "").replace("%2F", "/")),
+        )
+
+    async def _with_form(self, page: ConsolePage) -> ConsolePage:
+        """The page with its form's fields, once the form is known to be ours."""
+        request = page.request
+        check_origin(request)
+        if (request.content_length or 0) > _MAX_FORM_BYTES:
+            raise ProblemError(problems.BODY_TOO_LARGE, "The form is too long.")
+        fields = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        if not hmac.compare_digest(fields.get("csrf", "").encode(), page.signed_in.csrf_token.encode()):
+            raise ProblemError(
+                problems.MISSING_SCOPE, "The form is not of this sign-in; open the page again and repeat."
+            )
+        return ConsolePage(
+            request=page.request,
+            services=page.services,
+            signed_in=page.signed_in,
+            calls=page.calls,
+            t=page.t,
+            zone=page.zone,
+            form=fields,
+        )
+
+    async def _sign_out(self, page: ConsolePage) -> web.StreamResponse:
+        await self._sign_in.end(page.signed_in, everywhere=page.form.get("everywhere") == "yes")
+        response = web.Response(status=_SEE_OTHER, headers={"Location": SIGN_IN_PATH, **PAGE_HEADERS})
+        self._cookies.clear(page.request, response)
+        return response
+
+    def _language(self, request: web.Request, language: str) -> web.Response:
+        kept = {name: value for name, value in request.query.items() if name != "lang"}
+        address = f"{request.path}?{urlencode(kept)}" if kept else request.path
+        response = web.Response(status=_SEE_OTHER, headers={"Location": address, **PAGE_HEADERS})
+        self._cookies.set_language(request, response, language)
+        return response
+
+
+def texts_of(request: web.Request) -> Texts:
+    """The texts in the language of whoever asks."""
+    accepted = request.headers.get("Accept-Language", "")
+    return Texts(choose_language(cookie=request.cookies.get(LANGUAGE), accepted=accepted))
+
+
+def check_origin(request: web.Request) -> None:
+    """Reject a form that another site's page sends (Fetch Metadata; RFC 6454 where a browser has none)."""
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    foreign = site is not None and site not in _OWN_PAGE
+    if site is None and origin is not None:
+        foreign = urlsplit(origin).netloc != request.host
+    if foreign:
+        raise ProblemError(problems.MISSING_SCOPE, "The form was sent by another site.")
+
+
+def _to_sign_in(request: web.Request) -> web.Response:
+    wanted = request.path_qs if request.method == "GET" else "/console"
+    address = f"{SIGN_IN_PATH}?{urlencode({'next': wanted})}"
+    return web.Response(status=_SEE_OTHER, headers={"Location": address, **PAGE_HEADERS})
+
+
+def _failed(page: ConsolePage, error: Exception) -> web.Response:
+    rejection = problem_for(error)
+    if rejection is None:
+        _log.error("page_failed", path=page.request.path, exc_info=error)
+        rejection = ProblemDetails(kind=problems.INTERNAL_ERROR, detail=page.t("error.logged"))
+    return page.respond(
+        "error.html",
+        status=rejection.kind.status,
+        title=page.t("error.not_found") if rejection.kind is problems.NOT_FOUND else rejection.kind.title,
+        detail=rejection.detail,
+    )
+
+
+async def _static(request: web.Request) -> web.Response:
+    for file in static_files().values():
+        if file.name == request.match_info["name"]:
+            return web.Response(body=file.content, content_type=file.content_type, headers=STATIC_HEADERS)
+    raise web.HTTPNotFound

@@ -1,0 +1,39 @@
+// The little that a page can't do without script: the viewer's zone, copying an id, and closing the menu.
+"use strict";
+document.documentElement.classList.add("script");
+
+(function rememberZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+  const known = document.cookie.split("; ").find((pair) => pair.startsWith("networkcore_zone="));
+  if (known === `networkcore_zone=${encodeURIComponent(zone)}`) return;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie =
+    `networkcore_zone=${encodeURIComponent(zone)}; path=/console; max-age=31536000; SameSite=Lax${secure}`;
+  const kept = document.cookie.includes("networkcore_zone=");
+  if (kept && zone !== "UTC" && document.querySelector("time")) location.reload();
+})();
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.classList.add("copied");
+    setTimeout(() => button.classList.remove("copied"), 1200);
+  } catch {
+    const range = document.createRange();
+    range.selectNodeContents(button.previousElementSibling);
+    const selection = getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+  }
+});
+
+document.addEventListener("submit", (event) => {
+  const sure = event.target.dataset.sure;
+  if (sure && !confirm(sure)) event.preventDefault();
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("select[data-go]")) event.target.form.requestSubmit();
+});

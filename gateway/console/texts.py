@@ -1,0 +1,64 @@
+"""The console's texts in its four languages, from one catalogue.
+
+Owns: which languages there are, and how one is chosen. Must not know any page. A test compares the languages.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+LANGUAGES: Final[Mapping[str, str]] = {
+    "en": "English",
+    "de": "Deutsch",
+    "fr": "Français",
+    "it": "Italiano",
+}
+_DEFAULT: Final = "en"
+
+
+@cache
+def catalogue() -> Mapping[str, Mapping[str, str]]:
+    """Every text by its key and language."""
+    found: Mapping[str, Mapping[str, str]] = json.loads(
+        (files("gateway.console") / "texts.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
+class Texts:
+    """The texts of one language."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The text of a key with its values in place. Raises KeyError where there is none."""
+        text = catalogue()[key][self.language]
+        return text.format(**values) if values else text
+
+    def of_key(self, key: str) -> str:
+        """The text of a key that comes from the API; its last part, readable, where there is none."""
+        found = catalogue().get(key)
+        return key.partition(".")[2].replace("_", " ") if found is None else found[self.language]
+
+    def of_code(self, kind: str, code: str) -> str:
+        """A code of the API in words; the code itself, readable, where the catalogue has no word for it."""
+        found = catalogue().get(f"{kind}.{code}")
+        return code.replace("_", " ") if found is None else found[self.language]
+
+
+def choose_language(*, cookie: str | None, accepted: str) -> str:
+    """The language that a person chose, else the first of the browser's that there is (RFC 9110 12.5.4)."""
+    if cookie in LANGUAGES:
+        return cookie or _DEFAULT
+    weighed: list[tuple[float, str]] = []
+    for part in accepted.split(","):
+        tag, _, quality = part.partition(";q=")
+        try:
+            weight = float(quality) if quality else 1.0
+        except ValueError:
+            continue
+        weighed.append((-weight, tag.strip().lower()[:2]))
+    return next((tag for _, tag in sorted(weighed, key=lambda one: one[0]) if tag in LANGUAGES), _DEFAULT)

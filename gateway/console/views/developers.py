@@ -1,0 +1,107 @@
+"""For developers: webhook endpoints with their deliveries, events, API keys.
+
+Owns: the lists, the pages and their acts. Must not know how a delivery is sent. A secret is shown on the page
+that answers its form, once.
+"""
+
+import json
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway.console.page import ConsolePage
+from gateway.people.roles import ActArea
+from gateway.webhooks.events import EventType
+
+_PAGE: Final = "25"
+DELIVERY_STATES: Final = ("pending", "delivered", "failed", "abandoned")
+
+
+async def webhooks(page: ConsolePage) -> web.Response:
+    """Endpoints; for those who may, a form for a new one."""
+    found = await page.calls.read("listWebhookEndpoints", query={"limit": "100"})
+    return page.respond("webhooks.html", found=found, types=[kind.value for kind in EventType], made=None)
+
+
+async def create_webhook(page: ConsolePage) -> web.Response:
+    """Create an endpoint, and show its secret once."""
+    chosen = [name for name in page.form.get("events", "*").replace(",", " ").split() if name] or ["*"]
+    body = {"url": page.form.get("url", ""), "events": chosen}
+    outcome = await page.act("createWebhookEndpoint", ActArea.WEBHOOKS, body=body)
+    if outcome.rejected or not outcome.body.get("secret"):
+        return page.back("/console/webhooks", outcome)
+    found = await page.calls.read("listWebhookEndpoints", query={"limit": "100"})
+    return page.respond(
+        "webhooks.html", found=found, types=[kind.value for kind in EventType], made=outcome.body
+    )
+
+
+async def webhook(page: ConsolePage) -> web.Response:
+    """One endpoint with its delivery log."""
+    return await _webhook(page, made=None)
+
+
+async def _webhook(page: ConsolePage, *, made: dict[str, Any] | None) -> web.Response:
+    name = page.request.match_info["id"]
+    shown = await page.calls.read("getWebhookEndpoint", id=name)
+    deliveries = await page.calls.read(
+        "listDeliveries", id=name, query={"limit": _PAGE, **page.query("cursor", "state")}
+    )
+    return page.respond(
+        "webhook.html",
+        endpoint=shown,
+        deliveries=deliveries,
+        states=DELIVERY_STATES,
+        state=page.request.query.get("state", ""),
+        made=made,
+    )
+
+
+async def act_on_webhook(page: ConsolePage) -> web.Response:
+    """Test, rotate the secret, disable, enable or delete an endpoint."""
+    name = page.request.match_info["id"]
+    chosen = page.form.get("act", "")
+    acts: dict[str, tuple[str, dict[str, Any] | None]] = {
+        "test": ("testWebhookEndpoint", None),
+        "rotate": ("rotateWebhookSecret", {}),
+        "disable": ("changeWebhookEndpoint", {"state": "disabled"}),
+        "enable": ("changeWebhookEndpoint", {"state": "enabled"}),
+        "delete": ("deleteWebhookEndpoint", None),
+    }
+    if chosen not in acts:
+        raise web.HTTPNotFound
+    operation, body = acts[chosen]
+    outcome = await page.act(operation, ActArea.WEBHOOKS, body=body, id=name)
+    if chosen == "rotate" and not outcome.rejected and outcome.body.get("secret"):
+        return await _webhook(page, made=outcome.body)
+    gone = chosen == "delete" and not outcome.rejected
+    return page.back("/console/webhooks" if gone else f"/console/webhooks/{name}", outcome)
+
+
+async def retry_delivery(page: ConsolePage) -> web.Response:
+    """Send one event again."""
+    match = page.request.match_info
+    outcome = await page.act("retryDelivery", ActArea.WEBHOOKS, id=match["id"], event_id=match["event_id"])
+    return page.back(f"/console/webhooks/{match['id']}", outcome)
+
+
+async def events(page: ConsolePage) -> web.Response:
+    """Events in the order in which they happened, from a cursor on."""
+    query = {"limit": _PAGE, **page.query("cursor", "type")}
+    found = await page.calls.read("listEvents", query=query)
+    return page.respond(
+        "events.html",
+        found=found,
+        types=[kind.value for kind in EventType],
+        chosen=page.request.query.get("type", ""),
+    )
+
+
+async def event(page: ConsolePage) -> web.Response:
+    """One event with its body."""
+    shown = await page.calls.read("getEvent", id=page.request.match_info["id"])
+    return page.respond(
+        "event.html",
+        event=shown,
+        body=json.dumps(shown["data"], indent=2, ensure_ascii=False, sort_keys=True),
+    )

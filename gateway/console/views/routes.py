@@ -1,0 +1,65 @@
+"""Every page and every form of the console.
+
+Owns: the paths. Must not know what is behind one. The guard checks session and form before any of them.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from aiohttp import web
+
+from gateway.console.page import ConsolePage
+from gateway.console.views import (
+    books,
+    developers,
+    exceptions,
+    organization,
+    overview,
+    payouts,
+    session,
+    sessions,
+)
+
+_View = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
+
+PAGES: Final[Mapping[str, _View]] = {
+    "/console": overview.overview,
+    "/console/sessions": sessions.sessions,
+    "/console/sessions/{id}": session.session,
+    "/console/sessions/{id}/receipt": session.receipt_file,
+    "/console/payments": sessions.payments,
+    "/console/payouts": payouts.payouts,
+    "/console/payouts/{id}": payouts.payout,
+    "/console/payouts/{id}/statement": payouts.statement,
+    "/console/flow": books.flow,
+    "/console/exceptions": exceptions.exceptions,
+    "/console/exceptions/{id}": exceptions.exception,
+    "/console/approvals": exceptions.approvals,
+    "/console/reconciliation": books.reconciliation,
+    "/console/ledger": books.ledger,
+    "/console/documents": books.documents,
+    "/console/documents/{number}": books.document_file,
+    "/console/webhooks": developers.webhooks,
+    "/console/webhooks/{id}": developers.webhook,
+    "/console/events": developers.events,
+    "/console/events/{id}": developers.event,
+    "/console/parties": organization.parties,
+    "/console/parties/{id}": organization.party,
+    "/console/people": organization.people,
+    "/console/operations": organization.operations,
+}
+FORMS: Final[Mapping[str, _View]] = {
+    "/console/sessions/{id}/refund": session.refund,
+    "/console/sessions/{id}/retry-clearing": session.retry_clearing,
+    "/console/payouts/{id}/approve": payouts.approve,
+    "/console/exceptions/{id}/assign": exceptions.assign,
+    "/console/exceptions/{id}/resolve": exceptions.resolve,
+    "/console/approvals/{id}/approve": exceptions.approve_request,
+    "/console/approvals/{id}/reject": exceptions.reject_request,
+    "/console/bank-details/{party}/{version}": exceptions.decide_bank_details,
+    "/console/webhooks": developers.create_webhook,
+    "/console/webhooks/{id}": developers.act_on_webhook,
+    "/console/webhooks/{id}/deliveries/{event_id}": developers.retry_delivery,
+    "/console/people": organization.invite,
+    "/console/people/{id}": organization.act_on_person,
+}

@@ -1,0 +1,188 @@
+"""One session: everything that happened to it, what it cost and why, who is owed what, and what may be done.
+
+Owns: what is read for the page, and its two acts. Must not know how a session is priced, captured or cleared.
+The journal and the proof are of every party's money: the platform alone sees them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+
+from clearing.money import exponent
+from clearing.session_trace.verification import TraceStep, verify_trace
+from gateway.api import problems
+from gateway.api.problems import ProblemError
+from gateway.console import repository
+from gateway.console.amounts import AmountNotReadError, read_amount
+from gateway.console.flow_chart import FlowChart, draw
+from gateway.console.money_flow import flows_of_transfers
+from gateway.console.page import ConsolePage
+from gateway.console.timeline import TimelineFacts, timeline
+from gateway.errors import RecordConflictError
+from gateway.ids import format_id, parse_id, shard_of
+from gateway.payments.session_trace import read_trace
+from gateway.people.roles import ActArea
+
+_ALL: Final = "100"
+_SETTLED: Final = ("completed", "cleared", "exception")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proof:
+    """The trace of a session as the platform sees it."""
+
+    steps: Sequence[TraceStep] = ()
+    entries: Sequence[Mapping[str, Any]] = ()
+    chart: FlowChart | None = None
+    hashes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+
+async def session(page: ConsolePage) -> web.Response:
+    """The session's page."""
+    name = page.request.match_info["id"]
+    calls = page.calls
+    shown = await calls.read("getSession", id=name)
+    session_id = parse_id("ses", shown["id"])
+    view = await page.services.payments.get_session(
+        party_id=page.signed_in.person.party_id, session_id=session_id, admin=calls.platform
+    )
+    # An authorization is its demand partner's: the operator sees the session and not who pays how.
+    authorization = (
+        await calls.read_where_there("getAuthorization", id=shown["authorization"])
+        if shown["authorization"]
+        else None
+    )
+    settled = shown["state"] in _SETTLED and shown["price"] is not None
+    price = await calls.read_where_there("getSessionPrice", id=name) if settled else None
+    refunds = (await calls.read("listRefunds", query={"session": shown["id"], "limit": _ALL}))["data"]
+    payables = (await calls.read("listPayables", query={"session": shown["id"], "limit": _ALL}))["data"]
+    disbursements = [
+        await calls.read("getDisbursement", id=one)
+        for one in sorted({payable["disbursement"] for payable in payables if payable["disbursement"]})
+    ]
+    events, deliveries = await _events(page, shown, refunds)
+    receipt = await calls.read_where_there("getSessionReceipt", id=name) if shown["capture"] else None
+    proof = await _proof(page, session_id) if calls.platform and settled else _Proof()
+    return page.respond(
+        "session.html",
+        session=shown,
+        market=view.session.time_zone,
+        partner=view.session.demand_partner_id,
+        authorization=authorization,
+        price=price,
+        refunds=refunds,
+        payables=payables,
+        disbursements={one["id"]: one for one in disbursements},
+        receipt=receipt,
+        proof=proof,
+        entries=timeline(
+            TimelineFacts(
+                session=shown,
+                events=events,
+                refunds=refunds,
+                payables=payables,
+                disbursements=disbursements,
+            )
+        ),
+        events=events,
+        deliveries=deliveries,
+        exceptions=[] if shown["state"] == "cleared" else await _exceptions(page, shown["id"]),
+        refundable=_refundable(shown),
+        digits=exponent(shown["currency"]),
+    )
+
+
+async def refund(page: ConsolePage) -> web.Response:
+    """Refund all or part of what was captured."""
+    name = page.request.match_info["id"]
+    address = f"/console/sessions/{name}"
+    shown = await page.calls.read("getSession", id=name)
+    body: dict[str, Any] = {"session": shown["id"], "reason": page.form.get("reason", "")}
+    text = page.form.get("amount", "").strip()
+    if text:
+        try:
+            body["amount"] = read_amount(text, shown["currency"])
+        except AmountNotReadError as error:
+            raise ProblemError(problems.INVALID_PARAMETERS, str(error)) from None
+    return page.back(address, await page.act("createRefund", ActArea.PAYMENTS, body=body))
+
+
+async def retry_clearing(page: ConsolePage) -> web.Response:
+    """Clear again a session that clearing could not clear."""
+    name = page.request.match_info["id"]
+    outcome = await page.act("retryClearing", ActArea.EXCEPTIONS, id=name)
+    return page.back(f"/console/sessions/{name}", outcome)
+
+
+async def receipt_file(page: ConsolePage) -> web.Response:
+    """A document of the session as PDF or XML, or what its meter signed."""
+    query = page.query("format", "document") | {"language": page.t.language}
+    answer = await page.calls.answer("getSessionReceipt", id=page.request.match_info["id"], query=query)
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    return web.Response(body=body, headers=dict(answer.headers))
+
+
+def _refundable(shown: Mapping[str, Any]) -> int:
+    capture = shown["capture"]
+    if capture is None or capture["state"] != "succeeded":
+        return 0
+    return int(capture["amount"]) - int(capture["refunded"]) - int(capture["disputed"])
+
+
+async def _events(
+    page: ConsolePage, shown: Mapping[str, Any], refunds: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, list[repository.ObjectDelivery]]]:
+    names = [shown["id"], shown["authorization"], *(one["id"] for one in refunds)]
+    if shown["capture"]:
+        names.append(shown["capture"]["id"])
+    shard = shard_of(parse_id("ses", shown["id"]))
+    async with page.services.pool.acquire() as connection:
+        found = await repository.list_events_of(
+            connection, shard=shard, object_ids=[one for one in names if one], party_id=page.own_party
+        )
+        sent = await repository.list_deliveries_of(
+            connection, shard=shard, event_ids=[event.id for event in found]
+        )
+    deliveries: dict[str, list[repository.ObjectDelivery]] = {}
+    for one in sent:
+        deliveries.setdefault(format_id("evt", one.event_id), []).append(one)
+    events = [
+        {
+            "id": format_id("evt", event.id),
+            "type": event.type,
+            "party": event.party_id,
+            "object_id": event.object_id,
+            "data": event.data,
+            "created": event.created_at.isoformat(),
+        }
+        for event in found
+    ]
+    return events, deliveries
+
+
+async def _exceptions(page: ConsolePage, name: str) -> list[dict[str, Any]]:
+    """The open exceptions whose subject the session is."""
+    if not page.calls.may_read("listExceptions"):
+        return []
+    found = await page.calls.read("listExceptions", query={"state": "open", "limit": _ALL})
+    return [one for one in found["data"] if name in one["subject"]]
+
+
+async def _proof(page: ConsolePage, session_id: Any) -> _Proof:
+    try:
+        record = await read_trace(page.services.pool, session_id)
+    except RecordConflictError:
+        return _Proof()
+    entries = [entry for batch in record["batches"] for entry in batch["entries"]]
+    transfers = [one for entry in entries if entry["kind"] == "capture" for one in entry["transfers"]]
+    flows = flows_of_transfers(transfers, currency=record["currency"])
+    return _Proof(
+        steps=verify_trace(record),
+        entries=entries,
+        chart=draw(flows) if flows else None,
+        hashes=[
+            {"batch": one["batch"], "hash": one["hash"], "at": one["booked_at"]} for one in record["batches"]
+        ],
+    )

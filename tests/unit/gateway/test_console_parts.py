@@ -1,0 +1,289 @@
+"""The console's pure parts: texts, figures, amounts, timeline, flows and their drawing, roles."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing.money import to_major
+from gateway.console import figures
+from gateway.console.amounts import AmountNotReadError, read_amount
+from gateway.console.bar_chart import HEIGHT, draw_bars
+from gateway.console.flow_chart import draw
+from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
+from gateway.console.navigation import SECTIONS
+from gateway.console.page import _cell
+from gateway.console.texts import LANGUAGES, Texts, catalogue, choose_language
+from gateway.console.timeline import TimelineFacts, Tone, timeline
+from gateway.console.views.overview import range_of
+from gateway.console.views.payouts import calendar
+from gateway.console.views.routes import FORMS, PAGES
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind
+from gateway.people.roles import PARTY_RIGHTS, PLATFORM_RIGHTS, ActArea, PersonRole
+
+TEMPLATES = Path(__file__).parents[3] / "gateway" / "console" / "templates"
+SPACE = "\u00a0"
+
+
+def test_every_text_is_there_in_every_language_with_the_same_values() -> None:
+    for key, texts in catalogue().items():
+        assert set(texts) == set(LANGUAGES), key
+        values = {language: set(re.findall(r"\{(\w+)\}", text)) for language, text in texts.items()}
+        assert len({frozenset(one) for one in values.values()}) == 1, key
+        assert all(text.strip() == text and text for text in texts.values()), key
+
+
+def test_every_text_that_a_template_asks_for_is_in_the_catalogue() -> None:
+    for path in TEMPLATES.glob("*.html"):
+        asked = re.findall(r"""(?<![\w.])t\(["']([a-z_.]+)["']\s*[,)]""", path.read_text(encoding="utf-8"))
+        asked += re.findall(r'cell\("([a-z_.]+)"\)', path.read_text(encoding="utf-8"))
+        for key in asked:
+            assert key in catalogue(), f"{path.name}: {key}"
+    for section in SECTIONS:
+        assert section.key in catalogue()
+        assert section.path in PAGES
+    for kind in ExceptionKind:
+        assert f"exception.{kind.value}" in catalogue()
+    for line in ExceptionEventKind:
+        assert f"history.{line.value}" in catalogue()
+    for role in PersonRole:
+        assert f"role.{role.value}" in catalogue()
+
+
+def test_no_template_holds_a_style_a_script_or_another_host_and_every_form_its_token() -> None:
+    for path in TEMPLATES.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\sstyle=|\son\w+=|<style|\|\s*safe|https?://(?!www\.w3\.org)(?!\")", text), (
+            path.name
+        )
+        assert not re.search(r"<script(?! src=\"\{\{ static)", text), path.name
+        for form in re.findall(r'<form[^>]*method="post".*?</form>', text, re.DOTALL):
+            guarded = "guard(" in form or 'name="csrf"' in form or path.name == "sign_in_link.html"
+            assert guarded, f"{path.name}: {form[:80]}"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "cookie", "language"),
+    [
+        ("de-CH, en;q=0.8", None, "de"),
+        ("xx, fr;q=0.2, it;q=0.9", None, "it"),
+        ("xx", None, "en"),
+        ("", None, "en"),
+        ("de;q=nonsense", None, "en"),
+        ("de", "fr", "fr"),
+        ("de", "xx", "de"),
+    ],
+)
+def test_the_language_is_the_chosen_one_else_the_browsers(
+    accepted: str, cookie: str | None, language: str
+) -> None:
+    assert choose_language(cookie=cookie, accepted=accepted) == language
+
+
+def test_a_code_without_a_word_is_shown_readable() -> None:
+    assert Texts("de").of_code("state", "some_new_state") == "some new state"
+    assert Texts("de").of_key("event.some.new_kind") == "some.new kind"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", f"1,234,567.89{SPACE}EUR"),
+        ("de", f"1.234.567,89{SPACE}EUR"),
+        ("fr", f"1\u202f234\u202f567,89{SPACE}EUR"),
+        ("it", f"1.234.567,89{SPACE}EUR"),
+    ],
+)
+def test_amounts_are_written_as_the_language_writes_them(language: str, text: str) -> None:
+    assert figures.money(123_456_789, "EUR", language) == text
+    assert figures.money(-123_456_789, "EUR", language) == f"\u2212{text}"
+
+
+def test_amounts_energies_and_times_by_example() -> None:
+    assert figures.money(1234, "JPY", "en") == f"1,234{SPACE}JPY"
+    assert figures.money(0, "EUR", "en") == f"0.00{SPACE}EUR"
+    assert figures.energy(20_000, "en") == f"20{SPACE}kWh"
+    assert figures.energy(48_575, "de") == f"48,575{SPACE}kWh"
+    assert figures.number(1234, "en") == "1,234"
+    assert figures.duration(timedelta(hours=2, minutes=5)) == f"2{SPACE}h 05{SPACE}min"
+    assert figures.duration(timedelta(seconds=59)) == f"59{SPACE}s"
+    at = datetime(2026, 10, 29, 20, 0, tzinfo=UTC)
+    assert figures.instant(at, figures.zone_of("Europe/Zurich"), "de") == "29. Okt. 2026, 21:00:00"
+    assert figures.zone_name(at, figures.zone_of("Europe/Zurich")) == "CET"
+    for nonsense in (None, "", "../../etc/passwd", "Nowhere/Here", "x" * 500):
+        assert figures.zone_of(nonsense) is UTC
+
+
+@given(minor=st.integers(0, 10**14), currency=st.sampled_from(["EUR", "JPY", "ISK", "CHF", "TND"]))
+def test_an_amount_that_is_shown_is_read_back(minor: int, currency: str) -> None:
+    shown = f"{to_major(minor, currency):f}"
+    if len(shown.partition(".")[0]) <= 12:
+        assert read_amount(shown, currency) == minor
+        assert read_amount(shown.replace(".", ","), currency) == minor
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.234,56", "1,234.56", "-5", "1e3", "1.005", "9" * 13, "٣"])
+def test_what_could_mean_two_things_is_no_amount(text: str) -> None:
+    with pytest.raises(AmountNotReadError, match="expected an amount in EUR such as"):
+        read_amount(text, "EUR")
+
+
+SESSION = {
+    "created": "2026-10-29T20:00:00Z",
+    "started_at": "2026-10-29T20:15:00Z",
+    "ended_at": "2026-10-29T22:00:00Z",
+    "energy_wh": 20_000,
+}
+
+
+def _event(kind: str, at: str, **data: Any) -> dict[str, Any]:
+    return {"type": kind, "object_id": "x", "created": at, "data": data}
+
+
+def test_a_timeline_is_in_order_and_says_once_what_two_parties_were_sent() -> None:
+    captured = _event(
+        "capture.succeeded", "2026-10-29T22:00:01Z", state="succeeded", amount=1190, currency="EUR"
+    )
+    refund = {
+        "created": "2026-10-30T08:00:00Z",
+        "state": "failed",
+        "amount": 100,
+        "currency": "EUR",
+        "failure_code": "expired_card",
+        "reason": "duplicate",
+    }
+    payout = {
+        "id": "dis_1",
+        "party": "DE-ABC",
+        "state": "paid",
+        "amount": 99_999,
+        "currency": "EUR",
+        "paid_at": "2026-11-05T08:00:00Z",
+        "created": "2026-11-04T08:00:00Z",
+    }
+    found = timeline(
+        TimelineFacts(
+            session=SESSION,
+            events=[captured, captured],
+            refunds=[refund],
+            payables=[{"disbursement": "dis_1", "amount": 880}, {"disbursement": None, "amount": 5}],
+            disbursements=[payout],
+        )
+    )
+    assert [(one.key, one.amount, one.tone) for one in found] == [
+        ("timeline.requested", None, Tone.PLAIN),
+        ("timeline.started", None, Tone.PLAIN),
+        ("timeline.ended", None, Tone.PLAIN),
+        ("event.capture.succeeded", 1190, Tone.GOOD),
+        ("timeline.refund_failed", 100, Tone.BAD),
+        ("timeline.payout_paid", 880, Tone.GOOD),  # this session's part, not the whole payout
+    ]
+
+
+def _transfer(debit: str, credit: str, minor: int) -> dict[str, Any]:
+    return {"debit": debit, "credit": credit, "minor": minor, "currency": "EUR"}
+
+
+def test_flows_are_what_each_receiver_gets_and_add_up_to_what_drivers_paid() -> None:
+    flows = flows_of_transfers(
+        [
+            _transfer("psp:stripe:receivable", "session:transit", 1190),
+            _transfer("session:transit", "vat:DE:output", 190),
+            _transfer("vat:DE:input", "session:transit", 140),
+            _transfer("session:transit", "cpo:DE-ABC:payable", 1040),
+            _transfer("session:transit", "platform:fee:revenue", 100),
+            _transfer("platform:psp:expense", "psp:stripe:receivable", 30),
+            _transfer("session:transit", "cpo:DE-ABC:payable", 0) | {"currency": "CHF"},
+        ],
+        currency="EUR",
+    )
+    assert [(one.group, one.name, one.amount_minor) for one in flows] == [
+        ("cpo", "DE-ABC", 1040),
+        ("platform", "", 70),
+        ("vat", "DE", 50),
+        ("psp", "", 30),
+    ]
+    assert sum(one.amount_minor for one in flows) == 1190
+
+
+@pytest.mark.parametrize(
+    ("account", "receiver"),
+    [
+        ("partner:superapp:funds", ("source", "")),
+        ("partner:superapp:payable", ("demand_partner", "superapp")),
+        ("site:mall:payable", ("site_host", "mall")),
+        ("fx:EUR-CHF:position", ("fx", "EUR-CHF")),
+        ("suspense", ("other", "suspense")),
+    ],
+)
+def test_an_account_stands_for_its_receiver(account: str, receiver: tuple[str, str]) -> None:
+    assert receiver_of(account) == receiver
+
+
+@given(st.lists(st.integers(1, 10**12), min_size=1, max_size=20))
+def test_bands_never_overlap_and_the_source_is_as_tall_as_all(amounts: list[int]) -> None:
+    chart = draw(
+        [
+            MoneyFlow(group="cpo", name=str(n), amount_minor=one, currency="EUR")
+            for n, one in enumerate(amounts)
+        ]
+    )
+    assert chart.total_minor == sum(amounts)
+    assert chart.source_height == sum(band.bar_height for band in chart.bands)
+    for before, after in zip(chart.bands, chart.bands[1:], strict=False):
+        assert before.bar_y + before.bar_height < after.bar_y
+    assert chart.bands[-1].bar_y + chart.bands[-1].bar_height <= chart.height
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=60))
+def test_bars_stay_in_their_space(amounts: list[int]) -> None:
+    start = datetime(2026, 10, 29, tzinfo=UTC)
+    chart = draw_bars([(start + timedelta(hours=n), one) for n, one in enumerate(amounts)], currency="EUR")
+    for bar in chart.bars:
+        assert 0 <= bar.y <= HEIGHT
+        assert bar.y + bar.height == HEIGHT
+        assert bar.x + bar.width <= chart.width + 2
+
+
+def test_a_range_is_of_whole_days_and_ends_with_the_day_asked_for() -> None:
+    now = datetime(2026, 11, 12, 15, 30, tzinfo=figures.zone_of("Europe/Zurich"))
+    assert range_of("week", now=now).since.isoformat() == "2026-11-06T00:00:00+01:00"
+    assert range_of("nonsense", now=now).name == "today"
+    chosen = range_of("today", now=now, last_day="2026-10-29")
+    assert (chosen.since.isoformat(), chosen.width) == ("2026-10-29T00:00:00+01:00", timedelta(hours=1))
+    assert range_of("today", now=now, last_day="nonsense").since.day == 12
+
+
+def test_a_calendar_is_by_day_and_the_greatest_first() -> None:
+    lines = [
+        {"due_date": "2026-11-06", "amount": 5, "party": "a"},
+        {"due_date": "2026-11-05", "amount": 1, "party": "a"},
+        {"due_date": "2026-11-05", "amount": 9, "party": "b"},
+    ]
+    assert [(one.day, [line["amount"] for line in one.lines]) for one in calendar(lines)] == [
+        ("2026-11-05", [9, 1]),
+        ("2026-11-06", [5]),
+    ]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_no_cell_of_a_file_is_a_formula(text: str) -> None:
+    assert _cell(text) == f"'{text}"
+    assert _cell(-5) == "-5"  # a number is no text
+    assert _cell(None) == ""
+
+
+def test_a_viewer_acts_nowhere_and_only_administrators_let_people_in() -> None:
+    for table in (PARTY_RIGHTS, PLATFORM_RIGHTS):
+        assert set(table) == set(PersonRole)
+        assert table[PersonRole.VIEWER].areas == frozenset()
+        people = {role for role, rights in table.items() if ActArea.PEOPLE in rights.areas}
+        assert people == {PersonRole.ADMINISTRATOR}
+    for rights in PARTY_RIGHTS.values():
+        assert "admin" not in rights.scopes
+        assert ActArea.APPROVALS not in rights.areas
+    assert all(path.startswith("/console") for path in [*PAGES, *FORMS])
