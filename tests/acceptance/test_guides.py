@@ -34,12 +34,14 @@ pytestmark = [
     pytest.mark.skipif(not (shutil.which("curl") and BASH), reason="needs curl and bash"),
 ]
 
-# Commands that run until they are stopped, and where they run in a test.
+# Commands that run until they are stopped or need a receiver, and where they run in a test.
 RUN_ELSEWHERE = {
     "dev": "this stack: tests/acceptance/conftest.py",
     "demo": "tests/acceptance/test_market_day.py",
     "serve": "a process of this stack",
     "work": "a process of this stack",
+    "listen": "tests/acceptance/test_developer_tools.py",
+    "trigger": "tests/acceptance/test_developer_tools.py",
     "sandbox-contract-pool": "tests/integration/test_sandbox_contract_pool.py",
     "sandbox-psp": "a process of this stack; tests/integration/sandbox_psp_client.py",
 }
@@ -81,7 +83,7 @@ READERS = {
     "keys-and-acts.md": ("admin", "with an admin key of the platform"),
     "keys.md": ("admin", "with an admin key of the platform"),
     "money.md": ("admin", "with an admin key of the platform"),
-    "monitoring.md": ("admin", "an admin key of the platform"),
+    "monitoring.md": ("admin", "with an admin key of the platform"),
     "ocpi.md": ("admin", "with an admin key of the platform"),
     "partners.md": ("parkingapp", "with its own key"),
     "party-checks.md": ("admin", "With an admin key of the platform"),
