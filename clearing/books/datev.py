@@ -8,7 +8,7 @@ page 1252.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Final
@@ -145,7 +145,8 @@ class DatevPosting:
     day: date
     document: str
     text: str
-    notes: Mapping[str, str]
+    second_document: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def header_lines(batch: DatevBatch) -> Iterator[str]:
@@ -179,6 +180,8 @@ def posting_line(posting: DatevPosting, batch: DatevBatch) -> str:
     row[_PLACE["Gegenkonto (ohne BU-Schlüssel)"]] = posting.contra
     row[_PLACE["Belegdatum"]] = f"{posting.day:%d%m}"
     row[_PLACE["Belegfeld 1"]] = _text(_NOT_IN_DOCUMENT.sub("-", posting.document), 36)
+    if posting.second_document:
+        row[_PLACE["Belegfeld 2"]] = _text(_NOT_IN_DOCUMENT.sub("-", posting.second_document), 12)
     row[_PLACE["Buchungstext"]] = _text(posting.text, 60)
     row[_PLACE["Festschreibung"]] = "1" if batch.locked else "0"
     for number, (kind, content) in enumerate(posting.notes.items(), start=1):

@@ -14,12 +14,16 @@ from clearing.books.period import BooksPeriod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatevClient:
-    """The adviser's and the client's number at DATEV, and the length of its account numbers."""
+    """The adviser's and the client's number at DATEV, and the length of its account numbers.
+
+    `each_transfer`: a posting for each transfer, with its document; else sums of each day.
+    """
 
     adviser: int
     client: int
     account_length: int
     year_start_month: int = 1
+    each_transfer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

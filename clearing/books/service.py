@@ -220,7 +220,7 @@ class BooksService:
                 await run.write((json.dumps(json_line(line, run.rates), ensure_ascii=False) + "\n").encode())
 
     async def _write_datev(self, connection: Connection, run: _Run, *, now: datetime) -> None:
-        """Sums of each day, two accounts and reason: a batch of DATEV has at most 99,999 lines."""
+        """Sums of each day, or each transfer: a batch of DATEV has at most 99,999 lines."""
         request, client = run.request, run.request.datev
         if client is None:
             raise InvalidBooksRequestError(
@@ -242,35 +242,67 @@ class BooksService:
             created_at=now,
             locked=closed is not None and closed >= period.until,
         )
-        async for group in self._proved_batches(connection, run):
-            run.entries += sum(one["entry_count"] for one in group)
         for line in datev.header_lines(batch):
             await run.write(line.encode(datev.ENCODING))
         lines = 0
-        for one in await repository.sum_days(connection, period):
+        found = self._transfer_postings if client.each_transfer else self._daily_postings
+        async for posting in found(connection, run, currency):
+            lines += 1
+            if lines > datev.MAX_LINES:
+                raise InvalidBooksRequestError(
+                    "period",
+                    f"a DATEV batch has at most {datev.MAX_LINES} postings; export a shorter period"
+                    + (" or the sums of each day" if client.each_transfer else ""),
+                )
+            await run.write(datev.posting_line(posting, batch).encode(datev.ENCODING))
+
+    async def _daily_postings(
+        self, connection: Connection, run: _Run, currency: str
+    ) -> AsyncIterator[DatevPosting]:
+        """What moved between two accounts on a day for one reason; what is zero in `currency` is left out."""
+        async for group in self._proved_batches(connection, run):
+            run.entries += sum(one["entry_count"] for one in group)
+        for one in await repository.sum_days(connection, run.request.period):
             run.transfers += one.transfers
             minor = in_reporting(one.amount_minor, one.currency, one.booked_on, run.rates)
             if minor == 0:
                 run.left_out += one.transfers
                 continue
-            notes = {"Betrag": f"{written(one.amount_minor, one.currency, point=',')} {one.currency}"}
-            if run.rates is not None and one.currency != currency:
-                notes["Kurs"] = rate_text(run.rates.on(one.currency, one.booked_on))
-            posting = DatevPosting(
+            yield DatevPosting(
                 amount_minor=minor,
                 account=run.accounts[one.debit_account].number,
                 contra=run.accounts[one.credit_account].number,
                 day=one.booked_on,
                 document=f"{one.booked_on:%Y%m%d}-{one.kind}",
                 text=f"{one.kind} {one.debit_account} {one.credit_account}",
-                notes={**notes, "Soll": one.debit_account, "Haben": one.credit_account},
+                notes=_datev_notes(run, one.amount_minor, one.currency, one.booked_on, currency=currency)
+                | {"Soll": one.debit_account, "Haben": one.credit_account},
             )
-            await run.write(datev.posting_line(posting, batch).encode(datev.ENCODING))
-            lines += 1
-        if lines > datev.MAX_LINES:
-            raise InvalidBooksRequestError(
-                "period", f"{lines} postings; a DATEV batch has at most {datev.MAX_LINES}"
-            )
+
+    async def _transfer_postings(
+        self, connection: Connection, run: _Run, currency: str
+    ) -> AsyncIterator[DatevPosting]:
+        """Each transfer under its session or other subject, and its reason; zero ones are left out."""
+        async for lines in self._lines(connection, run):
+            for line in lines:
+                minor = in_reporting(line.amount_minor, line.currency, line.booked_on, run.rates)
+                if minor == 0:
+                    run.left_out += 1
+                    continue
+                notes = _datev_notes(run, line.amount_minor, line.currency, line.booked_on, currency=currency)
+                named = {"CDR": line.cdr_id, "Vorgang": line.reference, "Partner": line.counterparty}
+                yield DatevPosting(
+                    amount_minor=minor,
+                    account=line.debit.number,
+                    contra=line.credit.number,
+                    day=line.booked_on,
+                    document=line.subject_id.hex,
+                    second_document=line.kind,
+                    text=f"{line.kind} {line.debit.path} {line.credit.path}",
+                    notes=notes
+                    | {"Soll": line.debit.path, "Haben": line.credit.path}
+                    | {kind: text for kind, text in named.items() if text},
+                )
 
     async def _write_saft(self, connection: Connection, run: _Run, *, now: datetime) -> None:
         request = run.request
@@ -403,6 +435,14 @@ class BooksService:
             return None
         table: RateTable = (await self._reference_data.load(connection)).rates_and_calendars.fx
         return ReportingRates(request.reporting_currency, table, request.monthly_rates)
+
+
+def _datev_notes(run: _Run, minor: int, booked_in: str, day: date, *, currency: str) -> dict[str, str]:
+    """The amount as booked, and the rate where it was converted to `currency`."""
+    notes = {"Betrag": f"{written(minor, booked_in, point=',')} {booked_in}"}
+    if run.rates is not None and booked_in != currency:
+        notes["Kurs"] = rate_text(run.rates.on(booked_in, day))
+    return notes
 
 
 def _count(run: _Run, group: Sequence[Any], lines: int) -> None:

@@ -135,6 +135,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.provisional_usage",
             "gateway.unbooked_charge",
             "gateway.receipt_link",
+            "gateway.invoice_link",
             "gateway.driver_payment",
             "gateway.top_up",
         ),

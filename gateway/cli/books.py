@@ -71,6 +71,9 @@ def command() -> None:
     "--datev-year-start", type=click.IntRange(1, 12), default=1, show_default=True, help="First month."
 )
 @click.option(
+    "--datev-each-transfer", is_flag=True, help="A posting for each transfer; else sums of each day."
+)
+@click.option(
     "--verify/--no-verify", default=True, show_default=True, help="Recompute every hash of the period."
 )
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Directory.")
@@ -86,6 +89,7 @@ def journal_command(
             client=options["datev_client"],
             account_length=options["datev_account_length"],
             year_start_month=options["datev_year_start"],
+            each_transfer=options["datev_each_transfer"],
         )
     choice = JournalChoice(
         period=period,

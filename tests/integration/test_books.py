@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from clearing.books import datev
 from clearing.books.chart import bundled_chart
 from clearing.books.journal import BooksForm, dialect
 from clearing.books.journal_request import DatevClient, JournalProof, JournalRequest
@@ -445,6 +446,24 @@ async def _check_datev(market: MonthOfMarket, *, converted: int) -> None:
     assert proof.left_out == 0
     with pytest.raises(InvalidBooksRequestError, match="name the one currency"):
         await market.export(form=BooksForm.DATEV, datev=client)
+    single = replace(client, each_transfer=True)
+    content, each = await market.export(form=BooksForm.DATEV, reporting_currency="CHF", datev=single)
+    postings = content.decode("cp1252").split("\r\n")[2:-1]
+    assert (each.transfers, len(postings) + each.left_out) == (proof.transfers, proof.transfers)
+    assert sum(Decimal(one.split(";")[0].replace(",", ".")) for one in postings) * 100 == converted
+    documents = {tuple(one.split(";")[10:12]) for one in postings}
+    assert len(documents) > len({document for document, _ in documents}) > 1  # by subject, then by kind
+
+
+@pytest.mark.parametrize("each_transfer", [False, True])
+async def test_a_period_with_more_postings_than_a_batch_of_datev_takes_is_rejected(
+    market: MonthOfMarket, monkeypatch: pytest.MonkeyPatch, *, each_transfer: bool
+) -> None:
+    await market.play()
+    monkeypatch.setattr(datev, "MAX_LINES", 3)
+    client = DatevClient(adviser=29098, client=55003, account_length=4, each_transfer=each_transfer)
+    with pytest.raises(InvalidBooksRequestError, match="at most 3 postings; export a shorter period"):
+        await market.export(form=BooksForm.DATEV, reporting_currency="CHF", datev=client)
 
 
 async def test_prescribed_monthly_rates_count_instead_of_daily_ones(market: MonthOfMarket) -> None:

@@ -60,6 +60,9 @@ class JournalQuery(PeriodQuery):
     )
     datev_client: int | None = Field(None, ge=1, le=99_999, description="the client's number at DATEV")
     datev_account_length: int = Field(4, ge=4, le=8, description="digits of the client's account numbers")
+    datev_each_transfer: bool = Field(
+        default=False, description="a posting for each transfer, with its document; else sums of each day"
+    )
 
 
 class TableQuery(PeriodQuery):
@@ -192,6 +195,7 @@ async def get_journal(call: ApiRequest) -> ApiResponse:
             adviser=query.datev_adviser,
             client=query.datev_client,
             account_length=query.datev_account_length,
+            each_transfer=query.datev_each_transfer,
         )
     choice = JournalChoice(
         period=query.period,
@@ -370,7 +374,8 @@ ENDPOINTS: Final = (
         summary="Get the journal of a period",
         description=(
             "Every transfer of the period as a file: ?format=csv (`dialect` for a country's spreadsheet), "
-            "json (one object per line), datev (EXTF posting batch of daily sums) or saft (OECD SAF-T 2.0). "
+            "json (one object per line), datev (EXTF posting batch: daily sums, or each transfer) or saft "
+            "(OECD SAF-T 2.0). "
             "`reporting_currency` adds each amount at the ECB's rate of its day. X-Journal-Transfers and "
             "X-Journal-SHA256 say what the file holds; every hash of the period was recomputed before."
         ),
