@@ -73,6 +73,8 @@ async def test_no_operation_takes_a_card_number(pool: Pool, card: str) -> None:
                 if operation.name == "importBankMessage":
                     continue  # XML of the bank: docs/decisions/0608-card-numbers-never-enter.md
                 for number, request in enumerate(requests_with_card(operation, card)):
+                    if operation.name == "nameBuyer" and "body" in request:
+                        continue  # a page's form, which answers with the page: test_buyer_pages.py
                     answer = await api.call(
                         **{"key": f"{operation.name}-{number}", "body": None} | request, party="admin"
                     )

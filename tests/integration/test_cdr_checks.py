@@ -102,13 +102,13 @@ class System:
             wanted = ExceptionFilter(kind=ExceptionKind.FAILED_CDR_CHECK)
             return list(await service.list_exceptions(connection, wanted, limit=10))
 
-    async def decide(self, action: UsageAction, amount_minor: int | None = None) -> None:
+    async def decide(self, action: UsageAction, amount_minor: int | None = None, *, by: str = "anna") -> None:
         (one,) = await self.waiting()
         async with transaction(self.pool) as connection:
             await ExceptionService(clearing=build_clearing()).resolve(
                 connection,
                 one.id,
-                by="anna",
+                by=by,
                 note="asked the CPO",
                 now=self.edge.clock.at,
                 wall_now=self.edge.clock.at,
@@ -260,7 +260,9 @@ async def test_a_person_decides_what_is_captured(
 async def test_a_rejected_cdr_leaves_the_hold_for_a_corrected_one(system: System) -> None:
     view = await system.authorize()
     await system.send(view, **energy(20_500))
-    await system.decide(UsageAction.REJECT)
+    await system.decide(UsageAction.REJECT)  # about 12,000 EUR: two people decide
+    assert (await system.status())[0] == "exception"
+    await system.decide(UsageAction.REJECT, by="ben")
     assert (await system.status())[0] == "rejected"
     assert (await system.session())["payment"] == "authorized"
     await system.send(view, id="CDR2")
