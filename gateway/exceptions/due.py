@@ -36,6 +36,7 @@ DUE_AFTER: Final[Mapping[ExceptionKind, timedelta]] = MappingProxyType(
         ExceptionKind.PAYOUT_HOLD: timedelta(days=7),
         ExceptionKind.UNPAYABLE_ACCOUNT: timedelta(days=7),
         ExceptionKind.UNCHECKED_PARTY: timedelta(days=7),
+        ExceptionKind.LAPSING_PARTY_CHECK: timedelta(days=7),  # then the check has lapsed
         ExceptionKind.APPROVAL_REQUEST: _DAY,
         ExceptionKind.DISBURSEMENT_APPROVAL: _HOURS_4,  # paid today, or late
         ExceptionKind.PENDING_BANK_DETAILS: _DAY,
