@@ -112,6 +112,29 @@ SEVERAL_SHARDS = {
         gateway/reconciliation: refunded_before_clearing refunds_since residual_charges_since
         clearing/reconciliation: read_captures
     """,
+    "what one person did, wherever it was: found, exported, erased": """
+        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events
+        gateway/person: erase_invoice_links erase_receipt_links erase_refunds erase_sessions
+        gateway/person: export_rows found_rows kept_rows lock_person operators_of psp_names_of
+        gateway/person: sessions_of why_not_erased
+        pnc/personal_data: decisions_of delete_decisions due_contracts expired_contracts
+        pnc/personal_data: export_decisions
+    """,
+    "a batch of what is over its time, in a pause of the other work": """
+        gateway/retention: apply_dispute apply_event apply_invoice_link apply_payment_authorization
+        gateway/retention: apply_psp_event apply_receipt_link apply_refund apply_session
+        gateway/retention: due_billing_record due_dispute due_event due_invoice_link
+        gateway/retention: due_payment_authorization due_psp_event due_receipt_link due_refund
+        gateway/retention: due_session sessions_to_blot statements_to_blot
+    """,
+    "what a restored database lacks, once after a restore": """
+        gateway/recovery: add_restored_hold count_open_requests list_requested_refunds
+        gateway/recovery: list_unknown_refunds
+    """,
+    "figures of the console over a range of days": """
+        gateway/console: captured captured_by_bucket declined last_captured_at refunded
+        clearing/party_share: flows shares
+    """,
     "the audit, which proves all rows": """
         gateway/audit: account_differences capture_above_price capture_without_authorization
         gateway/audit: captured_without_capture cleared_totals open_work psp_totals uncaptured_price
