@@ -11,10 +11,15 @@ from typing import Any
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gateway.database import Pool, create_pool
 from gateway.migrations import migrate
 from sandbox.postgres.embedded import EmbeddedPostgres
+
+# A loaded machine makes nothing wrong: no test fails because examples came slowly.
+settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_machine")
 
 _TEMPLATE = "migrated"
 _PLENTY_BYTES = 4 << 30

@@ -347,7 +347,15 @@ class _TiedProcess:
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and not self._ended.is_set()
+        if self._process is None or self._ended.is_set():
+            return False
+        try:
+            os.kill(self._process.pid, 0)
+        except ProcessLookupError:  # it has ended, and its thread has not said so yet
+            return False
+        except PermissionError:
+            return True
+        return True
 
     def send(self, number: signal.Signals) -> None:
         if self._process is not None and not self._ended.is_set():

@@ -352,7 +352,9 @@ async def test_an_emsps_key_reads_and_repeats_the_events_of_its_own_contracts(st
     contract = format_id("con", new_id())
     async with stage.api.services.pool.acquire() as connection:
         written = [
-            NewEvent(type=EventType(kind), party_id="parking", object_id=contract, data={}, shard=1)
+            NewEvent(
+                type=EventType(kind), party_id="parking", object_id=contract, data={"id": contract}, shard=1
+            )
             for kind in kinds
         ]
         await events.record(connection, written, now=stage.api.clock.now())

@@ -290,8 +290,8 @@ def test_keys_of_the_psp_are_of_one_mode() -> None:
 
 def test_no_secret_setting_is_ever_repeated() -> None:
     secrets = [
-        "direct_database_url",
         "oidc_client_secret",
+        "direct_database_url",
         "database_url",
         "psp_api_key",
         "psp_publishable_key",  # no secret, but a secret key may be put there by mistake
