@@ -182,6 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (GatewayError, ClearingError, PncError, SandboxError) as error:
         _reject(str(error))
     except Exception as error:  # noqa: BLE001 - the process boundary
+        if (outage := _outage_of(error)) is not None:
+            _reject(f"the database can't do this now: {outage}; try again")
         _bug(error)
     sys.exit(result if isinstance(result, int) else 0)
 
@@ -208,6 +210,16 @@ def _load(name: str, module_name: str) -> click.Command:
 
 def _reject(text: str) -> NoReturn:
     _end(text, STATUS_REJECTED)
+
+
+def _outage_of(error: Exception) -> str | None:
+    """What the database says of trouble of its own that passes: read-only, full, shutting down; else None."""
+    from asyncpg import PostgresError  # noqa: PLC0415 - commands without a database start without it
+
+    from gateway.failure_log import first_cause, is_transient  # noqa: PLC0415 - likewise
+
+    cause = first_cause(error)
+    return str(cause) if is_transient(error) and isinstance(cause, PostgresError) else None
 
 
 def _bug(error: Exception) -> NoReturn:

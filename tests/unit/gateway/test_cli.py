@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import click
 import pytest
 
@@ -329,6 +330,22 @@ def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) ->
         (click.ClickException("two\nlines"), 2, "networkcore: two lines\n"),
         (click.UsageError("what?"), 2, "networkcore: what?"),
         (KeyboardInterrupt(), 130, "networkcore: interrupted\n"),
+        (
+            asyncpg.ReadOnlySQLTransactionError("cannot execute UPDATE in a read-only transaction"),
+            2,
+            "can't do this now: cannot execute UPDATE in a read-only transaction; try again\n",
+        ),
+        (
+            ExceptionGroup("jobs", [asyncpg.DiskFullError("no space"), asyncpg.DiskFullError("no space")]),
+            2,
+            "can't do this now: no space; try again\n",
+        ),
+        (asyncpg.UndefinedColumnError("no column x"), 70, "a bug of ours"),
+        (
+            ExceptionGroup("jobs", [asyncpg.DiskFullError("no space"), KeyError("x")]),
+            70,
+            "a bug of ours",
+        ),
         (
             ZeroDivisionError("division by zero"),
             70,
