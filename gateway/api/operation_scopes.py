@@ -136,6 +136,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "listBankDetails",
                 "listDisbursements",
                 "listDocuments",
+                "listForecastDays",
                 "listMeterKeys",
                 "listMeterPolicies",
                 "listPartyChecks",

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.console import csv_file, csv_lists
 from gateway.console.page import ConsolePage
 from gateway.people.roles import ActArea
 from gateway.webhooks.events import EventType
@@ -17,8 +18,10 @@ _PAGE: Final = "25"
 DELIVERY_STATES: Final = ("pending", "delivered", "failed", "abandoned")
 
 
-async def webhooks(page: ConsolePage) -> web.Response:
+async def webhooks(page: ConsolePage) -> web.StreamResponse:
     """Endpoints; for those who may, a form for a new one."""
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.WEBHOOKS)
     found = await page.calls.read("listWebhookEndpoints", query={"limit": "100"})
     return page.respond("webhooks.html", found=found, types=[kind.value for kind in EventType], made=None)
 
@@ -36,8 +39,11 @@ async def create_webhook(page: ConsolePage) -> web.Response:
     )
 
 
-async def webhook(page: ConsolePage) -> web.Response:
+async def webhook(page: ConsolePage) -> web.StreamResponse:
     """One endpoint with its delivery log."""
+    if csv_file.wanted(page) is not None:
+        listed = csv_lists.of(csv_lists.DELIVERIES, id=page.request.match_info["id"])
+        return await csv_file.answer_list(page, listed, query=page.query("state"))
     return await _webhook(page, made=None)
 
 
@@ -85,8 +91,10 @@ async def retry_delivery(page: ConsolePage) -> web.Response:
     return page.back(f"/console/webhooks/{match['id']}", outcome)
 
 
-async def events(page: ConsolePage) -> web.Response:
+async def events(page: ConsolePage) -> web.StreamResponse:
     """Events in the order in which they happened, from a cursor on."""
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.EVENTS, query=page.query("type"))
     query = {"limit": _PAGE, **page.query("cursor", "type")}
     found = await page.calls.read("listEvents", query=query)
     return page.respond(
