@@ -250,7 +250,10 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             {
                 "downloadPaymentFile",
                 "getClosingCheck",
+                "getDifferenceEvidence",
                 "getJournal",
+                "getReconciliation",
+                "getReconciliationDifference",
                 "getTopup",
                 "getTrialBalance",
                 "getVatReturn",
@@ -258,6 +261,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "listApprovalRequests",
                 "listBankMessages",
                 "listConnectedAccounts",
+                "listDifferenceEvidence",
                 "listDisbursementsAwaitingApproval",
                 "listPaymentFiles",
                 "listReceivables",
@@ -269,6 +273,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
         ),
         Scope.FINANCE_WRITE: frozenset(
             {
+                "addDifferenceEvidence",
                 "approveBankDetails",
                 "approveDisbursement",
                 "approveRequest",

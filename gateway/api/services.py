@@ -44,6 +44,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.people.saved_views import SavedViewService
 from gateway.people.service import PeopleService
 from gateway.personal_data.administration import PersonAdministration
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
@@ -52,6 +53,7 @@ from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.rate_limit import RateRule
 from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.evidence_service import EvidenceService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
@@ -141,6 +143,16 @@ class ApiServices:
     def people(self) -> PeopleService:
         """Who may sign in, and what people did."""
         return PeopleService(pool=self.pool, clock=self.clock)
+
+    @property
+    def evidence(self) -> EvidenceService:
+        """What people attach to differences."""
+        return EvidenceService(pool=self.pool, clock=self.clock)
+
+    @property
+    def saved_views(self) -> SavedViewService:
+        """The filters that people keep under a name."""
+        return SavedViewService(pool=self.pool, clock=self.clock)
 
     def now(self) -> datetime:
         """Business time."""

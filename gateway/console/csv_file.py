@@ -31,8 +31,8 @@ _NO_QUERY: Final[Mapping[str, str]] = {}
 class CsvList:
     """A list as a file: its columns, each `name` or `name=member.of.the.object`.
 
-    `operation` is the API's list, `place` the members of its answer that lead to the rows. `limit` is the most
-    of a page; "" for a list that takes none.
+    `operation` is the API's list, `place` the members of its answer that lead to the rows. `limit` is the
+    most of a page; "" for a list that takes none.
     """
 
     name: str
@@ -79,7 +79,8 @@ async def send(
     page: ConsolePage, name: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Sequence[Any]]]
 ) -> web.StreamResponse:
     """Send the file. What fails before its first row is an error page; later the file breaks off."""
-    first = await anext(pages, [])
+    nothing: Sequence[Sequence[Any]] = ()
+    first = await anext(pages, nothing)
     response = web.StreamResponse(
         headers={
             **PAGE_HEADERS,

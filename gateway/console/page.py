@@ -26,6 +26,14 @@ _OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormFile:
+    """A file of a form, as the browser sent it: neither its name nor its content is checked."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsolePage:
     """What a view works with."""
 
@@ -36,6 +44,7 @@ class ConsolePage:
     t: Texts
     zone: tzinfo
     form: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FormFile] = field(default_factory=dict)
 
     @property
     def own_party(self) -> str | None:

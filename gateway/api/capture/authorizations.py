@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from clearing.captured_session import AuthorizationMethod
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.buyers import BuyerId
@@ -157,7 +158,7 @@ class AuthorizationsQuery(PaymentFilterQuery):
     """A page of authorizations; all filters in the query must match. Amounts are what is held."""
 
     state: api_schemas.AuthorizationState | None = None
-    method: api_schemas.AuthorizationMethod | None = None
+    method: AuthorizationMethod | None = None
 
 
 async def create(call: ApiRequest) -> ApiResponse:

@@ -4,6 +4,7 @@ Owns: the lists, the pages and their acts. Must not know any kind of exception, 
 services say so, by the person who is signed in.
 """
 
+import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from gateway.people.roles import ActArea
 _PAGE: Final = "25"
 _MOST: Final = "100"
 USAGE_ACTIONS: Final = ("take_as_is", "take_lower", "set_amount", "reject", "release")
+_BACK: Final = re.compile(r"/console/reconciliation(?:/rdf_[0-9a-z]{26})?")
 CHARGE_ACTIONS: Final = ("adopt", "refund", "leave")
 
 
@@ -121,7 +123,8 @@ async def reject_request(page: ConsolePage) -> web.Response:
 
 async def _decide(page: ConsolePage, operation: str) -> web.Response:
     outcome = await page.act(operation, ActArea.APPROVALS, body={}, id=page.request.match_info["id"])
-    return page.back("/console/approvals", outcome)
+    asked = page.form.get("back", "")
+    return page.back(asked if _BACK.fullmatch(asked) else "/console/approvals", outcome)
 
 
 async def decide_bank_details(page: ConsolePage) -> web.Response:

@@ -148,9 +148,7 @@ async def place_hold(page: ConsolePage) -> web.StreamResponse:
     """Hold a party's payouts, with the reason that the party reads."""
     body: dict[str, Any] = {"reason": page.form.get("reason", "")}
     body |= {name: page.form[name] for name in ("since", "until") if page.form.get(name)}
-    outcome = await page.act(
-        "createPayoutHold", ActArea.PAYOUTS, body=body, id=page.request.match_info["id"]
-    )
+    outcome = await page.act("createPayoutHold", ActArea.PAYOUTS, body=body, id=page.request.match_info["id"])
     return page.back(_back(page), outcome)
 
 

@@ -16,7 +16,7 @@ from gateway.console.page import ConsolePage
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
 from gateway.people.errors import SavedViewError
-from gateway.people.saved_views import VIEW_PREFIX, SavedViewService
+from gateway.people.saved_views import VIEW_PREFIX
 
 _OK: Final = 200
 
@@ -47,7 +47,7 @@ async def views_of(page: ConsolePage, list_name: str) -> ViewsOfList:
     person = page.signed_in.person
     set_now = page.query(*FILTERS[list_name])
     links = []
-    for one in await _service(page).list(person, list_name=list_name):
+    for one in await page.services.saved_views.list(person, list_name=list_name):
         kept = {name: value for name, value in one.filters.items() if name in FILTERS[list_name]}
         links.append(
             ViewLink(
@@ -70,7 +70,7 @@ async def save(page: ConsolePage) -> web.StreamResponse:
     found = read_filters(name, page.form.get("filters", ""))
     address = f"/console/{name}?{urlencode(found)}"
     try:
-        await _service(page).save(
+        await page.services.saved_views.save(
             page.signed_in.person,
             list_name=name,
             name=page.form.get("name", ""),
@@ -89,18 +89,12 @@ async def delete(page: ConsolePage) -> web.StreamResponse:
     if name not in FILTERS:
         raise web.HTTPNotFound
     try:
-        await _service(page).delete(page.signed_in.person, parse_id(VIEW_PREFIX, view))
+        await page.services.saved_views.delete(page.signed_in.person, parse_id(VIEW_PREFIX, view))
     except (SavedViewError, MalformedIdError) as error:
         return page.back_with(f"/console/{name}", f"{error}.")
     await _record(page, "deleteView", view)
     return page.back(f"/console/{name}")
 
 
-def _service(page: ConsolePage) -> SavedViewService:
-    return SavedViewService(pool=page.services.pool, clock=page.services.clock)
-
-
 async def _record(page: ConsolePage, operation: str, subject: str) -> None:
-    await page.services.people.record(
-        page.signed_in.person, operation=operation, subject=subject, status=_OK
-    )
+    await page.services.people.record(page.signed_in.person, operation=operation, subject=subject, status=_OK)

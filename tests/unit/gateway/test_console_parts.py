@@ -16,7 +16,7 @@ from gateway.console.bar_chart import HEIGHT, draw_bars
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
 from gateway.console.navigation import SECTIONS
-from gateway.console.page import _cell
+from gateway.console.csv_file import cell
 from gateway.console.texts import LANGUAGES, Texts, catalogue, choose_language
 from gateway.console.timeline import TimelineFacts, Tone, timeline
 from gateway.console.views.overview import range_of
@@ -272,9 +272,9 @@ def test_a_calendar_is_by_day_and_the_greatest_first() -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
 def test_no_cell_of_a_file_is_a_formula(text: str) -> None:
-    assert _cell(text) == f"'{text}"
-    assert _cell(-5) == "-5"  # a number is no text
-    assert _cell(None) == ""
+    assert cell(text) == f"'{text}"
+    assert cell(-5) == "-5"  # a number is no text
+    assert cell(None) == ""
 
 
 def test_a_viewer_acts_nowhere_and_only_administrators_let_people_in() -> None:
