@@ -48,7 +48,7 @@ async def views_of(page: ConsolePage, list_name: str) -> ViewsOfList:
     set_now = page.query(*FILTERS[list_name])
     links = []
     for one in await page.services.saved_views.list(person, list_name=list_name):
-        kept = {name: value for name, value in one.filters.items() if name in FILTERS[list_name]}
+        kept = {name: one.filters[name] for name in FILTERS[list_name] if name in one.filters}
         links.append(
             ViewLink(
                 id=format_id(VIEW_PREFIX, one.id),

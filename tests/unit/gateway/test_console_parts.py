@@ -13,10 +13,10 @@ from clearing.money import to_major
 from gateway.console import figures
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.bar_chart import HEIGHT, draw_bars
+from gateway.console.csv_file import cell
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
 from gateway.console.navigation import SECTIONS
-from gateway.console.csv_file import cell
 from gateway.console.texts import LANGUAGES, Texts, catalogue, choose_language
 from gateway.console.timeline import TimelineFacts, Tone, timeline
 from gateway.console.views.overview import range_of
