@@ -173,6 +173,7 @@ async def test_one_person_proposes_another_approves_and_the_decision_is_listed(p
         assert "/propose" not in text  # it is resolved
         bench = (await ben.get("/console/reconciliation")).text
         assert "nobody knows yet" in bench[bench.index('id="decided"') :]
+        assert page in bench[bench.index('id="decided"') :]  # the request names its difference
         suspense = re.findall(r"/console/suspense/(rdc_\w+)/clear", bench)
         cleared = await anna.post(
             f"/console/suspense/{suspense[0]}/clear", {"resolution": "write_off", "reason": "small"}

@@ -238,6 +238,7 @@ async function check(section) {
 function cell(row, label, text) {
   const found = row.insertCell();
   found.dataset.label = label;
+  if (text === "") return found;
   const shown = document.createElement("span");
   shown.textContent = text;
   found.append(shown);
@@ -250,12 +251,13 @@ function show(section, statement) {
   const badge = section.querySelector("[data-verdict]");
   badge.className = `badge ${wrong.length ? "bad" : "good"}`;
   badge.textContent = wrong.length ? texts.disagrees : texts.agrees;
-  const money = new Intl.NumberFormat(document.documentElement.lang, {
-    style: "currency",
-    currency: (statement.head || {}).currency || "XXX",
-    currencyDisplay: "code",
+  const currency = (statement.head || {}).currency || "";
+  const digits = Number(texts.digits);
+  const number = new Intl.NumberFormat(document.documentElement.lang, {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
   });
-  const digits = money.resolvedOptions().maximumFractionDigits;
+  const money = (minor) => (minor === null ? "" : `${number.format(minor / 10 ** digits)}\u00a0${currency}`);
   section.querySelector("[data-result]").textContent =
     `${statement.rows.length - wrong.length} / ${statement.rows.length} ${texts.records}` +
     (statement.seal ? ` · SHA-256 ${statement.seal}` : "");
@@ -265,7 +267,7 @@ function show(section, statement) {
     const row = body.insertRow();
     cell(row, "#", String(one.number));
     cell(row, texts.what, one.what);
-    cell(row, texts.amount, one.amount === null ? "" : money.format(one.amount / 10 ** digits)).className = "amount";
+    cell(row, texts.amount, money(one.amount)).className = "amount";
     const verdict = cell(row, texts.result, one.problem || texts.agrees).firstChild;
     verdict.className = `badge ${one.problem ? "bad" : "good"}`;
   }

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from clearing.money import exponent
 from gateway.console import csv_file, csv_lists
 from gateway.console.filters import FILTERS
 from gateway.console.page import ConsolePage
@@ -53,26 +54,28 @@ def calendar(lines: Sequence[Mapping[str, Any]]) -> list[PayoutDay]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastSum:
-    """Forecast beside actual of one day and currency, over the parties that are shown."""
+    """Forecast beside actual of one day and currency, over the parties that are shown; None: no forecast."""
 
     day: str
     currency: str
-    forecast: int
+    forecast: int | None
     actual: int
 
     @property
-    def difference(self) -> int:
+    def difference(self) -> int | None:
         """Actual less forecast."""
-        return self.actual - self.forecast
+        return None if self.forecast is None else self.actual - self.forecast
 
 
 def forecast_sums(lines: Sequence[Mapping[str, Any]]) -> list[ForecastSum]:
     """The days of `listForecastDays` by day and currency, in their order."""
-    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    sums: dict[tuple[str, str], tuple[int | None, int]] = {}
     for line in lines:
         key = (line["day"], line["currency"])
-        forecast, actual = sums.get(key, (0, 0))
-        sums[key] = (forecast + (line["forecast"] or 0), actual + line["actual"])
+        forecast, actual = sums.get(key, (None, 0))
+        if line["forecast"] is not None:
+            forecast = (forecast or 0) + line["forecast"]
+        sums[key] = (forecast, actual + line["actual"])
     return [
         ForecastSum(day=day, currency=currency, forecast=forecast, actual=actual)
         for (day, currency), (forecast, actual) in sums.items()
@@ -140,7 +143,11 @@ async def payout(page: ConsolePage) -> web.StreamResponse:
         return await csv_file.answer_list(page, csv_lists.PAYABLES, query=nets)
     payables = await page.calls.read("listPayables", query={**nets, "limit": "50", **page.query("cursor")})
     return page.respond(
-        "payout.html", payout=shown, payables=payables, **await holds_shown(page, [shown["party"]])
+        "payout.html",
+        payout=shown,
+        payables=payables,
+        digits=exponent(shown["currency"]),
+        **await holds_shown(page, [shown["party"]]),
     )
 
 
