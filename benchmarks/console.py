@@ -88,13 +88,9 @@ def run(*, quick: bool) -> list[Row]:
 
 async def _run(directory: Path, *, quick: bool) -> list[Row]:
     day = plan_day(sessions=_SESSIONS, seed=_SEED)
+    silent = NotesOnly(Console(quiet=True))
     await run_market_day(
-        directory,
-        sessions=_SESSIONS,
-        seed=_SEED,
-        workers=1,
-        migrate=migrate,
-        progress=NotesOnly(Console(quiet=True)),
+        directory, sessions=_SESSIONS, seed=_SEED, workers=1, migrate=migrate, progress=silent
     )
     async with _bare_handler() as bare, _console(directory, day) as (gateway_url, admin_key):
         cookies = [await _sign_in(gateway_url, admin_key, number) for number in range(_PEOPLE)]
