@@ -39,6 +39,7 @@ _SESSIONS: Final = 24
 _SEED: Final = 3
 _PARTNER: Final = "parkingapp"
 _SEE_OTHER: Final = 303
+_TOO_MANY: Final = 429
 _OK: Final = 200
 _CREATED: Final = 201
 _PAGES: Final = (
@@ -149,7 +150,9 @@ async def _sign_in(gateway_url: str, admin_key: str, number: int) -> dict[str, s
         made = await http.post(f"{gateway_url}/v1/parties/platform/people", json=person, headers=headers)
         person_id = (await made.json())["id"]
         link = await http.post(f"{gateway_url}/v1/people/{person_id}/links", headers=headers)
-        answer = await http.post((await link.json())["url"], allow_redirects=False)
+        address = (await link.json())["url"]
+        while (answer := await http.post(address, allow_redirects=False)).status == _TOO_MANY:
+            await asyncio.sleep(1)  # one address signs in once a second
         if answer.status != _SEE_OTHER:
             raise RuntimeError(f"the link answered {answer.status}")
         return {one.key: one.value for one in http.cookie_jar}
