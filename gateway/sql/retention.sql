@@ -48,16 +48,17 @@ SELECT count(*) FROM gone;
 -- name: due_psp_event$
 SELECT count(*) FROM gateway.psp_event AS e
 WHERE e.received_at < :before
-  AND NOT EXISTS (SELECT FROM gateway.task AS t WHERE t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id);
+  AND NOT EXISTS (SELECT FROM gateway.task AS t
+                  WHERE t.shard = e.shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id);
 
 -- name: apply_psp_event$
 WITH due AS (
-    SELECT e.id FROM gateway.psp_event AS e
+    SELECT e.shard, e.id FROM gateway.psp_event AS e
     WHERE e.received_at < :before
       AND NOT EXISTS (SELECT FROM gateway.task AS t
-                      WHERE t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id)
+                      WHERE t.shard = e.shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id)
     LIMIT :limit FOR UPDATE OF e SKIP LOCKED
-), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.id = due.id RETURNING 1)
+), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.shard = due.shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: due_session$

@@ -117,17 +117,75 @@ WHERE EXISTS (SELECT FROM gateway.event e WHERE e.shard = n AND e.id > :since);
 SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
 WHERE (SELECT true FROM gateway.delivery d WHERE d.shard = n AND d.state = 'pending' ORDER BY d.endpoint_id LIMIT 1);
 
--- The next endpoints of each shard with pending deliveries, and whether each may be called. The recursion jumps from
+-- The next endpoints of a shard with pending deliveries, and whether each may be called. The recursion jumps from
 -- one endpoint to the next along the index, so its cost is the number of endpoints and not of deliveries; the
--- subqueries with their ORDER BY hold the planner to the index, where EXISTS would scan. Each table's shard is compared
--- with the list too: of one shard, only that one is read.
+-- subqueries with their ORDER BY hold the planner to the index, where EXISTS would scan.
 -- name: pending_endpoints
+WITH RECURSIVE pending AS (
+    (SELECT d.endpoint_id FROM gateway.delivery d
+     WHERE d.shard = :shard AND d.state = 'pending' AND d.endpoint_id > :after ORDER BY d.endpoint_id LIMIT 1)
+    UNION ALL
+    SELECT later.endpoint_id
+    FROM pending
+    CROSS JOIN LATERAL (
+        SELECT d.endpoint_id FROM gateway.delivery d
+        WHERE d.shard = :shard AND d.state = 'pending' AND d.endpoint_id > pending.endpoint_id
+        ORDER BY d.endpoint_id LIMIT 1
+    ) later
+)
+SELECT :shard::smallint AS shard, page.endpoint_id,
+       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
+FROM (SELECT endpoint_id FROM pending LIMIT :limit) AS page
+JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
+ORDER BY page.endpoint_id;
+
+-- Per endpoint the oldest due deliveries that are first of their object, up to its capacity; only one while the
+-- endpoint fails.
+-- name: claim
+WITH due AS (
+    SELECT d.event_id, w.id AS endpoint_id
+    FROM unnest(:endpoints::uuid[], :capacities::integer[]) AS given (id, capacity)
+    JOIN gateway.webhook_endpoint w ON w.id = given.id
+    CROSS JOIN LATERAL (
+        SELECT p.event_id FROM gateway.delivery p
+        WHERE p.shard = :shard AND p.endpoint_id = w.id AND p.state = 'pending'
+          AND (p.next_attempt_at IS NULL OR p.next_attempt_at <= :wall_now)
+          AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
+          AND p.event_id = (
+              SELECT q.event_id FROM gateway.delivery q
+              WHERE q.shard = :shard AND q.endpoint_id = w.id AND q.object_id = p.object_id
+                AND q.state = 'pending'
+              ORDER BY q.event_id LIMIT 1
+          )
+        ORDER BY p.event_id
+        LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE given.capacity END
+        FOR UPDATE OF p SKIP LOCKED
+    ) d
+    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+    LIMIT :limit
+), leased AS (
+    UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
+    FROM due
+    WHERE x.shard = :shard AND x.endpoint_id = due.endpoint_id AND x.event_id = due.event_id
+    RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
+)
+SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id,
+       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.secret, w.encryption_key,
+       w.previous_secret, w.previous_encryption_key, w.previous_secret_until, w.failures_in_a_row
+FROM leased l
+JOIN gateway.event e ON e.shard = :shard AND e.id = l.event_id
+LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
+JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
+ORDER BY l.event_id;
+
+-- The same of several shards, which a database that is distributed by shard is not asked.
+-- name: pending_endpoints_in_shards
 WITH RECURSIVE pending AS (
     SELECT given.shard, earliest.endpoint_id, 1 AS n
     FROM unnest(:shards::smallint[], :after::uuid[]) AS given (shard, after)
     CROSS JOIN LATERAL (
         SELECT d.endpoint_id FROM gateway.delivery d
-        WHERE d.shard = given.shard AND d.shard = ANY (:shards::smallint[]) AND d.state = 'pending'
+        WHERE d.shard = given.shard AND d.state = 'pending'
           AND d.endpoint_id > given.after
         ORDER BY d.endpoint_id LIMIT 1
     ) earliest
@@ -136,7 +194,7 @@ WITH RECURSIVE pending AS (
     FROM pending
     CROSS JOIN LATERAL (
         SELECT d.endpoint_id FROM gateway.delivery d
-        WHERE d.shard = pending.shard AND d.shard = ANY (:shards::smallint[]) AND d.state = 'pending'
+        WHERE d.shard = pending.shard AND d.state = 'pending'
           AND d.endpoint_id > pending.endpoint_id
         ORDER BY d.endpoint_id LIMIT 1
     ) later
@@ -148,9 +206,8 @@ FROM pending AS page
 JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.shard, page.endpoint_id;
 
--- Leases due deliveries that are first of their object, the oldest first: per shard and endpoint up to a quota, per
--- endpoint up to its capacity over all shards, only one while the endpoint fails.
--- name: claim
+-- The same of several shards: per shard and endpoint up to a quota, per endpoint up to its capacity over all shards.
+-- name: claim_in_shards
 WITH due AS (
     SELECT d.shard, d.event_id, w.id AS endpoint_id, given.capacity, given.turn,
            w.failures_in_a_row >= :pause_after::integer AS failing
@@ -159,12 +216,12 @@ WITH due AS (
     JOIN gateway.webhook_endpoint w ON w.id = given.id
     CROSS JOIN LATERAL (
         SELECT p.shard, p.event_id FROM gateway.delivery p
-        WHERE p.shard = given.shard AND p.shard = ANY (:shards::smallint[]) AND p.endpoint_id = w.id
+        WHERE p.shard = given.shard AND p.endpoint_id = w.id
           AND p.state = 'pending' AND (p.next_attempt_at IS NULL OR p.next_attempt_at <= :wall_now)
           AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
           AND p.event_id = (
               SELECT q.event_id FROM gateway.delivery q
-              WHERE q.shard = given.shard AND q.shard = ANY (:shards::smallint[]) AND q.endpoint_id = w.id
+              WHERE q.shard = given.shard AND q.endpoint_id = w.id
                 AND q.object_id = p.object_id AND q.state = 'pending'
               ORDER BY q.event_id LIMIT 1
           )
@@ -181,7 +238,7 @@ WITH due AS (
 ), leased AS (
     UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
     FROM chosen
-    WHERE x.shard = chosen.shard AND x.shard = ANY (:shards::smallint[]) AND x.endpoint_id = chosen.endpoint_id
+    WHERE x.shard = chosen.shard AND x.endpoint_id = chosen.endpoint_id
       AND x.event_id = chosen.event_id
     RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
 )
@@ -189,8 +246,8 @@ SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.obj
        coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.secret, w.encryption_key,
        w.previous_secret, w.previous_encryption_key, w.previous_secret_until, w.failures_in_a_row
 FROM leased l
-JOIN gateway.event e ON e.shard = l.shard AND e.shard = ANY (:shards::smallint[]) AND e.id = l.event_id
-LEFT JOIN gateway.event o ON o.shard = l.shard AND o.shard = ANY (:shards::smallint[]) AND o.id = e.data_of
+JOIN gateway.event e ON e.shard = l.shard AND e.id = l.event_id
+LEFT JOIN gateway.event o ON o.shard = l.shard AND o.id = e.data_of
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 
@@ -204,12 +261,11 @@ FROM unnest(
     :shards::smallint[], :endpoints::uuid[], :events::uuid[], :states::text[], :next_attempts::timestamptz[],
     :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[]
 ) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms)
-WHERE d.shard = r.shard AND d.shard = ANY (:shards::smallint[]) AND d.endpoint_id = r.endpoint_id
-  AND d.event_id = r.event_id AND d.state = 'pending'
+WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
 RETURNING d.shard, (
     SELECT true FROM gateway.delivery q
-    WHERE q.shard = d.shard AND q.shard = ANY (:shards::smallint[]) AND q.endpoint_id = d.endpoint_id
-      AND q.object_id = d.object_id AND q.state = 'pending' AND q.event_id > d.event_id
+    WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'
+      AND q.event_id > d.event_id
     ORDER BY q.event_id LIMIT 1) AS followed;
 
 -- Endpoints are locked in the order of their ids and before their deliveries, as deleting one does: no deadlock.

@@ -124,9 +124,15 @@ async def list_pending_endpoints(
 
     `after`: the shards, and the endpoint behind which each begins; `limit` is of each shard.
     """
-    found = _QUERIES.pending_endpoints(
-        connection, shards=list(after), after=list(after.values()), limit=limit, wall_now=wall_now
-    )
+    if len(after) == 1:
+        ((shard, behind),) = after.items()
+        found = _QUERIES.pending_endpoints(
+            connection, shard=shard, after=behind, limit=limit, wall_now=wall_now
+        )
+    else:
+        found = _QUERIES.pending_endpoints_in_shards(
+            connection, shards=list(after), after=list(after.values()), limit=limit, wall_now=wall_now
+        )
     return [PendingEndpoint.from_row(row) async for row in found]
 
 
@@ -145,17 +151,21 @@ async def claim(
     """
     if not quotas or limit <= 0:
         return []
-    found = _QUERIES.claim(
-        connection,
-        shards=[one.shard for one in quotas],
-        endpoints=[one.endpoint_id for one in quotas],
-        quotas=[one.quota for one in quotas],
-        capacities=[one.capacity for one in quotas],
-        limit=limit,
-        wall_now=wall_now,
-        leased_until=leased_until,
-        pause_after=pause_after,
-    )
+    given = {
+        "endpoints": [one.endpoint_id for one in quotas],
+        "capacities": [one.capacity for one in quotas],
+        "limit": limit,
+        "wall_now": wall_now,
+        "leased_until": leased_until,
+        "pause_after": pause_after,
+    }
+    shards = [one.shard for one in quotas]
+    if len(set(shards)) == 1:
+        found = _QUERIES.claim(connection, shard=shards[0], **given)
+    else:
+        found = _QUERIES.claim_in_shards(
+            connection, shards=shards, quotas=[one.quota for one in quotas], **given
+        )
     return [ClaimedDelivery.from_row(row) async for row in found]
 
 

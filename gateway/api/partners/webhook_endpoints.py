@@ -168,7 +168,7 @@ def _session(name: str, *, index: int) -> str:
         raise ProblemError(
             problems.INVALID_PARAMETERS,
             f"{pointer}: {error}.",
-            errors=[FieldError(pointer=pointer, expected=error.expected)],
+            errors=[FieldError(pointer=pointer, expected="an id of the form ses_...")],
         ) from None
 
 

@@ -4,9 +4,6 @@
 ALTER TABLE gateway.event ALTER COLUMN data DROP NOT NULL;
 ALTER TABLE gateway.event ADD COLUMN data_of uuid;  -- the event of the same shard that holds `data`
 ALTER TABLE gateway.event ADD CHECK ((data IS NULL) = (data_of IS NOT NULL));
--- JSON of a few hundred bytes is compressed in its row.
-ALTER TABLE gateway.event ALTER COLUMN data SET STORAGE MAIN;
-ALTER TABLE gateway.event SET (toast_tuple_target = 256);
 
 -- Null: all events of its types. Else only events of these sessions, EVSEs, locations or metadata; the job that makes
 -- deliveries applies it (gateway/webhooks/event_filter.py).
