@@ -27,6 +27,7 @@ from rich.console import Console
 from benchmarks.table import Row
 from gateway.migrations import migrate
 from sandbox.market.day import run_market_day, running_market
+from sandbox.market.plan import MarketDay, plan_day
 from sandbox.market.progress import NotesOnly
 
 GOAL_MS: Final = 100.0

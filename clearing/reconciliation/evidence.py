@@ -32,7 +32,7 @@ class EvidenceRejectedError(ClearingError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class DifferenceEvidence:
     """What was attached; `content` only where it is asked for. A reference has neither type nor size."""
 
     id: UUID

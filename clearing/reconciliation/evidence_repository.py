@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.reconciliation.evidence import CheckedEvidence, Evidence
+from clearing.reconciliation.evidence import CheckedEvidence, DifferenceEvidence
 
 _sql = named_queries("evidence")
 
@@ -49,13 +49,13 @@ async def insert_evidence(
     return written is not None
 
 
-async def list_evidence(connection: Connection, difference_id: UUID) -> list[Evidence]:
+async def list_evidence(connection: Connection, difference_id: UUID) -> list[DifferenceEvidence]:
     """What is attached to a difference, the first first, without the files' content."""
     found = await rows(_sql.list_evidence(connection, difference_id=difference_id))
-    return [Evidence(**dict(row.items())) for row in found]
+    return [DifferenceEvidence(**dict(row.items())) for row in found]
 
 
-async def find_evidence(connection: Connection, evidence_id: UUID) -> Evidence | None:
+async def find_evidence(connection: Connection, evidence_id: UUID) -> DifferenceEvidence | None:
     """One with its content."""
     row = await _sql.find_evidence(connection, id=evidence_id)
-    return None if row is None else Evidence(**dict(row.items()))
+    return None if row is None else DifferenceEvidence(**dict(row.items()))

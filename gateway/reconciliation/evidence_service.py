@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from clearing.reconciliation import evidence_repository as repository
-from clearing.reconciliation.evidence import MOST_OF_A_DIFFERENCE, CheckedEvidence, Evidence
+from clearing.reconciliation.evidence import MOST_OF_A_DIFFERENCE, CheckedEvidence, DifferenceEvidence
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.errors import RecordConflictError, RecordNotFoundError
@@ -25,7 +25,7 @@ class EvidenceService:
 
     async def add(
         self, difference_id: UUID, checked: CheckedEvidence, *, evidence_id: UUID, key: str
-    ) -> Sequence[Evidence]:
+    ) -> Sequence[DifferenceEvidence]:
         """Attach a file or a reference; the very same again changes nothing. Returns all of the difference.
 
         Raises RecordConflictError where the difference holds no more.
@@ -40,12 +40,12 @@ class EvidenceService:
             )
             return await repository.list_evidence(connection, difference_id)
 
-    async def list(self, difference_id: UUID) -> Sequence[Evidence]:
+    async def list(self, difference_id: UUID) -> Sequence[DifferenceEvidence]:
         """What is attached to a difference, the first first."""
         async with self.pool.acquire() as connection:
             return await repository.list_evidence(connection, difference_id)
 
-    async def get(self, evidence_id: UUID) -> Evidence:
+    async def get(self, evidence_id: UUID) -> DifferenceEvidence:
         """One file with its content, or one reference."""
         async with self.pool.acquire() as connection:
             found = await repository.find_evidence(connection, evidence_id)

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from clearing.reconciliation.evidence import MOST_BYTES, Evidence, check_file, check_reference
+from clearing.reconciliation.evidence import MOST_BYTES, DifferenceEvidence, check_file, check_reference
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
@@ -104,7 +104,7 @@ def _ascii(name: str) -> str:
     return "".join(one if one.isascii() else "_" for one in name)
 
 
-def _shown(one: Evidence) -> DifferenceEvidenceSchema:
+def _shown(one: DifferenceEvidence) -> DifferenceEvidenceSchema:
     return DifferenceEvidenceSchema(
         id=format_id(EVIDENCE, one.id),
         difference=format_id(DIFFERENCE, one.difference_id),
