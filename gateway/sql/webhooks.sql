@@ -76,16 +76,12 @@ WITH deleted AS (
 )
 SELECT id FROM deleted;
 
--- Shards with events of which no deliveries were made yet.
--- name: shards_to_fan_out
-SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
-WHERE EXISTS (SELECT FROM gateway.event e WHERE e.shard = n AND NOT e.fanned_out);
-
--- One statement: events are marked and their deliveries exist, or neither.
+-- One statement: events are marked and their deliveries exist, or neither. Only by who owns the shard.
 -- name: fan_out$
 WITH batch AS (
     SELECT shard, id, party_id, type, object_id FROM gateway.event
     WHERE shard = :shard AND NOT fanned_out
+      AND EXISTS (SELECT 1 FROM gateway.shard_lease AS o WHERE o.shard = :shard AND o.fence = :fence::bigint)
     ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED
 ), marked AS (
     UPDATE gateway.event e SET fanned_out = true FROM batch
@@ -99,11 +95,6 @@ WITH batch AS (
     ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING
 )
 SELECT count(*) FROM batch;
-
--- Shards with a pending delivery: one index lookup for each.
--- name: shards_pending
-SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
-WHERE (SELECT true FROM gateway.delivery d WHERE d.shard = n AND d.state = 'pending' ORDER BY d.endpoint_id LIMIT 1);
 
 -- The next endpoints of a shard with pending deliveries, and whether each may be called. The recursion jumps from
 -- one endpoint to the next along the index, so its cost is the number of endpoints and not of deliveries; the
@@ -128,7 +119,7 @@ JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.endpoint_id;
 
 -- Per endpoint the oldest due deliveries that are first of their object, up to its capacity; only one while the
--- endpoint fails.
+-- endpoint fails. Only by who owns the shard.
 -- name: claim
 WITH due AS (
     SELECT d.event_id, w.id AS endpoint_id
@@ -149,6 +140,7 @@ WITH due AS (
         FOR UPDATE OF p SKIP LOCKED
     ) d
     WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+      AND EXISTS (SELECT 1 FROM gateway.shard_lease AS o WHERE o.shard = :shard AND o.fence = :fence::bigint)
     LIMIT :limit
 ), leased AS (
     UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
@@ -164,7 +156,8 @@ JOIN gateway.event e ON e.shard = :shard AND e.id = l.event_id
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 
--- Returns each delivery's shard and whether a later event of the same object follows it.
+-- Returns each delivery's shard and whether a later event of the same object follows it. One that another worker has
+-- leased since is left to it: its number of attempts is another.
 -- name: record_attempts
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,
@@ -172,9 +165,10 @@ SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, l
     delivered_at = CASE WHEN r.state = 'delivered' THEN r.at END
 FROM unnest(
     :shards::smallint[], :endpoints::uuid[], :events::uuid[], :states::text[], :next_attempts::timestamptz[],
-    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[]
-) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms)
+    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[], :attempts::integer[]
+) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts)
 WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
+  AND d.attempts = r.attempts
 RETURNING d.shard, (
     SELECT true FROM gateway.delivery q
     WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'

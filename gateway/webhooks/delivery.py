@@ -1,16 +1,16 @@
 """Webhook delivery: events become deliveries, deliveries become signed requests until they are acknowledged.
 
-Owns: which deliveries are sent now, and which shards are queried. Must not know what an event means, the HTTP
-of a request, what an answer leads to, or the loop that repeats this. Order is kept per endpoint and object: a
-later event waits for an earlier one. A failing receiver is paused for growing intervals and retried with one
-event at a time: it delays no other receiver, and pending deliveries lose no attempt. Delivery is at least
-once: after a crash a delivery is leased again.
+Owns: which deliveries are sent now, and which shards are queried. Must not know what an event means, the
+HTTP of a request, what an answer leads to, who finds what is due, or the loop that repeats this. Order is
+kept per endpoint and object: a later event waits for an earlier one. A failing receiver is paused for
+growing intervals and retried with one event at a time: it delays no other receiver, and pending deliveries
+lose no attempt. Delivery is at least once: after a crash a delivery is leased again.
 """
 
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,14 +34,13 @@ from gateway.webhooks.sender import TIMEOUT_SECONDS, Acknowledged, NotAcknowledg
 FAN_OUT_BATCH: Final = 500
 LEASE: Final = timedelta(seconds=60)
 _ENDPOINTS: Final = 500  # of one shard in one query
-_SWEEP_SECONDS: Final = 1.0
 _FIRST: Final = UUID(int=0)
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class WebhookDelivery:
-    """Sends what is due, in steps that a job repeats: `fan_out`, `start`, `record`. No step waits.
+    """Sends what is due, in steps that a job repeats: `activate`, `start`, `record`. No step waits.
 
     `client` comes from gateway.outbound, which guards every connection; `secrets` decrypts the signing
     secrets. `chance` spreads retries.
@@ -64,20 +63,20 @@ class WebhookDelivery:
         default_factory=lambda: defaultdict(set)
     )
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
-    _sweep_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Start with no request in flight."""
         self._pressure = BackPressure(limits=self.limits)
 
-    def sweep_next(self) -> None:
-        """Have the next `start` query every shard that has something pending, not only the active ones."""
-        self._sweep_at = 0.0
+    def activate(self, shards: Iterable[int]) -> None:
+        """Have the next `start` query these shards, and end a wait for it."""
+        self._active |= set(shards)
+        self._answered.set()
 
     async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
-        self._answered.clear()
-        if self._results:
+        if self._answered.is_set():
+            self._answered.clear()
             return
         waiting = [asyncio.ensure_future(self._answered.wait()), asyncio.ensure_future(stop.wait())]
         try:
@@ -86,22 +85,14 @@ class WebhookDelivery:
             for one in waiting:
                 one.cancel()
 
-    async def fan_out(self) -> int:
-        """Make deliveries of new events. Returns how many events."""
-        made = await fan_out(self.pool, wall_now=self.clock.wall_now())
-        self._active |= made.keys()
-        return sum(made.values())
-
-    async def start(self, group: asyncio.TaskGroup) -> int:
+    async def start(self, group: asyncio.TaskGroup, *, fences: Mapping[int, int]) -> int:
         """Lease what is due and send it in `group`. Returns how many deliveries.
 
-        Active shards are queried in random order; once a second all that have something pending.
+        Active shards are queried in random order, those with a fencing number; the others are another
+        worker's.
         """
         at = asyncio.get_running_loop().time()
-        if at >= self._sweep_at:
-            async with self.pool.acquire() as connection:
-                self._active |= await delivery_queue.list_shards_pending(connection)
-            self._sweep_at = at + _SWEEP_SECONDS
+        self._active &= fences.keys()
         if not self._active or self._pressure.capacity(at=at) < self.limits.min_query_capacity:
             return 0
         shards = sorted(self._active)
@@ -113,17 +104,17 @@ class WebhookDelivery:
                     at = asyncio.get_running_loop().time()
                     if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
                         break
-                    leased += self._reserve(await self._lease(connection, shard))
+                    leased += self._reserve(await self._lease(connection, shard, fences[shard]))
         except BaseException:
             for delivery, call in leased:  # nothing was leased, nothing is sent
                 self._pressure.release(delivery.endpoint_id, call)
-            self._sweep_at = 0.0
+            self._active |= set(shards)
             raise
         for delivery, call in leased:
             group.create_task(self._send(delivery, call))
         return len(leased)
 
-    async def _lease(self, connection: Connection, shard: int) -> list[ClaimedDelivery]:
+    async def _lease(self, connection: Connection, shard: int, fence: int) -> list[ClaimedDelivery]:
         """Lease what is due in a shard for the next few hundred endpoints, as far as capacity allows."""
         now = self.clock.wall_now()
         pending = await delivery_queue.list_pending_endpoints(
@@ -145,6 +136,7 @@ class WebhookDelivery:
         claimed = await delivery_queue.claim(
             connection,
             shard=shard,
+            fence=fence,
             capacities={endpoint: capacities[endpoint] for endpoint in endpoints},
             limit=limit,
             wall_now=now,
@@ -241,14 +233,19 @@ class WebhookDelivery:
             self._unrecorded.pop(one.delivery.endpoint_id, None)
 
 
-async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
-    """Make deliveries of new events, a bounded batch for each shard; how many events of which shard."""
-    async with pool.acquire() as connection:
-        shards = await delivery_queue.list_shards_to_fan_out(connection)
-    if not shards:
+async def fan_out(
+    pool: Pool, fences: Mapping[int, int], *, wall_now: datetime, batch: int = FAN_OUT_BATCH
+) -> dict[int, int]:
+    """Make deliveries of new events in these shards, a bounded batch of each; how many events of which shard.
+
+    `fences` are the fencing numbers of the shards: where one is another by now, nothing is made.
+    """
+    if not fences:
         return {}
     async with delivery_queue.non_durable_transaction(pool) as connection:
         return {
-            shard: await delivery_queue.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
-            for shard in shards
+            shard: await delivery_queue.fan_out(
+                connection, shard=shard, fence=fence, batch=batch, wall_now=wall_now
+            )
+            for shard, fence in fences.items()
         }

@@ -50,11 +50,15 @@ class ClaimedDelivery(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The outcome of one attempt. `status` None: no answer; `next_attempt_at` only while pending."""
+    """The outcome of one attempt. `status` None: no answer; `next_attempt_at` only while pending.
+
+    `attempts`: how many there were with this one.
+    """
 
     shard: int
     endpoint_id: UUID
     event_id: UUID
+    attempts: int
     state: str
     next_attempt_at: datetime | None
     status: int | None
@@ -91,20 +95,10 @@ async def non_durable_transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def list_shards_to_fan_out(connection: Connection) -> list[int]:
-    """Shards with new events."""
-    return [row["shard"] async for row in _QUERIES.shards_to_fan_out(connection)]
-
-
-async def fan_out(connection: Connection, *, shard: int, batch: int, wall_now: datetime) -> int:
-    """Make deliveries of a shard's new events; how many events."""
-    count: int = await _QUERIES.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
+async def fan_out(connection: Connection, *, shard: int, fence: int, batch: int, wall_now: datetime) -> int:
+    """Make deliveries of a shard's new events; how many events. None under another fencing number."""
+    count: int = await _QUERIES.fan_out(connection, shard=shard, fence=fence, batch=batch, wall_now=wall_now)
     return count
-
-
-async def list_shards_pending(connection: Connection) -> set[int]:
-    """Shards that hold anything pending, due or not."""
-    return {row["shard"] async for row in _QUERIES.shards_pending(connection)}
 
 
 async def list_pending_endpoints(
@@ -119,6 +113,7 @@ async def claim(
     connection: Connection,
     *,
     shard: int,
+    fence: int,
     capacities: Mapping[UUID, int],
     limit: int,
     wall_now: datetime,
@@ -127,13 +122,14 @@ async def claim(
 ) -> list[ClaimedDelivery]:
     """Lease due deliveries of a shard in order per object.
 
-    At most the capacity of each endpoint, and `limit` of all.
+    At most the capacity of each endpoint, and `limit` of all; none under another fencing number.
     """
     if not capacities or limit <= 0:
         return []
     found = _QUERIES.claim(
         connection,
         shard=shard,
+        fence=fence,
         endpoints=list(capacities),
         capacities=list(capacities.values()),
         limit=limit,
@@ -158,6 +154,7 @@ async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -
         errors=[one.error for one in attempts],
         ats=[one.at for one in attempts],
         durations=[one.duration_ms for one in attempts],
+        attempts=[one.attempts for one in attempts],
     )
     return {row["shard"] async for row in found if row["followed"]}
 
