@@ -5,7 +5,7 @@ Owns: what a process starts, in which order, and its graceful end. Must not know
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ssl import SSLContext
 from typing import Final
 
@@ -19,19 +19,18 @@ from gateway.api.server import EDGE_METRICS
 from gateway.api.tls import server_context
 from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
 from gateway.config import Settings
-from gateway.database import TRANSIENT
 from gateway.jobs.job_loops import JobLoops
-from gateway.jobs.shard_job import ShardJob, ShardWork
+from gateway.jobs.shard_job import ShardJob
 from gateway.jobs.shard_ownership import ShardOwnership
-from gateway.jobs.webhook_delivery import EventFanOutJob, WebhookDeliveryJob
-from gateway.jobs.work_loop import WorkLoop
+from gateway.jobs.shard_worker import ShardWorker
+from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.operations_settings import RecoveryMode
 from gateway.process_group import GroupMember
 from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.work_signal import WorkSignal, signal_requests
-from gateway.worker import LONGEST_PAUSE_S, collect_garbage_less_often, run_jobs
+from gateway.worker import collect_garbage_less_often, run_jobs
 from gateway.worker_health import health_server
 
 _log = structlog.get_logger(__name__)
@@ -166,18 +165,10 @@ async def work(app: Application, stop: asyncio.Event, loops: JobLoops, signal: W
             limits=_DELIVERIES,
         )
     )
-    events = EventFanOutJob(pool=app.pool, clock=app.clock, delivery=webhooks.delivery)
-    by_shard: list[ShardWork] = [*(job for job in every if isinstance(job, ShardJob)), events, webhooks]
+    by_shard = [job for job in every if isinstance(job, ShardJob)]
     others = [job for job in every if not isinstance(job, ShardJob)]
-    found = WorkLoop(pool=app.pool, clock=app.clock, shards=shards, jobs=by_shard, loops=loops, signal=signal)
-    async with client:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(shards.run(stop=stop, loops=loops), name="shards")
-            group.create_task(found.run(stop=stop), name="work")
-            group.create_task(
-                run_jobs(others, stop=stop, poll_s=poll_s, loops=loops, signal=signal), name="jobs"
-            )
-            sending = webhooks.run(stop=stop, fences=shards.fences, poll_s=LONGEST_PAUSE_S, loops=loops)
-            group.create_task(sending, name="delivery")
-        with suppress(*TRANSIENT):  # then the leases end by themselves
-            await shards.give_back_all()
+    worker = ShardWorker(shards=shards, webhooks=webhooks, jobs=by_shard, loops=loops)
+    async with client, asyncio.TaskGroup() as group:
+        group.create_task(worker.run(stop=stop), name="shard worker")
+        running = run_jobs(others, stop=stop, poll_s=poll_s, loops=loops, signal=signal)
+        group.create_task(running, name="jobs")

@@ -22,7 +22,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.database import Pool
-from gateway.ids import new_id
+from gateway.ids import ALL_SHARDS, new_id
 from gateway.jobs import shard_lease_repository as rows
 from gateway.jobs.job_loops import JobLoops, rest
 from gateway.jobs.shard_share import SharePlan, plan_shares
@@ -88,10 +88,10 @@ class ShardOwnership:
 
     async def give_back_all(self) -> None:
         """Give everything back: the others take it at their next round and wait for no lease to end."""
-        shards, self._fences = list(self._fences), {}
+        self._fences = {}
         wall_now = self.clock.wall_now()
         async with self.pool.acquire() as connection:
-            await rows.give_back_shards(connection, shards, owner=self.owner, wall_now=wall_now)
+            await rows.give_back_shards(connection, ALL_SHARDS, owner=self.owner, wall_now=wall_now)
             await rows.delete_workers(connection, worker=self.owner, gone_before=wall_now - _GONE)
 
     async def run(self, *, stop: asyncio.Event, loops: JobLoops) -> None:

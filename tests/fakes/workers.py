@@ -1,27 +1,20 @@
 """A worker within a test: shards owned, work found, webhooks sent, until it is stopped."""
 
 import asyncio
-from collections.abc import Sequence
 
-from gateway.jobs.job_loops import JobLoops
-from gateway.jobs.shard_job import ShardWork
+from gateway.jobs.outcome_resolution import OutcomeResolutionJob
 from gateway.jobs.shard_ownership import ShardOwnership
-from gateway.jobs.webhook_delivery import EventFanOutJob, WebhookDeliveryJob
-from gateway.jobs.work_loop import WorkLoop
-from gateway.work_signal import WorkSignal
+from gateway.jobs.shard_worker import ShardWorker
+from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.payments.outcome_resolver import OutcomeResolver
 
 
-async def run_webhooks(
-    job: WebhookDeliveryJob, *, stop: asyncio.Event, others: Sequence[ShardWork] = ()
-) -> None:
-    """What `gateway/processes.py` runs of a worker: fan-out and delivery, over the shards that it owns."""
-    pool, clock = job.delivery.pool, job.delivery.clock
-    signal, loops = WorkSignal(), JobLoops()
-    shards = ShardOwnership(pool=pool, clock=clock, signal=signal)
-    jobs = [EventFanOutJob(pool=pool, clock=clock, delivery=job.delivery), job, *others]
-    found = WorkLoop(pool=pool, clock=clock, shards=shards, jobs=jobs, loops=loops, signal=signal)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(shards.run(stop=stop, loops=loops))
-        group.create_task(found.run(stop=stop))
-        group.create_task(job.run(stop=stop, fences=shards.fences, poll_s=2.0, loops=loops))
-    await shards.give_back_all()
+async def run_webhooks(job: WebhookDeliveryJob, *, stop: asyncio.Event) -> None:
+    """A worker that does nothing but fan events out and deliver them."""
+    shards = ShardOwnership(pool=job.delivery.pool, clock=job.delivery.clock)
+    await ShardWorker(shards=shards, webhooks=job).run(stop=stop)
+
+
+async def resolve_outcomes(resolver: OutcomeResolver) -> int:
+    """The worker's round over requests that were not answered; how many were due."""
+    return await OutcomeResolutionJob(pool=resolver.pool, clock=resolver.clock, resolver=resolver).run_once()
