@@ -19,11 +19,13 @@ from gateway.api.server import EDGE_METRICS
 from gateway.api.tls import server_context
 from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
 from gateway.config import Settings
+from gateway.ids import new_id
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.shard_job import ShardJob
 from gateway.jobs.shard_ownership import ShardOwnership
 from gateway.jobs.shard_worker import ShardWorker
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.jobs.work_notices import hear_notices, send_notices
 from gateway.operations_settings import RecoveryMode
 from gateway.process_group import GroupMember
 from gateway.tracing import start_tracing
@@ -110,6 +112,8 @@ async def _stop_at_end(parent: asyncio.StreamReader, stop: asyncio.Event) -> Non
 async def _serve(app: Application, stop: asyncio.Event, signal: WorkSignal, *, with_jobs: bool) -> None:
     if with_jobs:
         await work(app, stop, JobLoops(), signal)
+    else:
+        await send_notices(app.pool, signal, sender=str(new_id()), stop=stop)
     await stop.wait()
 
 
@@ -172,3 +176,7 @@ async def work(app: Application, stop: asyncio.Event, loops: JobLoops, signal: W
         group.create_task(worker.run(stop=stop), name="shard worker")
         running = run_jobs(others, stop=stop, poll_s=poll_s, loops=loops, signal=signal)
         group.create_task(running, name="jobs")
+        sender = str(shards.owner)
+        group.create_task(send_notices(app.pool, signal, sender=sender, stop=stop), name="notices sent")
+        heard = hear_notices(app.settings.direct_url, signal, sender=sender, stop=stop)
+        group.create_task(heard, name="notices heard")

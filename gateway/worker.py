@@ -14,7 +14,7 @@ import structlog
 
 from gateway.jobs.job import Job
 from gateway.jobs.job_loops import JobLoops, rest
-from gateway.work_signal import WorkSignal
+from gateway.work_signal import WorkSignal, wait_for
 
 LONGEST_PAUSE_S: Final = 2.0
 _COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
@@ -53,11 +53,12 @@ async def _run(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops,
             continue
         loops.turned(job.name, None)
         if done:
+            signal.give()
             pause = poll_s
             await rest(stop, 0)
             continue
         began = asyncio.get_running_loop().time()
-        if await signal.wait(mark, stop=stop, seconds=pause):
+        if await wait_for(mark, stop=stop, seconds=pause):
             await rest(stop, max(0.0, began + poll_s - asyncio.get_running_loop().time()))
             pause = poll_s
         else:

@@ -69,6 +69,11 @@ async def give_back_shards(
     await _sql.give_back_shards(connection, shards=list(shards), owner=owner, wall_now=wall_now)
 
 
+async def notify_of_work(connection: Connection, *, channel: str, sender: str) -> None:
+    """Wake the workers that listen on a channel."""
+    await _sql.notify_of_work(connection, channel=channel, sender=sender)
+
+
 async def find_due_work(
     connection: Connection, shards: Sequence[int], *, owner: UUID, wall_now: datetime
 ) -> dict[str, dict[int, datetime]]:

@@ -46,7 +46,7 @@ def this_process() -> str:
 class ShardOwnership:
     """What one worker owns. `renew` is one round; `run` repeats it until it has to stop.
 
-    `signal` is given when the shards change.
+    `signal` wakes the loops when the shards change.
     """
 
     pool: Pool
@@ -112,7 +112,7 @@ class ShardOwnership:
         self._acts_until = begun + LEASE.total_seconds() - _MARGIN_S
         if fences != self._fences:
             self._fences = fences
-            self.signal.give()
+            self.signal.wake()
 
     def _note_losses(self, held: Mapping[int, int]) -> None:
         lost = sorted(shard for shard, fence in self._fences.items() if held.get(shard) != fence)

@@ -1,4 +1,4 @@
-"""The part of a worker that goes by shards: leases renewed, work found and done, webhooks sent, shards given back.
+"""The part of a worker that goes by shards: leases renewed, work found and done, webhooks sent.
 
 Owns: which loops that takes, and their order at the end. Must not know what a job does.
 """

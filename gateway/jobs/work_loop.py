@@ -19,7 +19,7 @@ from gateway.jobs.shard_job import ShardWork
 from gateway.jobs.shard_lease_repository import find_due_work
 from gateway.jobs.shard_ownership import ShardOwnership
 from gateway.jobs.work_schedule import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, WorkSchedule
-from gateway.work_signal import WorkSignal
+from gateway.work_signal import WorkSignal, wait_for
 
 _NAME: Final = "work_loop"
 
@@ -45,7 +45,7 @@ class WorkLoop:
             while not stop.is_set():
                 mark, looked_at = self.signal.mark(), loop.time()
                 pause_s = await self._look(group)
-                if await self.signal.wait(mark, stop=stop, seconds=pause_s):
+                if await wait_for(mark, stop=stop, seconds=pause_s):
                     self.schedule.woken()
                     # Many signals in a row are one look.
                     early = looked_at + SHORTEST_PAUSE_S - loop.time()
@@ -95,7 +95,7 @@ class WorkLoop:
             shards = [shard for shard, count in done.items() if count]
             self.schedule.ended(job.kind, fences, done=shards, at=loop.time())
             if shards:
-                self.signal.give()  # it leaves work of other kinds, and more may be due
+                self.signal.wake()  # it leaves work of other kinds, and more may be due
         finally:
             self._busy.discard(job.kind)
             self.loops.rounds.end(job.kind)

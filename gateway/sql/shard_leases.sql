@@ -79,3 +79,7 @@ SELECT l.shard,
      ORDER BY d.endpoint_id LIMIT 1) AS webhook_delivery
 FROM gateway.shard_lease AS l
 WHERE l.shard = ANY (:shards::smallint[]) AND l.owner = :owner::uuid;
+
+-- name: notify_of_work^
+-- Wakes the workers that listen. Nothing waits for the disk: what is lost is found at the next look.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel::text, :sender::text);

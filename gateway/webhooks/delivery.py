@@ -30,6 +30,7 @@ from gateway.webhooks.delivery_results import Result, record
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
 from gateway.webhooks.sender import TIMEOUT_SECONDS, Acknowledged, NotAcknowledged, send
+from gateway.work_signal import wait_for
 
 FAN_OUT_BATCH: Final = 500
 LEASE: Final = timedelta(seconds=60)
@@ -78,12 +79,7 @@ class WebhookDelivery:
         if self._answered.is_set():
             self._answered.clear()
             return
-        waiting = [asyncio.ensure_future(self._answered.wait()), asyncio.ensure_future(stop.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=poll_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
+        await wait_for(self._answered, stop=stop, seconds=poll_s)
 
     async def start(self, group: asyncio.TaskGroup, *, fences: Mapping[int, int]) -> int:
         """Lease what is due and send it in `group`. Returns how many deliveries.
