@@ -69,7 +69,7 @@ class ClearingJob(ShardJob):
 
     @override
     async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
-        """Clear what is due, some tens of batches at most; how many sessions of each shard were found."""
+        """Clear what is due, some tens of batches at most; how many sessions of each shard."""
         try:
             return await self._batches(fences)
         except Exception as error:  # a session that can't be cleared must not stop the others
@@ -80,21 +80,21 @@ class ClearingJob(ShardJob):
 
     async def _batches(self, fences: Mapping[int, int]) -> Mapping[int, int]:
         """Batches until less than half of one is found; another beside each that is not, up to the bound."""
-        found: Counter[int] = Counter()
+        done: Counter[int] = Counter()
         choice = _BatchChoice(shards=tuple(fences), chance=self.chance)
 
         async def work() -> None:
             for _ in range(_ROUNDS):
                 tasks = await self._choose(choice)
-                found.update(task.shard for task in tasks)
                 full = 2 * len(tasks) >= self.batch_size
                 if full:
                     more()
                 try:
-                    await self._batch(tasks, fences)
+                    taken = await self._batch(tasks, fences)
                 finally:
                     choice.end(tasks)
-                if not full:
+                done.update(task.shard for task in taken)
+                if not full or not taken:
                     return
 
         def more() -> None:
@@ -108,7 +108,7 @@ class ClearingJob(ShardJob):
         except ExceptionGroup as failed:
             passing = (error for error in failed.exceptions if _may_pass(error))
             raise next(passing, failed.exceptions[0]) from None
-        return found
+        return done
 
     async def _choose(self, choice: "_BatchChoice") -> list[Task]:
         """Tasks of a batch, in shards that no other batch in flight is in."""
@@ -125,9 +125,10 @@ class ClearingJob(ShardJob):
             choice.begin(tasks, full=len(tasks) >= self.batch_size)
             return tasks
 
-    async def _batch(self, tasks: Sequence[Task], fences: Mapping[int, int]) -> None:
+    async def _batch(self, tasks: Sequence[Task], fences: Mapping[int, int]) -> Sequence[Task]:
+        """Clear those of the tasks that can still be taken, and return them."""
         if not tasks:
-            return
+            return tasks
         async with transaction(self.pool) as connection:
             await clearing_repository.plan_by_index(connection)
             taken = await clearing_repository.take(
@@ -135,6 +136,7 @@ class ClearingJob(ShardJob):
             )
             if taken:
                 await self._clear(connection, taken)
+        return taken
 
     async def _one_by_one(self, fences: Mapping[int, int]) -> Mapping[int, int]:
         """After a batch failed: each session by itself; the one at fault becomes an exception."""
@@ -145,8 +147,7 @@ class ClearingJob(ShardJob):
         done: Counter[int] = Counter()
         for task in tasks:
             try:
-                await self._batch([task], fences)
-                done[task.shard] += 1
+                done[task.shard] += len(await self._batch([task], fences))
             except Exception as error:  # the boundary of one session
                 if _may_pass(error):
                     raise
