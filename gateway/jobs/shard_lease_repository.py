@@ -75,11 +75,11 @@ async def notify_of_work(connection: Connection, *, channel: str, sender: str) -
 
 
 async def find_due_work(
-    connection: Connection, shards: Sequence[int], *, owner: UUID, wall_now: datetime
+    connection: Connection, shards: Sequence[int], *, owner: UUID | None, wall_now: datetime
 ) -> dict[str, dict[int, datetime]]:
     """When what is there of each kind of work is due, by kind and by shard that the worker still owns.
 
-    A due time may lie ahead. One statement, without locks.
+    Without an `owner`, in every shard that is named. A due time may lie ahead. One statement, without locks.
     """
     found: dict[str, dict[int, datetime]] = {}
     async for row in _sql.find_due_work(connection, shards=list(shards), owner=owner, wall_now=wall_now):

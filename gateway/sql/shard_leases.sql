@@ -35,8 +35,8 @@ UPDATE gateway.shard_lease SET owner = NULL, until = :wall_now::timestamptz, fen
 WHERE owner = :owner::uuid AND shard = ANY (:shards::smallint[]);
 
 -- name: find_due_work
--- The earliest due time of each kind of work in each shard that the worker still owns; null: nothing. What is leased is
--- left out. One index lookup for each kind and shard, however much is due. Events and deliveries have no due time of
+-- The earliest due time of each kind of work in each shard that the worker still owns, or in any (`owner` null); null:
+-- nothing. What is leased is left out. One index lookup for each kind and shard, however much is due. Events and deliveries have no due time of
 -- use: they are due now, or not listed.
 SELECT l.shard,
     (SELECT t.run_at FROM gateway.task AS t
@@ -78,7 +78,7 @@ SELECT l.shard,
        AND (d.leased_until IS NULL OR d.leased_until < :wall_now::timestamptz)
      ORDER BY d.endpoint_id LIMIT 1) AS webhook_delivery
 FROM gateway.shard_lease AS l
-WHERE l.shard = ANY (:shards::smallint[]) AND l.owner = :owner::uuid;
+WHERE l.shard = ANY (:shards::smallint[]) AND (:owner::uuid IS NULL OR l.owner = :owner::uuid);
 
 -- name: notify_of_work^
 -- Wakes the workers that listen. Nothing waits for the disk: what is lost is found at the next look.

@@ -17,3 +17,4 @@ CREATE TABLE gateway.shard_lease (
     fence      bigint      NOT NULL CHECK (fence > 0),
     taken_over integer     NOT NULL DEFAULT 0 CHECK (taken_over >= 0)  -- how often from an owner that did not give it back
 ) WITH (fillfactor = 50);
+INSERT INTO gateway.shard_lease (shard, until, fence) SELECT shard, 'epoch', 1 FROM generate_series(0, 63) AS shard;
