@@ -15,10 +15,10 @@ from gateway.jobs import shard_lease_repository as rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardOwner:
-    """One shard: its owner's id and name (None: nobody, or its lease has ended), until when, and the due work.
+    """One shard: its owner's id and name (None: nobody, or its lease has ended), until when, and what is due.
 
-    `due` gives by kind of work since when the oldest of it is due; events to fan out and deliveries count from
-    now. `taken_over` is how often an owner did not give the shard back.
+    `due` gives by kind of work since when the oldest of it is due; events to fan out and deliveries count
+    from now. `taken_over` is how often an owner did not give the shard back.
     """
 
     shard: int

@@ -47,7 +47,7 @@ async def test_a_gateway_serves_the_figures(pool: Pool) -> None:
     async with open_api(pool) as api:
         await ShardOwnership(pool=pool, clock=api.clock, name="machine-1:7").renew()
         await leave(pool, 9, at=api.clock.wall_now() - timedelta(seconds=40))
-        text = (await api.call("GET", "/metrics", party="platform")).content.decode()
+        text = (await api.call("GET", "/metrics", party="admin")).content.decode()
     assert 'networkcore_shards{worker="machine-1:7"} 64.0' in text
     assert "networkcore_shards_without_owner 0.0" in text
     assert "networkcore_shard_leases_taken_over_total 0.0" in text
