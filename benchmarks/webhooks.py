@@ -25,7 +25,6 @@ from gateway import outbound
 from gateway.clock import SystemClock
 from gateway.database import Pool, create_pool
 from gateway.ids import format_id, new_id
-from gateway.jobs.shard_job import own_shards
 from gateway.jobs.shard_ownership import ShardOwnership
 from gateway.jobs.shard_worker import ShardWorker
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
@@ -33,7 +32,7 @@ from gateway.migrations import migrate
 from gateway.partners import party_repository
 from gateway.partners.party_repository import PartyRecord
 from gateway.webhooks import events, repository
-from gateway.webhooks.delivery import WebhookDelivery, fan_out
+from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.events import EventType, NewEvent
 from gateway.webhooks.repository import SecretRecord
 from gateway.webhooks.signing import new_secret
@@ -129,10 +128,6 @@ async def _deliver(bench: Bench, *, count: int, endpoints: int) -> float:
     """A backlog, worked off by the job."""
     await _listen(bench, [bench.url] * endpoints)
     await _happen(bench.pool, count=count, endpoints=endpoints)
-    own = await own_shards(bench.pool, SystemClock())
-    while sum((await fan_out(bench.pool, own.fences, wall_now=datetime.now(UTC))).values()):
-        pass
-    await bench.pool.execute("TRUNCATE gateway.shard_lease, gateway.worker")
     job = WebhookDeliveryJob(
         delivery=WebhookDelivery(pool=bench.pool, client=bench.client, clock=SystemClock())
     )

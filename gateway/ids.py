@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ __all__ = [
     "ALL_SHARDS",
     "SHARD_COUNT",
     "every_shard",
+    "first_id_at",
     "format_id",
     "ids_from",
     "in_shard",
@@ -37,6 +39,7 @@ ALL_SHARDS: Final = tuple(range(SHARD_COUNT))
 _SHARD_MASK: Final = SHARD_COUNT - 1
 _VALUE_OF: Final = {character: value for value, character in enumerate(ALPHABET)}
 _BITS_PER_CHARACTER: Final = 5
+_TIME_SHIFT: Final = 80
 _MAX_UUID: Final = (1 << 128) - 1
 _BARE: Final = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _source: ContextVar[Callable[[], UUID] | None] = ContextVar("id_source", default=None)
@@ -65,6 +68,11 @@ def new_id(*, shard: int | None = None) -> UUID:
     source = _source.get()
     fresh = UUID(int=uuid7().int) if source is None else source()
     return fresh if shard is None else in_shard(fresh, shard)
+
+
+def first_id_at(instant: datetime) -> UUID:
+    """Return the smallest UUIDv7 of an instant, to the millisecond (RFC 9562 section 5.7)."""
+    return UUID(int=int(instant.timestamp() * 1000) << _TIME_SHIFT)
 
 
 def shard_of(identifier: UUID) -> int:

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from gateway.jobs.job_loops import JobLoops, rest
 from gateway.jobs.shard_job import ShardJob, own_shards
-from gateway.webhooks.delivery import WebhookDelivery, fan_out
+from gateway.webhooks.delivery import WebhookDelivery
+from gateway.webhooks.fan_out import fan_out
 
 _EVENT_FAN_OUT: Final = "event_fan_out"
 
@@ -33,7 +34,7 @@ class EventFanOutJob(ShardJob):
     @override
     async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
         """A batch of each shard. Returns how many events of each."""
-        made = await fan_out(self.pool, fences, wall_now=self.clock.wall_now())
+        made = await fan_out(self.pool, fences)
         self.delivery.activate(shard for shard, count in made.items() if count)
         return made
 
@@ -59,7 +60,7 @@ class WebhookDeliveryJob:
         """Fan out, send what is due, wait for the answers, record them. Returns how much was done."""
         pool, clock = self.delivery.pool, self.delivery.clock
         new = (await own_shards(pool, clock)).fences_of(_EVENT_FAN_OUT)
-        made = await fan_out(pool, new, wall_now=clock.wall_now())
+        made = await fan_out(pool, new)
         own = await own_shards(pool, clock)
         self.delivery.activate(own.fences_of(self.kind))
         async with asyncio.TaskGroup() as group:

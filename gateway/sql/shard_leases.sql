@@ -74,7 +74,8 @@ SELECT l.shard,
      WHERE e.shard = l.shard AND NOT e.fanned_out
      ORDER BY e.id LIMIT 1) AS event_fan_out,
     (SELECT :wall_now::timestamptz FROM gateway.delivery AS d
-     WHERE d.shard = l.shard AND d.state = 'pending' AND d.next_attempt_at <= :wall_now::timestamptz
+     WHERE d.shard = l.shard AND d.state = 'pending'
+       AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= :wall_now::timestamptz)
        AND (d.leased_until IS NULL OR d.leased_until < :wall_now::timestamptz)
      ORDER BY d.endpoint_id LIMIT 1) AS webhook_delivery
 FROM gateway.shard_lease AS l

@@ -23,7 +23,8 @@ from gateway.jobs.shard_job import own_shards
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.webhooks import delivery_queue, events
 from gateway.webhooks.back_pressure import Limits
-from gateway.webhooks.delivery import LEASE, WebhookDelivery, fan_out
+from gateway.webhooks.delivery import LEASE, WebhookDelivery
+from gateway.webhooks.delivery_queue import Quota
 from gateway.webhooks.events import EventType, NewEvent
 from tests.fakes.api import Api, cdr, open_api
 from tests.fakes.workers import run_webhooks
@@ -227,7 +228,7 @@ async def test_what_a_receiver_may_answer(stage: Stage) -> None:
     await stage.happen()
     await stage.settle(rounds=1)
 
-    logs = {path: (await stage.log(endpoint))[0] for path, endpoint in made.items()}
+    logs = {path: (await stage.log(endpoint))[-1] for path, endpoint in made.items()}  # of the one event
     assert (logs["/slow"]["state"], logs["/slow"]["last_status"]) == ("pending", None)
     assert "no answer" in logs["/slow"]["last_error"]
     assert (logs["/redirect"]["state"], logs["/redirect"]["last_status"]) == ("pending", 302)
@@ -238,7 +239,7 @@ async def test_what_a_receiver_may_answer(stage: Stage) -> None:
     assert wait >= timedelta(seconds=120)
     assert logs["/garbage"]["state"] == "delivered"
     assert logs["/accepted"]["state"] == "delivered"
-    assert (await stage.log(dead))[0]["last_error"]
+    assert (await stage.log(dead))[-1]["last_error"]
 
     gone = await stage.endpoint(made["/gone"])
     assert (gone["state"], gone["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
@@ -485,15 +486,13 @@ async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_
     made = await stage.listen("/in")
     await stage.happen()
     pool, now = stage.api.services.pool, stage.api.clock.wall_now()
-    own = await own_shards(pool, stage.api.clock)
-    [(shard, fence)] = own.fences_of("event_fan_out").items()
-    await fan_out(pool, {shard: fence}, wall_now=now)
+    fences = (await own_shards(pool, stage.api.clock)).fences_of("webhook_delivery")
+    [shard] = fences
     async with pool.acquire() as connection:
         (claimed,) = await delivery_queue.claim(
             connection,
-            shard=shard,
-            fence=fence,
-            capacities={parse_id("whe", made["id"]): 16},
+            quotas=[Quota(shard=shard, endpoint_id=parse_id("whe", made["id"]), quota=16, capacity=16)],
+            fences=fences,
             limit=200,
             wall_now=now,
             leased_until=now + LEASE,
