@@ -5,13 +5,15 @@ Owns: these statements. Must not know who takes which shard, or what is done wit
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, FromRow, named_queries
+from gateway.ids import first_id_at
 from gateway.jobs.shard_share import ShardLease
 
+_YOUNG: Final = timedelta(seconds=1)  # an event commits this long after its id was made
 _sql: Final[Any] = named_queries("gateway", "shard_leases.sql")
 
 
@@ -82,7 +84,14 @@ async def find_due_work(
     Without an `owner`, in every shard that is named. A due time may lie ahead. One statement, without locks.
     """
     found: dict[str, dict[int, datetime]] = {}
-    async for row in _sql.find_due_work(connection, shards=list(shards), owner=owner, wall_now=wall_now):
+    rows = _sql.find_due_work(
+        connection,
+        shards=list(shards),
+        owner=owner,
+        wall_now=wall_now,
+        young=first_id_at(wall_now - _YOUNG),
+    )
+    async for row in rows:
         _gather(row, found)
     return found
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from gateway.database import Connection
 from gateway.jobs import shard_lease_repository as rows
+from gateway.jobs.webhook_delivery import NEW_EVENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ async def list_shard_owners(connection: Connection, *, wall_now: datetime) -> li
             due={
                 kind: times[lease.shard]
                 for kind, times in sorted(found.items())
-                if lease.shard in times and times[lease.shard] <= wall_now
+                if kind != NEW_EVENT and lease.shard in times and times[lease.shard] <= wall_now
             },
         )
         for lease in leases

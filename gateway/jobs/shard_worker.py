@@ -12,9 +12,9 @@ from gateway.database import TRANSIENT
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.shard_job import ShardWork
 from gateway.jobs.shard_ownership import ShardOwnership
-from gateway.jobs.webhook_delivery import EventFanOutJob, WebhookDeliveryJob
+from gateway.jobs.webhook_delivery import NEW_EVENT, EventFanOutJob, NewEventJob, WebhookDeliveryJob
 from gateway.jobs.work_loop import WorkLoop
-from gateway.jobs.work_schedule import LONGEST_PAUSE_S
+from gateway.jobs.work_schedule import FIRST_REST_S, LONGEST_PAUSE_S, WorkSchedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,10 @@ class ShardWorker:
             pool=shards.pool,
             clock=shards.clock,
             shards=shards,
-            jobs=[*self.jobs, events, webhooks],
+            jobs=[*self.jobs, events, NewEventJob(delivery=webhooks.delivery), webhooks],
             loops=self.loops,
             signal=shards.signal,
+            schedule=WorkSchedule(longest_rests={NEW_EVENT: FIRST_REST_S}),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(shards.run(stop=stop, loops=self.loops), name="shards")

@@ -16,6 +16,7 @@ from gateway.jobs.shard_job import ShardJob, own_shards
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.fan_out import fan_out
 
+NEW_EVENT: Final = "new_event"
 _EVENT_FAN_OUT: Final = "event_fan_out"
 
 
@@ -37,6 +38,19 @@ class EventFanOutJob(ShardJob):
         made = await fan_out(self.pool, fences)
         self.delivery.activate(shard for shard, count in made.items() if count)
         return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEventJob:
+    """Has deliveries sent that were written with an event a moment ago, whatever else waits in the shard."""
+
+    delivery: WebhookDelivery
+    kind: str = NEW_EVENT
+
+    async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
+        """Nothing is done here: the shards are queried by the delivery's own loop."""
+        self.delivery.activate(fences)
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ class WorkSchedule:
     caller says.
     """
 
+    longest_rests: Mapping[str, float] = field(default_factory=dict)  # by kind, where it is another
     _pause_s: float = SHORTEST_PAUSE_S
     _rests: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)  # length, end
     _failed: dict[str, float] = field(default_factory=dict)  # until when a kind rests
@@ -69,7 +70,10 @@ class WorkSchedule:
                     waits.append((due_at - wall_now).total_seconds())
                 else:
                     due.append((due_at, shard))
-                    is_new |= (kind, shard) not in self._rests
+                    if (kind, shard) in self._rests:
+                        waits.append(self._next_rest(kind, shard))
+                    else:
+                        is_new = True
             if due:
                 begin[kind] = tuple(shard for _, shard in sorted(due))
         if is_new:
@@ -85,8 +89,12 @@ class WorkSchedule:
             if shard in done:
                 self._rests.pop((kind, shard), None)
                 continue
-            length = min(2 * self._rests.get((kind, shard), (FIRST_REST_S / 2, 0.0))[0], LONGEST_REST_S)
+            length = self._next_rest(kind, shard)
             self._rests[kind, shard] = length, at + length
+
+    def _next_rest(self, kind: str, shard: int) -> float:
+        length = self._rests.get((kind, shard), (FIRST_REST_S / 2, 0.0))[0]
+        return min(2 * length, self.longest_rests.get(kind, LONGEST_REST_S))
 
     def failed(self, kind: str, *, until: float) -> None:
         """A round of a kind failed: it rests until then."""

@@ -77,7 +77,11 @@ SELECT l.shard,
      WHERE d.shard = l.shard AND d.state = 'pending'
        AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= :wall_now::timestamptz)
        AND (d.leased_until IS NULL OR d.leased_until < :wall_now::timestamptz)
-     ORDER BY d.endpoint_id LIMIT 1) AS webhook_delivery
+     ORDER BY d.endpoint_id LIMIT 1) AS webhook_delivery,
+    -- Its deliveries were written with it. Deliveries to a receiver that is away are in every shard: they say nothing new.
+    (SELECT :wall_now::timestamptz FROM gateway.event AS e
+     WHERE e.shard = l.shard AND e.id > :young::uuid
+     ORDER BY e.id DESC LIMIT 1) AS new_event
 FROM gateway.shard_lease AS l
 WHERE l.shard = ANY (:shards::smallint[]) AND (:owner::uuid IS NULL OR l.owner = :owner::uuid);
 

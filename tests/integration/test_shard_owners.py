@@ -368,7 +368,7 @@ async def test_what_nobody_says_is_found_within_the_longest_pause(pool: Pool, da
 
 async def test_a_listener_whose_connection_ends_listens_again(pool: Pool, database_url: str) -> None:
     stop, signal = asyncio.Event(), WorkSignal()
-    hearing = asyncio.create_task(hear_notices(database_url, signal, sender="worker", stop=stop))
+    listening = asyncio.create_task(hear_notices(database_url, signal, sender="worker", stop=stop))
 
     async def listeners() -> list[int]:
         query = (
@@ -392,4 +392,4 @@ async def test_a_listener_whose_connection_ends_listens_again(pool: Pool, databa
     async with asyncio.timeout(PATIENCE_S):
         await mark.wait()
     stop.set()
-    await hearing
+    await listening

@@ -114,3 +114,20 @@ def test_no_pause_is_longer_than_the_longest() -> None:
     schedule = WorkSchedule()
     idle(schedule, looks=20)
     assert look(schedule, {"a": {1: NOW + timedelta(days=1)}}).pause_s == LONGEST_PAUSE_S
+
+
+def test_a_kind_may_rest_no_longer_than_is_said_of_it() -> None:
+    """Of an event that is new, the look for its deliveries is never far."""
+    schedule = WorkSchedule(longest_rests={"new": FIRST_REST_S})
+    for number in range(5):
+        schedule.ended("new", (1,), done=(), at=float(number))
+    assert look(schedule, {"new": {1: PAST}}, at=4.05).begin == {}
+    assert look(schedule, {"new": {1: PAST}}, at=4.0 + FIRST_REST_S).begin == {"new": (1,)}
+
+
+def test_a_shard_that_is_tried_again_is_looked_at_again_when_it_may_be_the_next_time() -> None:
+    schedule = WorkSchedule(longest_rests={"new": FIRST_REST_S})
+    idle(schedule, looks=9)
+    schedule.ended("new", (1,), done=(), at=0.0)
+    plan = look(schedule, {"new": {1: PAST}}, at=1.0)
+    assert (plan.begin, plan.pause_s) == ({"new": (1,)}, FIRST_REST_S)
