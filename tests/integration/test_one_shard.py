@@ -51,7 +51,7 @@ SEVERAL_SHARDS = {
         gateway/shard_leases: find_due_work
         gateway/stated_usage: usage_to_settle
         gateway/unbooked_charges: list_unsettled_adoptions
-        gateway/webhooks: oldest_undelivered shards_with_events
+        gateway/webhooks: oldest_undelivered
         clearing/driver_document: lock_pending pending_to_retry
         clearing/exchange_rates: waiting_for_rates
         pnc/decisions: decisions_without_notice
