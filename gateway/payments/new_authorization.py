@@ -11,6 +11,7 @@ from uuid import UUID
 from clearing.pricing.tariff import TariffSnapshot
 from gateway.api_schemas import SessionState
 from gateway.ids import new_id
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments.records import AuthorizationRecord, SessionRecord
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
 from gateway.payments.session_flags import flags_at_start
@@ -27,6 +28,7 @@ class PlannedHold:
     amount_minor: int
     features: Sequence[str]
     now: datetime
+    key: KeyClaim = UNKEYED
 
 
 def new_session_record(hold: PlannedHold, shard: int) -> SessionRecord:
