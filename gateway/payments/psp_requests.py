@@ -187,7 +187,7 @@ class PspRequestService:
         first: bool = False,
         key: KeyClaim = UNKEYED,
     ) -> RecordedOutcome:
-        """Send an intended request (`first`: it never was) and record its outcome, with the answer to `key`."""
+        """Send an intended request (`first`: it never was), record its outcome and with it `key`'s answer."""
         sent = SentRequest(
             request=request,
             authorization=authorization,

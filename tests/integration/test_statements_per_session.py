@@ -16,9 +16,9 @@ from gateway.payments.psp_events import PspEventHandler
 from tests.fakes.api import Answer, Api, open_api
 
 # Idempotency-Key: claim and answer; intent and outcome. The OCPI package reads the charge point: two more.
-AUTHORIZE = 4
+AUTHORIZE = 2
 # Idempotency-Key: claim and answer; one read; the CDR with its price; intent and outcome.
-COMPLETE = 6
+COMPLETE = 3
 # Likewise, and one read: whether the operator has reported the session as begun.
 RELEASE = 7
 
