@@ -17,6 +17,7 @@ NAMES = (
     "webhooks",
     "pnc",
     "capture",
+    "session_cost",
     "settlement",
     "books",
     "daily_audit",
