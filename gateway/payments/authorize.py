@@ -27,7 +27,12 @@ from gateway.payments.errors import (
     SessionAlreadyAuthorizedError,
     TariffMissingError,
 )
-from gateway.payments.new_authorization import PlannedHold, new_authorization_record, new_session_record
+from gateway.payments.new_authorization import (
+    PlannedHold,
+    new_authorization_record,
+    new_session_record,
+    stored_fields,
+)
 from gateway.payments.payers import unknown_payer
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import RequiresAction
@@ -391,20 +396,7 @@ class AuthorizationService:
             tariff_version=str(snapshot.version),
             tariff_canonical=snapshot.canonical,
             flags=list(session.flags),
-            metadata=dict(authorization.metadata),
-            authorization_method=authorization.authorization_method,
-            funding=authorization.funding,
-            account_party_id=authorization.account_party_id,
-            state=authorization.state.value,
-            hold_minor=authorization.hold_minor,
-            payment_method=authorization.payment_method,
-            customer=authorization.customer,
-            off_session=authorization.off_session,
-            receipt_email=authorization.receipt_email,
-            return_url=authorization.return_url,
-            save_usage=authorization.save_usage,
-            save_consent=authorization.save_consent,
-            most_minor=authorization.most_minor,
+            **stored_fields(authorization),
             customer_id=new_id(),
             reuses_recent=reuses_recent,
             replaced_id=replaced_id,

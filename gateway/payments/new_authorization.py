@@ -6,6 +6,7 @@ Owns: which value each column begins with. Must not know the database, the PSP o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from clearing.pricing.tariff import TariffSnapshot
@@ -107,3 +108,23 @@ def new_authorization_record(
         created_at=hold.now,
         updated_at=hold.now,
     )
+
+
+def stored_fields(authorization: AuthorizationRecord) -> dict[str, Any]:
+    """What is stored of an authorization beside its names, by parameter."""
+    return {
+        "metadata": dict(authorization.metadata),
+        "authorization_method": authorization.authorization_method,
+        "funding": authorization.funding,
+        "account_party_id": authorization.account_party_id,
+        "state": authorization.state.value,
+        "hold_minor": authorization.hold_minor,
+        "payment_method": authorization.payment_method,
+        "customer": authorization.customer,
+        "off_session": authorization.off_session,
+        "receipt_email": authorization.receipt_email,
+        "return_url": authorization.return_url,
+        "save_usage": authorization.save_usage,
+        "save_consent": authorization.save_consent,
+        "most_minor": authorization.most_minor,
+    }
