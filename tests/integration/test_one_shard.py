@@ -124,7 +124,8 @@ SEVERAL_SHARDS = {
     "a batch of what is over its time, in a pause of the other work": """
         gateway/idempotency: sweep
         gateway/retention: apply_dispute apply_event apply_idempotency_key apply_invoice_link
-        gateway/retention: apply_payment_authorization apply_psp_event apply_receipt_link apply_refund apply_session
+        gateway/retention: apply_payment_authorization apply_psp_event apply_receipt_link
+        gateway/retention: apply_refund apply_session
         gateway/retention: due_billing_record due_dispute due_event due_idempotency_key due_invoice_link
         gateway/retention: due_payment_authorization due_psp_event due_receipt_link due_refund
         gateway/retention: due_session sessions_to_blot statements_to_blot
