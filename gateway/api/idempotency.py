@@ -164,6 +164,8 @@ class IdempotencyGate:
                 held.done = True
                 sent: PendingResponse = key.kept.sent
                 return sent
+            if not key.claimed and answer is not None and answer.status >= _FIRST_SERVER_ERROR:
+                return answer  # it may have been written all the same: the next attempt looks
             if not key.claimed:
                 stored = await self._claim(key, found)
                 if stored is not None:
