@@ -23,6 +23,7 @@ from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.operations_settings import RecoveryMode
 from gateway.process_group import GroupMember
+from gateway.shared_buckets import SharedBuckets
 from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
@@ -66,7 +67,8 @@ async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: Gro
     tls = server_context(settings)
     async with open_application(settings, application="gateway") as app:
         await prepare(app)
-        served = build_web(app)
+        buckets = SharedBuckets(member.buckets_path)
+        served = build_web(app, buckets=buckets)
         edge = served[EDGE_METRICS]
         edge.group = ProcessMetrics(
             number=member.number, of=member.of, directory=member.directory, own=edge.own
@@ -88,6 +90,7 @@ async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: Gro
                     watch.cancel()
         finally:
             await runner.cleanup()
+            buckets.close()
 
 
 def _has_jobs(settings: Settings) -> bool:

@@ -35,7 +35,6 @@ from gateway.api.request_acts import act_of, reading_of
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.ids import new_id
-from gateway.rate_limit import RateLimiter
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 RATE_HEADERS: Final = web.RequestKey("rate_headers", dict)
@@ -51,7 +50,7 @@ class Dispatcher:
         self._services = services
         options = services.options
         self._gate = IdempotencyGate(pool=services.pool, clock=services.clock, lock=options.idempotency_lock)
-        self._by_key = RateLimiter(options.key_rate)
+        self._by_key = services.limits.limiter(options.key_rate)
 
     @property
     def addresses(self) -> AddressLimiter:
