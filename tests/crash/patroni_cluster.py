@@ -26,7 +26,9 @@ from sandbox.postgres.files import binaries, server_files, server_user
 ROOT: Final = Path(__file__).parents[2]
 SHIPPED: Final = ROOT / "deploy" / "patroni" / "patroni.yml"
 _READY_S: Final = 120.0
-_ROLES: Final = ("superuser", "replication", "rewind")
+_BEHIND: Final = """
+    SELECT count(*) < 2 OR bool_or(replay_lsn < pg_current_wal_lsn()) FROM pg_stat_replication
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,7 +147,8 @@ class PatroniCluster:
     def start_node(self, node: Node) -> None:
         """Start one node's Patroni, as the server's user."""
         user = server_user()
-        node.log = (node.folder / "patroni.log").open("ab")
+        if node.log is None:
+            node.log = (node.folder / "patroni.log").open("ab")
         identity: dict[str, Any] = {"user": user.uid, "group": user.gid, "extra_groups": []}
         node.process = subprocess.Popen(
             [str(self._patroni), str(node.folder / "patroni.yml")],
@@ -230,12 +233,8 @@ class PatroniCluster:
         } | {"unix_socket_directories": str(node.folder)}
         for credentials in own["authentication"].values():
             credentials.pop("sslmode", None)
-        own["pg_hba"] = [
-            line.replace("hostssl", "host")
-            .replace("10.0.0.0/8", "127.0.0.0/8")
-            .replace("peer", "scram-sha-256")
-            for line in own["pg_hba"]
-        ]
+        here = {"hostssl": "host", "10.0.0.0/8": "127.0.0.0/8", "peer": "scram-sha-256"}
+        own["pg_hba"] = [" ".join(here.get(word, word) for word in line.split()) for line in own["pg_hba"]]
         shipped["watchdog"] = {"mode": "off"}
         return shipped
 
@@ -248,6 +247,8 @@ class PatroniCluster:
         try:
             await connection.execute("CREATE ROLE networkcore LOGIN PASSWORD 'secret'")
             await connection.execute("CREATE DATABASE networkcore OWNER networkcore")
+            while await connection.fetchval(_BEHIND):
+                await asyncio.sleep(0.05)  # a standby that does not know the database yet refuses the address
         finally:
             await connection.close()
 

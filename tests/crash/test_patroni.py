@@ -1,7 +1,7 @@
-"""The shipped configuration under Patroni itself: its leader killed under load, a standby takes over, nothing is lost.
+"""The shipped configuration under Patroni itself: its leader killed under load, and nothing answered is lost.
 
-Set PATRONI to the program of a virtual environment with `patroni[raft,psycopg3]` to run this; the server's user must
-be able to run its Python. The store is Patroni's Raft, TLS and the watchdog are left out.
+Set PATRONI to the program of a virtual environment with `patroni[raft,psycopg3]` to run this; the server's
+user must be able to run its Python. The store is Patroni's Raft; TLS and the watchdog are left out.
 """
 
 import asyncio
@@ -81,7 +81,8 @@ async def test_the_leader_dies_under_load_and_another_takes_over_without_a_loss(
 
             async def client(number: int) -> None:
                 for turn in range(SESSIONS_EACH):
-                    answered.append(await charge(session, f"{number}-{turn}", platform))
+                    identifier = await charge(session, f"{number}-{turn}", platform)
+                    answered.append(identifier)
 
             async def strike() -> None:
                 while len(answered) < BEFORE:

@@ -57,7 +57,7 @@ SEVERAL_SHARDS = {
         pnc/decisions: decisions_without_notice
     """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
-        gateway/exceptions: retry_task
+        gateway/exceptions: stopped_task_shard
         gateway/ocpi_cdrs: session_by_name session_of_token
         gateway/payers: save_attached_method
         gateway/payments: keep_psp_event
