@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from gateway import outbound
+from gateway.acts.act import JobAct, acting
 from gateway.api.http_server import GatewayRunner
 from gateway.api.process_metrics import ProcessMetrics
 from gateway.api.server import EDGE_METRICS
@@ -43,7 +44,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _listen(settings: Settings, stop: asyncio.Event, tls: SSLContext | None) -> None:
     async with open_application(settings, application="gateway") as app:
-        await prepare(app)
+        await _prepare(app)
         runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
@@ -66,7 +67,7 @@ async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMe
 async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: GroupMember) -> None:
     tls = server_context(settings)
     async with open_application(settings, application="gateway") as app:
-        await prepare(app)
+        await _prepare(app)
         buckets = SharedBuckets(member.buckets_path)
         served = build_web(app, buckets=buckets)
         edge = served[EDGE_METRICS]
@@ -91,6 +92,11 @@ async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: Gro
         finally:
             await runner.cleanup()
             buckets.close()
+
+
+async def _prepare(app: Application) -> None:
+    with acting(JobAct(name="start")):
+        await prepare(app)
 
 
 def _has_jobs(settings: Settings) -> bool:
@@ -130,7 +136,7 @@ def traced(settings: Settings, *, service: str) -> Iterator[None]:
 
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
     async with open_application(settings, application="worker") as app:
-        await prepare(app)
+        await _prepare(app)
         loops = JobLoops()
         async with health_server(
             loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port

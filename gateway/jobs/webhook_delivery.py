@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from gateway.acts.act import JobAct, acting
 from gateway.jobs.job_loops import JobLoops, rest
 from gateway.webhooks.delivery import WebhookDelivery
 
@@ -35,6 +36,10 @@ class WebhookDeliveryJob:
         """
         structlog.contextvars.bind_contextvars(job=self.name)
         loops.turned(self.name, None)
+        with acting(JobAct(name=self.name)):
+            await self._send(stop=stop, poll_s=poll_s, loops=loops)
+
+    async def _send(self, *, stop: asyncio.Event, poll_s: float, loops: JobLoops) -> None:
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
                 try:
