@@ -167,12 +167,17 @@ FROM pg_class AS r JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = 
 WHERE r.relkind = 'r' AND r.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')
 ORDER BY 1"""
 
+_VIEWS = """
+SELECT c.oid::regclass::text AS name, pg_get_viewdef(c.oid) AS definition FROM pg_class AS c
+WHERE c.relkind = 'v' AND c.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')"""
+
 
 @pytest.fixture
 async def partitioned(database_url: str) -> AsyncIterator[Connection]:
     """A migrated database whose tables with a shard have a partition for one shard and one for the others."""
     connection = await asyncpg.connect(database_url)
     try:
+        views = await connection.fetch(_VIEWS)
         for name, keyed in await connection.fetch(_TABLES):
             assert keyed is not (name in BY_ANOTHER_KEY), f"{name}: is the shard in each of its unique keys?"
             if keyed:
@@ -182,6 +187,8 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
                     f"CREATE TABLE {name}__own PARTITION OF {name} FOR VALUES IN ({SHARD});"
                     f"CREATE TABLE {name}__others PARTITION OF {name} DEFAULT"
                 )
+        for name, definition in views:  # else they would still read the tables as they were
+            await connection.execute(f"CREATE OR REPLACE VIEW {name} AS {definition}")
         await connection.execute(_PLAN)
         yield connection
     finally:
