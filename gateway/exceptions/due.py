@@ -59,7 +59,7 @@ MAX_HOURS: Final = 8760  # a year
 
 def limits_with(hours: Mapping[ExceptionKind, int]) -> Mapping[ExceptionKind, timedelta]:
     """The age limit of every kind, where these were set."""
-    return DUE_AFTER | {kind: timedelta(hours=limit) for kind, limit in hours.items()}
+    return dict(DUE_AFTER) | {kind: timedelta(hours=limit) for kind, limit in hours.items()}
 
 
 def hours_of(limit: timedelta) -> int:
