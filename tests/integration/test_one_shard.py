@@ -151,7 +151,7 @@ SEVERAL_SHARDS = {
         clearing/daily_audit: pending_positions returned_unequal transfers_of unpaid_payables
     """,
 }
-_PLAN = """
+PLAN_OF = """
 CREATE FUNCTION public.plan_of(statement text) RETURNS json LANGUAGE plpgsql AS $body$
 DECLARE found json;
 BEGIN
@@ -189,7 +189,7 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
                 )
         for name, definition in views:  # else they would still read the tables as they were
             await connection.execute(f"CREATE OR REPLACE VIEW {name} AS {definition}")
-        await connection.execute(_PLAN)
+        await connection.execute(PLAN_OF)
         yield connection
     finally:
         await connection.close()
