@@ -287,8 +287,8 @@ def build_web(app: Application, *, buckets: Buckets | None = None) -> web.Applic
         contract_pools=_contract_pools(app),
     )
     web_application = build_api(services)
-    web_application.add_routes(ocpi_routes(_ocpi(app, addresses=services.addresses)))
-    web_application.add_routes(_driver_page(app, services))
+    ocpi = ocpi_routes(_ocpi(app, addresses=services.addresses))
+    web_application.add_routes([*ocpi, *_driver_page(app, services)])
     return add_console(web_application, services, settings)
 
 

@@ -20,9 +20,9 @@ from typing import Final
 from gateway.rate_limit import TOKEN, RateRule
 
 _SALT_BYTES: Final = 32
-_HEAD_BYTES: Final = 64  # the salt, and room
+_HEAD_BYTES: Final = 64  # the salt, and what may come
 _PLACES: Final = 8192
-_PLACE_SIZE: Final = 8  # buckets of a place: the one that was used longest ago makes room
+_PLACE_SIZE: Final = 8  # buckets of a place: a new one replaces the one that was used longest ago
 _BUCKET: Final = struct.Struct("<16sqd")  # digest of rule and key, micro-tokens, when (monotonic seconds)
 _PLACE_BYTES: Final = _PLACE_SIZE * _BUCKET.size
 _FILE_BYTES: Final = _HEAD_BYTES + _PLACES * _PLACE_BYTES

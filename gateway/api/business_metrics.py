@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from gateway.api.services import ApiServices
-from gateway.audit_repository import AUDIT_RESULTS, AuditRun, find_latest_run
+from gateway.audit_run_repository import AUDIT_RESULTS, AuditRun, find_latest_run
 from gateway.database import transaction
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import OpenExceptionCount

@@ -10,7 +10,7 @@ from clearing.audit import AuditReport, audit_ledger
 from clearing.reconciliation.report import OpenDifference
 from clearing.reconciliation.service import ReconciliationService
 from clearing.reporting.summary import Summary, read_summary
-from gateway.audit_repository import AuditRun, find_latest_run
+from gateway.audit_run_repository import AuditRun, find_latest_run
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 

@@ -113,12 +113,6 @@ SELECT currency, sum(captures)::bigint AS captures, sum(refunds)::bigint AS refu
        sum(top_ups)::bigint AS top_ups
 FROM part GROUP BY currency;
 
--- name: insert_run!
-INSERT INTO gateway.audit_run (finished_at, result, checks) VALUES (:finished_at, :result, :checks);
-
--- name: latest_run^
-SELECT finished_at, result, checks FROM gateway.audit_run ORDER BY id DESC LIMIT 1;
-
 -- name: open_work
 -- Work that is still under way: open requests to the PSP, tasks left, what waits for a person.
 SELECT (SELECT count(*) FROM gateway.psp_request WHERE state IN ('intended', 'unknown')) AS open_requests,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.audit_repository import AuditRun, record_run
+from gateway.audit_run_repository import AuditRun, record_run
 from gateway.database import Pool
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail

@@ -90,8 +90,6 @@ def test_no_check_stands_in_one_file_alone() -> None:
         "account_differences",
         "cleared_totals",
         "psp_totals",
-        "insert_run",
-        "latest_run",
         "open_work",
     }
     only_daily = {

@@ -128,7 +128,7 @@ def test_a_full_place_forgets_the_bucket_that_was_used_longest_ago(
     opened: Callable[[], SharedBuckets],
 ) -> None:
     buckets = opened()
-    for number in range(200_000):  # three times as many as there is room for
+    for number in range(200_000):  # three times as many as are kept
         buckets.take(f"k{number}", rule=RULE, at=float(number))
     assert buckets.look("k199999", rule=RULE, at=199_999.0) == 4 * TOKEN
     assert buckets.look("k0", rule=RULE, at=199_999.0) == 5 * TOKEN
