@@ -115,7 +115,7 @@ class TaskHandlers:
         if account is not None:
             with acting(JobAct(name=TaskKind.HANDLE_PSP_EVENT)):
                 return await self.accounts.follow(psp_account=str(account))
-        return await self.payments.psp_events.handle_event(str(task.payload["event"]))
+        return await self.payments.psp_events.handle_event(str(task.payload["event"]), shard=task.shard)
 
 
 def task_jobs(
