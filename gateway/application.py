@@ -287,14 +287,14 @@ def build_web(app: Application, *, buckets: Buckets | None = None) -> web.Applic
         contract_pools=_contract_pools(app),
     )
     web_application = build_api(services)
-    ocpi = ocpi_routes(_ocpi(app, addresses=services.addresses))
-    web_application.add_routes([*ocpi, *_driver_page(app, services)])
+    web_application.add_routes(_other_routes(app, services))
     return add_console(web_application, services, settings)
 
 
-def _driver_page(app: Application, services: ApiServices) -> list[web.RouteDef]:
+def _other_routes(app: Application, services: ApiServices) -> list[web.RouteDef]:
     known = (app.payments, services.buyers, services.documents, services.limits)
-    return driver_page_routes(build_driver_page(_ocpi(app), *known))
+    page = driver_page_routes(build_driver_page(_ocpi(app), *known))
+    return [*ocpi_routes(_ocpi(app, addresses=services.addresses)), *page]
 
 
 def _stations(app: Application) -> StationServices:
