@@ -70,6 +70,7 @@ WATCHED: Final = (
     WatchedTable(name="gateway.double_tap_policy"),
     WatchedTable(name="gateway.driver_page"),
     WatchedTable(name="gateway.cdr_limit"),
+    WatchedTable(name="gateway.exception_age_limit"),
     WatchedTable(name="gateway.market_clock"),
     WatchedTable(name="gateway.erasure"),
     WatchedTable(

@@ -38,7 +38,6 @@ from gateway.api.tls import peer_fingerprint
 from gateway.errors import MalformedIdError
 from gateway.ids import new_id, parse_id, shard_of
 from gateway.key_claim import UNKEYED, KeptAnswer, KeyClaim
-from gateway.rate_limit import RateLimiter
 
 # What belongs to a session, by the path of one, with its id's prefix: its keys lie in the session's shard.
 _OF_A_SESSION: Final = (
@@ -60,7 +59,7 @@ class Dispatcher:
         self._services = services
         options = services.options
         self._gate = IdempotencyGate(pool=services.pool, clock=services.clock, lock=options.idempotency_lock)
-        self._by_key = RateLimiter(options.key_rate)
+        self._by_key = services.limits.limiter(options.key_rate)
 
     @property
     def addresses(self) -> AddressLimiter:

@@ -231,6 +231,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "findPersonalData",
                 "getDisputeEvidence",
                 "getException",
+                "getExceptionAgeLimits",
                 "listErasures",
                 "listExceptions",
             }
@@ -242,6 +243,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "erasePersonalData",
                 "resolveException",
                 "retryClearing",
+                "setExceptionAgeLimits",
                 "submitDisputeEvidence",
             }
         ),
