@@ -232,6 +232,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "findPersonalData",
                 "getDisputeEvidence",
                 "getException",
+                "getExceptionAgeLimits",
                 "listErasures",
                 "listExceptions",
             }
@@ -243,6 +244,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "erasePersonalData",
                 "resolveException",
                 "retryClearing",
+                "setExceptionAgeLimits",
                 "submitDisputeEvidence",
             }
         ),
