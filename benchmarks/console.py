@@ -8,6 +8,7 @@ due. Gateway, sandbox PSP, PostgreSQL and these clients share the machine's core
 """
 
 import asyncio
+import itertools
 import random
 import re
 import shutil
@@ -212,7 +213,7 @@ async def _authorizing(
         "estimate": {"energy_wh": 20_000, "duration_s": 3600},
         "allow_repeat": True,
     }
-    run_id = random.randrange(10**9)
+    numbers = itertools.count()  # short: a long number may look like the number of a card
 
     async def authorize() -> None:
         sent = {"Authorization": f"Bearer {key['api_key']}", "Idempotency-Key": f"bench-{next(numbers)}"}
