@@ -301,6 +301,9 @@ WITH found AS (
     UPDATE gateway.delivery AS d
     SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL, last_error = 'erased' FROM found
     WHERE d.shard = found.shard AND d.event_id = found.id AND d.state = 'pending'
+), answers AS (
+    UPDATE gateway.delivery_attempt AS a SET answer = NULL FROM found
+    WHERE a.shard = found.shard AND a.event_id = found.id AND a.answer IS NOT NULL
 )
 UPDATE gateway.event AS e SET data = '{}', fanned_out = true FROM found
 WHERE e.shard = found.shard AND e.id = found.id;

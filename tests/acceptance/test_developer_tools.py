@@ -17,7 +17,8 @@ from zipfile import ZipFile
 import pytest
 from standardwebhooks import Webhook
 
-from gateway.webhooks.signing import secret_text, signed_headers
+from gateway.api_versions import NEWEST
+from gateway.webhooks.signing import SigningKey, secret_text, signed_headers
 from sdk import python_package, request_collection, typescript_package
 from sdk.sources import SdkError, description, version
 from tests.guides import ROOT
@@ -188,7 +189,7 @@ HOOK = {
     "id": "evt_1",
     "object": "event",
     "type": "capture.succeeded",
-    "api_version": "2026-11-01",
+    "api_version": NEWEST,
     "created": "2026-10-29T08:51:00Z",
     "timestamp": "2026-10-29T08:51:00Z",
     "object_id": "cap_1",
@@ -204,7 +205,9 @@ def given(dev: Mapping[str, Any], session_ref: str) -> tuple[Any, ...]:
     payment = {"type": "psp_payment_method", "payment_method": "pm_card_visa"}
     body = {"evse_id": EVSE, "method": "card", "payment": payment, "session_ref": session_ref}
     body["estimate"] = {"energy_wh": 30_000, "duration_s": 3600}
-    headers = signed_headers(message_id="evt_1", at=datetime.now(UTC), body=hook.encode(), signing=[SECRET])
+    headers = signed_headers(
+        message_id="evt_1", at=datetime.now(UTC), body=hook.encode(), signing=[SigningKey(secret=SECRET)]
+    )
     key = dev["api_keys"]["parkingapp"]
     return dev["base_url"], key, dev["admin_api_key"], body, USAGE, hook, headers, secret_text(SECRET)
 
