@@ -9,15 +9,20 @@ older, and how a request of the older becomes one of the newer; several versions
 another. Sources: RFC 9745 (Deprecation), RFC 8594 (Sunset), RFC 8288 (Link).
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.utils import format_datetime
 from typing import Any, Final
+
+import msgspec
 
 Json = dict[str, Any]
 Turn = Callable[[Json], Json]
 CHANGELOG_PATH: Final = "/reference/versions"
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +126,28 @@ def newer_request(catalogue: VersionCatalogue, operation: str, body: Any, *, ver
         if turn is not None and isinstance(body, dict):
             body = turn(dict(body))
     return body
+
+
+def bytes_in_version(catalogue: VersionCatalogue, body: bytes, *, version: str) -> bytes:
+    """The JSON of an answer or of an event's data as it is in `version`; numbers stay as written."""
+    if not body or not catalogue.reads_answers(version):
+        return body
+    return _encoder.encode(older_answer(catalogue, _read(body), version=version))
+
+
+def bytes_in_newest(catalogue: VersionCatalogue, operation: str, raw: bytes, *, version: str) -> bytes:
+    """The JSON of a request in the newest version; numbers stay as written, and what is no JSON as it is."""
+    if not raw or not catalogue.reads_requests(version, operation):
+        return raw
+    try:
+        body = _read(raw)
+    except ValueError:
+        return raw
+    return _encoder.encode(newer_request(catalogue, operation, body, version=version))
+
+
+def _read(content: bytes) -> Any:
+    return json.loads(content, parse_float=Decimal)
 
 
 def _turned(value: Any, turns: Mapping[str, Turn]) -> Any:

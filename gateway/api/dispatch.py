@@ -36,6 +36,7 @@ from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.ids import new_id
 from gateway.rate_limit import RateLimiter
+from gateway.version_rules import bytes_in_newest, bytes_in_version
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 RATE_HEADERS: Final = web.RequestKey("rate_headers", dict)
@@ -66,12 +67,11 @@ class Dispatcher:
             work = await self._answer(endpoint, request)
             if work.stream is not None:
                 return web.Response(status=work.status, headers=work.headers, body=work.stream)
-            shown = versioning.body_in_version(
-                services.options.versions,
-                work.body,
-                media=work.headers.get("Content-Type"),
-                version=request[versioning.VERSION],
-            )
+            shown = work.body
+            if work.headers.get("Content-Type") == _JSON:
+                shown = bytes_in_version(
+                    services.options.versions, shown, version=request[versioning.VERSION]
+                )
             return web.Response(status=work.status, headers=work.headers, body=shown)
 
         return handle
@@ -92,7 +92,7 @@ class Dispatcher:
             request_bodies.check_content(raw)
         key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
         versions = self._services.options.versions
-        newest = versioning.body_in_newest(versions, endpoint.operation, raw, version=version)
+        newest = bytes_in_newest(versions, endpoint.operation, raw, version=version)
         body = _understood(endpoint, newest)
         query = (
             request_bodies.parse_query(endpoint.query, request.query) if endpoint.query is not None else None

@@ -1,29 +1,24 @@
-"""Which version of the API a request has, and bodies in it.
+"""Which version of the API a request has, and what its answer says of it.
 
-Owns: the header `Networkcore-Version`, the choice (the header, else the key's pin, else the newest), the
-bytes of a body in another version, and what each answer says about its version. Must not know what a version
-changed. The program stores and computes in the newest shape; only the edge turns bodies.
+Owns: the header `Networkcore-Version`, the choice (the header, else the key's pin, else the newest), and what
+each answer says about its version. Must not know what a version changed. The program stores and computes in
+the newest shape; only the edge turns bodies.
 """
 
-import json
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from gateway.api import problems
 from gateway.api.problems import FieldError, ProblemError
-from gateway.version_rules import VersionCatalogue, lifecycle_headers, newer_request, older_answer
+from gateway.version_rules import VersionCatalogue, lifecycle_headers
 
 HEADER: Final = "Networkcore-Version"
 VERSION: Final = web.RequestKey("api_version", str)
 VERSION_HEADERS: Final = web.RequestKey("version_headers", dict)
 _VERSIONED: Final = "/v1/"
-_JSON: Final = "application/json"
 _LONGEST_SHOWN: Final = 40
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 def choose_version(catalogue: VersionCatalogue, asked: str | None, *, pinned: str | None) -> str:
@@ -71,22 +66,3 @@ def headers_of_answer(request: web.Request, catalogue: VersionCatalogue) -> Mapp
         return {}
     version = request.get(VERSION, catalogue.newest)
     return {HEADER: version, **request.get(VERSION_HEADERS, {})}
-
-
-def body_in_newest(catalogue: VersionCatalogue, operation: str, raw: bytes, *, version: str) -> bytes:
-    """A request's body in the newest version; numbers stay as written, and what is no JSON as it is."""
-    if not raw or not catalogue.reads_requests(version, operation):
-        return raw
-    try:
-        body = json.loads(raw, parse_float=Decimal)
-    except ValueError:
-        return raw
-    return _encoder.encode(newer_request(catalogue, operation, body, version=version))
-
-
-def body_in_version(catalogue: VersionCatalogue, body: bytes, *, media: str | None, version: str) -> bytes:
-    """An answer's body as it is in `version`; numbers stay as written."""
-    if media != _JSON or not body or not catalogue.reads_answers(version):
-        return body
-    whole = json.loads(body, parse_float=Decimal)
-    return _encoder.encode(older_answer(catalogue, whole, version=version))

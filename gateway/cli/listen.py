@@ -23,8 +23,8 @@ from gateway.cli.process import run_async
 from gateway.errors import GatewayError
 from gateway.webhooks.events import EventType
 from gateway.webhooks.signing import (
-    SignatureScheme,
     SigningKey,
+    WebhookScheme,
     new_signing_key,
     public_key_text,
     read_signing_key,
@@ -77,7 +77,7 @@ class Forwarded:
 )
 @click.option(
     "--signature",
-    type=click.Choice([one.value for one in SignatureScheme]),
+    type=click.Choice([one.value for one in WebhookScheme]),
     help="How a fresh key signs: v1 with a shared secret, v1a with Ed25519.",
 )
 @click.option(
@@ -100,7 +100,7 @@ def command(
         raise click.UsageError(f"--to {receiver!r} is no URL: it begins with http:// or https://")
     if secret is not None and signature is not None:
         raise click.UsageError("--signature is for a fresh key; the beginning of --secret says how it signs")
-    scheme = SignatureScheme(signature or SignatureScheme.SYMMETRIC)
+    scheme = WebhookScheme(signature or WebhookScheme.SYMMETRIC)
     signing = new_signing_key(scheme) if secret is None else read_secret(secret)
     click.echo(describe_key(signing, fresh=secret is None))
     types = None if events == "*" else read_types(events)

@@ -33,8 +33,8 @@ from gateway.webhooks.secret_cipher import SecretCipher
 from gateway.webhooks.sender import (
     TIMEOUT_SECONDS,
     Acknowledged,
+    MessageProof,
     NotAcknowledged,
-    Proof,
     SentMessage,
     send,
 )
@@ -221,10 +221,10 @@ class WebhookDelivery:
                 self._shards_of.pop(delivery.endpoint_id, None)
             self._answered.set()
 
-    def _proof(self, delivery: ClaimedDelivery, *, wall_now: datetime) -> Proof:
+    def _proof(self, delivery: ClaimedDelivery, *, wall_now: datetime) -> MessageProof:
         """The keys that sign now and the endpoint's own headers, opened."""
         endpoint, headers = delivery.endpoint_id, delivery.sealed_headers
-        return Proof(
+        return MessageProof(
             signing=[
                 SigningKey(scheme=scheme, secret=self.secrets.decrypt(endpoint, sealed))
                 for scheme, sealed in delivery.secrets_in_force(wall_now=wall_now)

@@ -14,7 +14,7 @@ from uuid import UUID
 from gateway.database import Connection, FromRow, Pool, named_queries, transaction
 from gateway.webhooks.events import NewEvent
 from gateway.webhooks.repository import SecretRecord
-from gateway.webhooks.signing import SignatureScheme
+from gateway.webhooks.signing import WebhookScheme
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 
@@ -46,14 +46,14 @@ class ClaimedDelivery(FromRow):
     failures_in_a_row: int
     traceparent: str | None
 
-    def secrets_in_force(self, *, wall_now: datetime) -> list[tuple[SignatureScheme, SecretRecord]]:
+    def secrets_in_force(self, *, wall_now: datetime) -> list[tuple[WebhookScheme, SecretRecord]]:
         """What signs now: the present secret, and the one before it until its overlap ends."""
-        scheme = SignatureScheme(self.signature)
+        scheme = WebhookScheme(self.signature)
         found = [(scheme, SecretRecord(key=self.encryption_key, content=self.secret))]
         until = self.previous_secret_until
         if self.previous_secret is not None and until is not None and until > wall_now:
             # A rotation of a release without schemes leaves none: it knew shared secrets only.
-            scheme = SignatureScheme(self.previous_signature or SignatureScheme.SYMMETRIC)
+            scheme = WebhookScheme(self.previous_signature or WebhookScheme.SYMMETRIC)
             found.append(
                 (scheme, SecretRecord(key=self.previous_encryption_key, content=self.previous_secret))
             )

@@ -28,7 +28,7 @@ from gateway.webhooks.repository import (
     SecretRecord,
 )
 from gateway.webhooks.secret_cipher import SecretCipher
-from gateway.webhooks.signing import SignatureScheme, SigningKey, new_signing_key, secret_text
+from gateway.webhooks.signing import SigningKey, WebhookScheme, new_signing_key, secret_text
 
 MAX_ENDPOINTS: Final = 16
 REPLAY_BATCH: Final = 10_000
@@ -61,7 +61,7 @@ class EndpointWishes:
 
     url: str
     event_types: Sequence[str]
-    signature: SignatureScheme
+    signature: WebhookScheme
     headers: Mapping[str, str | None]
     api_version: str
 
@@ -128,7 +128,7 @@ class WebhookEndpointService:
         )
 
     def _shown_secret(self, stored: EndpointRecord) -> str | None:
-        if stored.signature != SignatureScheme.SYMMETRIC:
+        if stored.signature != WebhookScheme.SYMMETRIC:
             return None
         sealed = SecretRecord(key=stored.encryption_key, content=stored.secret)
         return secret_text(self.secrets.decrypt(stored.id, sealed))
@@ -188,7 +188,7 @@ class WebhookEndpointService:
         *,
         party_id: str | None,
         overlap: timedelta,
-        signature: SignatureScheme | None,
+        signature: WebhookScheme | None,
     ) -> EndpointWithSecret:
         """Sign with a new key, of another scheme where asked, and with the old one until the overlap ends.
 
@@ -198,7 +198,7 @@ class WebhookEndpointService:
         until = self.clock.wall_now() + overlap
         async with transaction(self.pool) as connection:
             before = await _find(connection, endpoint_id, party_id=party_id)
-            key = new_signing_key(signature or SignatureScheme(before.signature))
+            key = new_signing_key(signature or WebhookScheme(before.signature))
             await repository.rotate_secret(
                 connection, endpoint_id=before.id, key=self._sealed_key(before.id, key), until=until
             )

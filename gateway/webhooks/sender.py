@@ -7,7 +7,6 @@ the endpoint's own headers; nothing of it is logged.
 """
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from gateway.card_numbers import mask_card_numbers
 from gateway.errors import GatewayError
 from gateway.ids import format_id
 from gateway.tracing import add_traceparent, call_span
-from gateway.version_rules import older_answer
+from gateway.version_rules import bytes_in_version
 from gateway.webhooks.delivery_queue import ClaimedDelivery
 from gateway.webhooks.own_headers import mask_values
 from gateway.webhooks.retry import read_retry_after
@@ -81,7 +80,7 @@ class SentMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class MessageProof:
     """What proves and accompanies a message: the keys that sign it, and the endpoint's own headers."""
 
     signing: Sequence[SigningKey]
@@ -94,24 +93,23 @@ def message_body(delivery: ClaimedDelivery) -> bytes:
     An endpoint of an older version gets the object as it was then.
     """
     created = delivery.created_at.isoformat().replace("+00:00", "Z")
-    data, version = delivery.data, delivery.api_version
+    version = delivery.api_version
     if VERSIONS.find(version) is None:
         version = NEWEST  # of a later release of this program, which ran beside it
-    if VERSIONS.reads_answers(version):
-        data = json.dumps(older_answer(VERSIONS, json.loads(data), version=version), ensure_ascii=False)
+    data = bytes_in_version(VERSIONS, delivery.data.encode(), version=version)
     head = (
         f'{{"id":"{format_id("evt", delivery.event_id)}","object":"event","type":"{delivery.type}",'
         f'"api_version":"{version}","created":"{created}","timestamp":"{created}",'
         f'"object_id":"{delivery.object_id}","data":'
     )
-    return head.encode() + data.encode() + b"}"
+    return head.encode() + data + b"}"
 
 
 async def send(
     client: aiohttp.ClientSession,
     delivery: ClaimedDelivery,
     *,
-    proof: Proof,
+    proof: MessageProof,
     wall_now: datetime,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> SentMessage:

@@ -26,7 +26,7 @@ SECRET_BYTES: Final = 32
 _SEED_BYTES: Final = 32
 
 
-class SignatureScheme(StrEnum):
+class WebhookScheme(StrEnum):
     """How messages are signed: the identifier before each signature."""
 
     SYMMETRIC = "v1"
@@ -37,12 +37,12 @@ class SignatureScheme(StrEnum):
 class SigningKey:
     """What signs: a shared secret of 24 to 64 bytes, or the 32 bytes of an Ed25519 private key."""
 
-    scheme: SignatureScheme = SignatureScheme.SYMMETRIC
+    scheme: WebhookScheme = WebhookScheme.SYMMETRIC
     secret: bytes = field(repr=False)
 
     def sign(self, content: bytes) -> str:
         """The signature with its identifier, as `webhook-signature` holds it."""
-        if self.scheme is SignatureScheme.SYMMETRIC:
+        if self.scheme is WebhookScheme.SYMMETRIC:
             signature = hmac.digest(self.secret, content, hashlib.sha256)
         else:
             signature = Ed25519PrivateKey.from_private_bytes(self.secret).sign(content)
@@ -51,7 +51,7 @@ class SigningKey:
     @property
     def public_key(self) -> bytes | None:
         """The 32 bytes that prove an asymmetric signature; None for a shared secret."""
-        if self.scheme is SignatureScheme.SYMMETRIC:
+        if self.scheme is WebhookScheme.SYMMETRIC:
             return None
         return Ed25519PrivateKey.from_private_bytes(self.secret).public_key().public_bytes_raw()
 
@@ -61,7 +61,7 @@ def new_secret() -> bytes:
     return secrets.token_bytes(SECRET_BYTES)
 
 
-def new_signing_key(scheme: SignatureScheme) -> SigningKey:
+def new_signing_key(scheme: WebhookScheme) -> SigningKey:
     """A fresh key of a scheme. Any 32 bytes are an Ed25519 private key (RFC 8032 section 5.1.5)."""
     return SigningKey(scheme=scheme, secret=new_secret())
 
@@ -83,16 +83,16 @@ def read_signing_key(text: str) -> SigningKey:
         ValueError: it is neither; the text is not in the message.
     """
     for prefix, scheme in (
-        (SECRET_PREFIX, SignatureScheme.SYMMETRIC),
-        (PRIVATE_KEY_PREFIX, SignatureScheme.ASYMMETRIC),
+        (SECRET_PREFIX, WebhookScheme.SYMMETRIC),
+        (PRIVATE_KEY_PREFIX, WebhookScheme.ASYMMETRIC),
     ):
         if text.startswith(prefix):
             return _checked(scheme, base64.b64decode(text.removeprefix(prefix), validate=True))
     raise ValueError("a signing key begins with whsec_ or whsk_")
 
 
-def _checked(scheme: SignatureScheme, content: bytes) -> SigningKey:
-    if scheme is SignatureScheme.SYMMETRIC:
+def _checked(scheme: WebhookScheme, content: bytes) -> SigningKey:
+    if scheme is WebhookScheme.SYMMETRIC:
         if not content:
             raise ValueError("the secret is empty")
         return SigningKey(secret=content)

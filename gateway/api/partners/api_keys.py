@@ -205,7 +205,7 @@ ENDPOINTS: Final = (
         handler=change,
         body=ChangeApiKeyBody,
         answers={200: ApiKeySchema},
-        problems=(problems.NOT_FOUND, problems.UNKNOWN_API_VERSION),
+        problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
         method="POST",

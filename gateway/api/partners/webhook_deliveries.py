@@ -60,8 +60,8 @@ class DeliveryAttemptSchema(api_schemas.PublicSchema):
     id: str = Field(examples=["dat_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["delivery_attempt"] = "delivery_attempt"
     event: str
-    attempted_at: api_schemas.Instant
-    acknowledged: bool
+    attempted_at: api_schemas.Instant = Field(description="when it was sent")
+    acknowledged: bool = Field(description="whether the receiver has the event")
     status: int | None = Field(description="HTTP status of the answer; null: there was none")
     error: str | None = Field(description="why it is no acknowledgment")
     answer: str | None = Field(

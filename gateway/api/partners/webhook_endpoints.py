@@ -26,7 +26,7 @@ from gateway.webhooks.endpoint_service import EndpointChange, EndpointWishes
 from gateway.webhooks.event_service import event_object
 from gateway.webhooks.events import EventType
 from gateway.webhooks.own_headers import MAX_HEADERS, MAX_VALUE, OwnHeaderError
-from gateway.webhooks.signing import SignatureScheme, public_key_text
+from gateway.webhooks.signing import WebhookScheme, public_key_text
 
 _CREATED: Final = 201
 _ACCEPTED: Final = 202
@@ -41,7 +41,7 @@ Subscriptions = Annotated[
 ]
 
 
-Signature = Annotated[SignatureScheme, Field(strict=False)]
+Signature = Annotated[WebhookScheme, Field(strict=False)]
 Version = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", examples=[NEWEST])]
 OwnHeaders = Annotated[
     dict[str, Annotated[str, Field(max_length=MAX_VALUE)] | None], Field(max_length=2 * MAX_HEADERS)
@@ -54,7 +54,7 @@ class WebhookEndpointBody(WireModel):
     url: Url
     events: Subscriptions = Field(default_factory=lambda: ["*"])
     signature: Signature = Field(
-        SignatureScheme.SYMMETRIC,
+        WebhookScheme.SYMMETRIC,
         description="v1: HMAC with a shared secret; v1a: Ed25519, checked with a public key",
     )
     headers: OwnHeaders = Field(default_factory=dict, description="headers that each message carries as well")
@@ -85,10 +85,10 @@ class RotateWebhookSecretBody(WireModel):
 class PublicJwkSchema(api_schemas.PublicSchema):
     """A public key of an endpoint as a JSON Web Key (RFC 7517, RFC 8037)."""
 
-    kty: Literal["OKP"] = "OKP"
-    crv: Literal["Ed25519"] = "Ed25519"
-    alg: Literal["EdDSA"] = "EdDSA"
-    use: Literal["sig"] = "sig"
+    kty: Literal["OKP"] = Field("OKP", description="an octet key pair")
+    crv: Literal["Ed25519"] = Field("Ed25519", description="its curve")
+    alg: Literal["EdDSA"] = Field("EdDSA", description="its algorithm")
+    use: Literal["sig"] = Field("sig", description="for signatures only")
     kid: str = Field(description="the key's thumbprint (RFC 7638)")
     x: str = Field(description="the 32 bytes of the key in base64url")
     public_key: str = Field(description="the same key as whpk_ text")
@@ -97,7 +97,7 @@ class PublicJwkSchema(api_schemas.PublicSchema):
 class WebhookKeySetSchema(api_schemas.PublicSchema):
     """The public keys that prove an endpoint's messages now; none where it has a shared secret."""
 
-    keys: list[PublicJwkSchema]
+    keys: list[PublicJwkSchema] = Field(description="the present key first")
 
 
 async def create(call: ApiRequest) -> ApiResponse:

@@ -12,7 +12,7 @@ from gateway.cli import listen, trigger
 from gateway.cli.api_client import ApiAnswerError
 from gateway.ids import new_id
 from gateway.webhooks.events import EventType
-from gateway.webhooks.signing import SignatureScheme, SigningKey, new_secret, public_key_text, secret_text
+from gateway.webhooks.signing import SigningKey, WebhookScheme, new_secret, public_key_text, secret_text
 from tests.guides import ROOT
 
 
@@ -29,7 +29,7 @@ def test_a_secret_is_read_as_it_is_shown() -> None:
 def test_a_private_key_signs_asymmetrically_and_only_its_public_key_is_shown() -> None:
     secret = new_secret()
     key = listen.read_secret("whsk_" + base64.b64encode(secret).decode())
-    assert key == SigningKey(scheme=SignatureScheme.ASYMMETRIC, secret=secret)
+    assert key == SigningKey(scheme=WebhookScheme.ASYMMETRIC, secret=secret)
     assert key.public_key is not None
     assert listen.describe_key(key, fresh=True) == f"Public key: {public_key_text(key.public_key)}"
     with_public = base64.b64encode(secret + key.public_key).decode()

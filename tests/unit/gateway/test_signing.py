@@ -13,8 +13,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from gateway.webhooks.signing import (
     SECRET_BYTES,
-    SignatureScheme,
     SigningKey,
+    WebhookScheme,
     new_secret,
     new_signing_key,
     public_key_text,
@@ -125,7 +125,7 @@ def test_the_published_asymmetric_signature() -> None:
 
 def test_keys_of_both_schemes_sign_one_message_and_each_receiver_finds_its_own() -> None:
     """As the specification's example: `v1,... v1a,...`; the library of v1 passes over the other one."""
-    shared, pair = new_signing_key(SignatureScheme.SYMMETRIC), new_signing_key(SignatureScheme.ASYMMETRIC)
+    shared, pair = new_signing_key(WebhookScheme.SYMMETRIC), new_signing_key(WebhookScheme.ASYMMETRIC)
     headers = signed_headers(message_id="evt_1", at=datetime.now(UTC), body=b"{}", signing=[pair, shared])
     Webhook(secret_text(shared.secret)).verify(b"{}", headers)
     asymmetric, symmetric = headers["webhook-signature"].split()
