@@ -47,6 +47,11 @@ _PROBLEM_SCHEMA: Final = {
             "items": {"$ref": "#/components/schemas/ProblemField"},
             "description": FIELDS["errors"],
         },
+        "known_versions": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "the versions of the API that there are, where the request names another one",
+        },
         "decline_code": {"type": ["string", "null"], "description": FIELDS["decline_code"]},
         "authorization": {"type": ["string", "null"], "description": "the authorization that failed"},
         "session": {"type": ["string", "null"], "description": "the session that it was for"},
