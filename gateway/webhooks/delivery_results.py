@@ -19,6 +19,7 @@ from gateway.database import Connection
 from gateway.ids import format_id, new_id, shard_of
 from gateway.webhooks import delivery_queue, events, repository
 from gateway.webhooks.delivery_queue import Attempt, ClaimedDelivery
+from gateway.webhooks.event_filter import EventFilter
 from gateway.webhooks.events import EventType, NewEvent
 from gateway.webhooks.own_headers import MASK
 from gateway.webhooks.repository import EndpointRecord
@@ -132,7 +133,7 @@ async def _note_failures(
         due = warnings_due(failing_since=failure.failing_since, now=wall_now)
         if due > failure.warnings:
             await delivery_queue.put_warnings(connection, endpoint_id=failure.endpoint_id, warnings=due)
-            await _warn(connection, failure.endpoint_id, now=business_now, wall_now=wall_now)
+            await _warn(connection, failure.endpoint_id, now=business_now)
         pause = pause_until(failures_in_a_row=failure.failures_in_a_row, now=wall_now)
         if pause is not None:
             pauses[failure.endpoint_id] = pause
@@ -147,12 +148,12 @@ async def _disable(connection: Connection, endpoint_id: UUID, *, reason: str, no
     await _publish(connection, endpoint_id, EventType.WEBHOOK_ENDPOINT_DISABLED, now=now)
 
 
-async def _warn(connection: Connection, endpoint_id: UUID, *, now: datetime, wall_now: datetime) -> None:
+async def _warn(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
     """Publish that an endpoint keeps failing and when it ends, to every other endpoint of its party."""
     event = await _publish(connection, endpoint_id, EventType.WEBHOOK_ENDPOINT_FAILING, now=now)
     if event is None:
         return
-    await delivery_queue.skip_own_event(connection, endpoint_id=endpoint_id, event=event, wall_now=wall_now)
+    await delivery_queue.skip_own_event(connection, endpoint_id=endpoint_id, event=event)
     _log.warning("webhook_endpoint_failing", endpoint=event.object_id)
 
 
@@ -180,6 +181,7 @@ def endpoint_object(row: EndpointRecord, *, secret: str | None = None) -> api_sc
         id=format_id("whe", row.id),
         url=row.url,
         events=list(row.event_types),
+        filter=_filter_object(row),
         state="enabled" if row.state == "enabled" else "disabled",
         disabled_reason=row.disabled_reason,
         failing_since=row.failing_since,
@@ -196,4 +198,16 @@ def endpoint_object(row: EndpointRecord, *, secret: str | None = None) -> api_sc
         api_version=row.api_version,
         created=row.created_at,
         secret=secret,
+    )
+
+
+def _filter_object(row: EndpointRecord) -> api_schemas.EventFilterSchema | None:
+    if row.filter is None:
+        return None
+    shown = EventFilter.from_json(row.filter)
+    return api_schemas.EventFilterSchema(
+        sessions=list(shown.sessions),
+        evse_prefixes=list(shown.evse_prefixes),
+        locations=list(shown.locations),
+        metadata=dict(shown.metadata),
     )

@@ -16,7 +16,9 @@ from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id, shard_of
 from gateway.webhooks import repository
 from gateway.webhooks.delivery_results import endpoint_object
+from gateway.webhooks.event_filter import EventFilter
 from gateway.webhooks.events import EventType
+from gateway.webhooks.fan_out import Replayed, replay
 from gateway.webhooks.own_headers import changed_headers, headers_bytes, read_headers
 from gateway.webhooks.repository import (
     AttemptRecord,
@@ -64,6 +66,7 @@ class EndpointWishes:
     signature: WebhookScheme
     headers: Mapping[str, str | None]
     api_version: str
+    event_filter: EventFilter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class EndpointChange:
     state: str | None = None
     api_version: str | None = None
     headers: Mapping[str, str | None] | None = None
+    event_filter: EventFilter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ class WebhookEndpointService:
                 party_id=party_id,
                 url=wishes.url,
                 event_types=wishes.event_types,
+                event_filter=None if wishes.event_filter is None else wishes.event_filter.to_json(),
                 key=self._sealed_key(endpoint_id, key),
                 headers=self._sealed_headers(endpoint_id, headers),
                 api_version=wishes.api_version,
@@ -158,7 +163,12 @@ class WebhookEndpointService:
     async def update(
         self, endpoint_id: UUID, *, party_id: str | None, change: EndpointChange
     ) -> EndpointRecord:
-        """Change what is not None. Raises UnknownWebhookRecordError, OwnHeaderError."""
+        """Change what is not None; an empty filter allows all.
+
+        Raises:
+            UnknownWebhookRecordError: there is no such endpoint.
+            OwnHeaderError: a header can't be added.
+        """
         async with transaction(self.pool) as connection:
             stored = await _find(connection, endpoint_id, party_id=party_id)
             if change.headers is not None:
@@ -171,6 +181,7 @@ class WebhookEndpointService:
                 endpoint_id=stored.id,
                 url=change.url,
                 event_types=change.event_types,
+                event_filter=None if change.event_filter is None else change.event_filter.to_json(),
                 state=change.state,
                 api_version=change.api_version,
             )
@@ -223,7 +234,6 @@ class WebhookEndpointService:
                 event,
                 shard=shard_of(stored.id),
                 endpoint_id=stored.id,
-                wall_now=self.clock.wall_now(),
             )
         return event
 
@@ -280,7 +290,6 @@ class WebhookEndpointService:
                 endpoint_id=stored.id,
                 shard=shard_of(event_id),
                 event_id=event_id,
-                wall_now=self.clock.wall_now(),
             )
         if not done:
             raise UnknownWebhookRecordError("The endpoint's party has no such event")
@@ -293,22 +302,24 @@ class WebhookEndpointService:
         since: datetime,
         until: datetime | None,
         after: UUID | None,
-    ) -> Sequence[UUID]:
-        """Send up to 10,000 events of a time span again, oldest first, those after `after`; their ids.
+    ) -> Replayed:
+        """Send events of a time span again, oldest first, those after `after`.
+
+        Up to 10,000 are looked at, and sent where the endpoint's filter allows them.
 
         Raises:
             UnknownWebhookRecordError: there is no such endpoint.
         """
         async with transaction(self.pool) as connection:
             stored = await _find(connection, endpoint_id, party_id=party_id)
-            return await repository.replay(
+            return await replay(
                 connection,
                 endpoint_id=stored.id,
+                event_filter=None if stored.filter is None else EventFilter.from_json(stored.filter),
                 since=since,
                 until=until or _END_OF_TIME,
                 after=after,
                 limit=REPLAY_BATCH,
-                wall_now=self.clock.wall_now(),
             )
 
 

@@ -21,8 +21,11 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.versioning import check_version
 from gateway.api_versions import NEWEST
+from gateway.errors import MalformedIdError
+from gateway.ids import format_id, parse_id
 from gateway.webhooks.delivery_results import endpoint_object
 from gateway.webhooks.endpoint_service import EndpointChange, EndpointWishes
+from gateway.webhooks.event_filter import EventFilter
 from gateway.webhooks.event_service import event_object
 from gateway.webhooks.events import EventType
 from gateway.webhooks.own_headers import MAX_HEADERS, MAX_VALUE, OwnHeaderError
@@ -48,11 +51,30 @@ OwnHeaders = Annotated[
 ]
 
 
+_Entries = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64)]], Field(default_factory=list, max_length=100)
+]
+
+
+class EventFilterBody(WireModel):
+    """Which events the endpoint receives; what is left out allows all, what is given must all match."""
+
+    sessions: _Entries = Field(description="events of these sessions")
+    evse_prefixes: _Entries = Field(
+        description="events of sessions at EVSEs whose id begins like one of these"
+    )
+    locations: _Entries = Field(description="events of sessions at these locations")
+    metadata: dict[str, str] = Field(
+        default_factory=dict, max_length=10, description="events of objects or sessions with these values"
+    )
+
+
 class WebhookEndpointBody(WireModel):
-    """The URL and the event types of an endpoint, and how its messages are signed."""
+    """The URL, the event types and the filter of an endpoint, and how its messages are signed."""
 
     url: Url
     events: Subscriptions = Field(default_factory=lambda: ["*"])
+    filter: EventFilterBody | None = None
     signature: Signature = Field(
         WebhookScheme.SYMMETRIC,
         description="v1: HMAC with a shared secret; v1a: Ed25519, checked with a public key",
@@ -69,6 +91,7 @@ class ChangeWebhookEndpointBody(WireModel):
     url: Url | None = None
     events: Subscriptions | None = None
     state: Literal["enabled", "disabled"] | None = None
+    filter: EventFilterBody | None = Field(None, description="replaces the filter; {} takes it away")
     headers: OwnHeaders | None = Field(
         None, description="a value sets a header, null removes it, what is not named stays"
     )
@@ -111,6 +134,7 @@ async def create(call: ApiRequest) -> ApiResponse:
             wishes=EndpointWishes(
                 url=body.url,
                 event_types=body.events,
+                event_filter=_filter(body.filter),
                 signature=body.signature,
                 headers=body.headers,
                 api_version=body.api_version or call.api_version,
@@ -150,6 +174,7 @@ async def update(call: ApiRequest) -> ApiResponse:
             change=EndpointChange(
                 url=body.url,
                 event_types=body.events,
+                event_filter=_filter(body.filter),
                 state=body.state,
                 api_version=body.api_version,
                 headers=body.headers,
@@ -214,6 +239,29 @@ def _headers_named() -> Iterator[None]:
             problems.INVALID_PARAMETERS,
             f"{pointer}: {error}.",
             errors=[FieldError(pointer=pointer, expected=str(error))],
+        ) from None
+
+
+def _filter(body: EventFilterBody | None) -> EventFilter | None:
+    if body is None:
+        return None
+    return EventFilter(
+        sessions=[_session(name, index=index) for index, name in enumerate(body.sessions)],
+        evse_prefixes=body.evse_prefixes,
+        locations=body.locations,
+        metadata=body.metadata,
+    )
+
+
+def _session(name: str, *, index: int) -> str:
+    try:
+        return format_id("ses", parse_id("ses", name))
+    except MalformedIdError as error:
+        pointer = f"/filter/sessions/{index}"
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"{pointer}: {error}.",
+            errors=[FieldError(pointer=pointer, expected="an id of the form ses_...")],
         ) from None
 
 
