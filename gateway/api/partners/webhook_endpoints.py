@@ -74,7 +74,7 @@ class WebhookEndpointBody(WireModel):
 
     url: Url
     events: Subscriptions = Field(default_factory=lambda: ["*"])
-    filter: EventFilterBody | None = None
+    filter: EventFilterBody | None = Field(None, description="which events it receives; null: all")
     signature: Signature = Field(
         WebhookScheme.SYMMETRIC,
         description="v1: HMAC with a shared secret; v1a: Ed25519, checked with a public key",
