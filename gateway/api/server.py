@@ -6,7 +6,7 @@ what a resource does. Nothing leaves here as a traceback.
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -28,7 +28,8 @@ from gateway.api.problems import ProblemDetails, ProblemError
 from gateway.api.recovery import recovery_middlewares
 from gateway.api.routes import endpoints
 from gateway.api.security_headers import security_headers
-from gateway.api.services import ApiServices
+from gateway.api.services import ApiOptions, ApiServices
+from gateway.api.versioning import headers_of_answer
 from gateway.card_numbers import holds_card_number, mask_card_numbers
 from gateway.errors import RateLimitExceededError
 from gateway.ids import format_id, new_id
@@ -53,7 +54,7 @@ def build_api(services: ApiServices) -> web.Application:
     metrics = EdgeMetrics()
     app = web.Application(
         middlewares=[
-            _boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls)),
+            _boundary(dispatcher, metrics, services.options),
             *recovery_middlewares(services.options.recovery_mode),
         ],
         client_max_size=services.options.max_body_bytes,
@@ -77,7 +78,9 @@ def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Seque
         app.router.add_route(endpoint.method, endpoint.path, dispatcher.handler(endpoint))
 
 
-def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[str, str]) -> Middleware:
+def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, options: ApiOptions) -> Middleware:
+    secure, versions = security_headers(tls=options.own_tls), options.versions
+
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if request.path in _QUIET:
@@ -108,6 +111,8 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[s
         response.headers["Server"] = "networkcore"
         for name, value in secure.items():
             response.headers.setdefault(name, value)
+        for name, value in headers_of_answer(request, versions).items():
+            response.headers[name] = value
         for name, value in request.get(RATE_HEADERS, {}).items():
             response.headers[name] = value
         seconds = time.perf_counter() - started

@@ -14,6 +14,7 @@ from gateway.acts.service import ActService
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.idempotency import LOCK
+from gateway.api_versions import VERSIONS
 from gateway.books.services import BookServices
 from gateway.clock import Clock
 from gateway.database import Pool
@@ -56,6 +57,7 @@ from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
+from gateway.version_rules import VersionCatalogue
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from pnc.ev_certificate_pool import ContractPool
@@ -76,6 +78,7 @@ class ApiOptions:
     allow_private_receivers: bool = False
     own_tls: bool = False
     recovery_mode: RecoveryMode = RecoveryMode.OFF
+    versions: VersionCatalogue = VERSIONS
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
 
     @property

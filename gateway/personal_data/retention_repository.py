@@ -20,6 +20,7 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
         "idempotency_key": (_sql.due_idempotency_key, _sql.apply_idempotency_key),
         "recent_authorization": (_sql.due_recent_authorization, _sql.apply_recent_authorization),
         "event": (_sql.due_event, _sql.apply_event),
+        "delivery_attempt": (_sql.due_delivery_attempt, _sql.apply_delivery_attempt),
         "psp_event": (_sql.due_psp_event, _sql.apply_psp_event),
         "session": (_sql.due_session, _sql.apply_session),
         "payment_authorization": (_sql.due_payment_authorization, _sql.apply_payment_authorization),
@@ -149,7 +150,7 @@ async def delete_old_runs(connection: Connection, *, before: datetime) -> None:
 
 _WALL_ALONE: Final = frozenset({"ocpi_command"})
 _BOTH: Final = frozenset({"event"})
-_BY_WALL: Final = frozenset({"idempotency_key", "driver_payment"})
+_BY_WALL: Final = frozenset({"delivery_attempt", "idempotency_key", "driver_payment"})
 
 
 def _named(before: DueBefore, rule: str) -> Mapping[str, Any]:
