@@ -157,6 +157,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.audit_run",
             "gateway.restore_check",
             "gateway.retention_run",
+            "gateway.request_log",
         ),
         "with a history of its own, which names who decided": (
             "gateway.exception",

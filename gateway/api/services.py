@@ -35,6 +35,7 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.partners.request_log_service import RequestLogService
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
@@ -141,6 +142,11 @@ class ApiServices:
     def people(self) -> PeopleService:
         """Who may sign in, and what people did."""
         return PeopleService(pool=self.pool, clock=self.clock)
+
+    @property
+    def request_log(self) -> RequestLogService:
+        """What API keys asked, for their developers."""
+        return RequestLogService(pool=self.pool)
 
     def now(self) -> datetime:
         """Business time."""
