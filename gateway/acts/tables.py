@@ -172,6 +172,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.ocpi_peer_party",
             "gateway.ocpi_peer_role",
             "gateway.ocpi_peer_endpoint",
+            "gateway.ocpi_handshake_step",
             "gateway.ocpi_location",
             "gateway.ocpi_connector",
             "gateway.ocpi_tariff",

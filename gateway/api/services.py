@@ -24,6 +24,7 @@ from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.evse_directory import EvseDirectory
+from gateway.ocpi.operator_directory import OperatorDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
@@ -142,6 +143,11 @@ class ApiServices:
     def people(self) -> PeopleService:
         """Who may sign in, and what people did."""
         return PeopleService(pool=self.pool, clock=self.clock)
+
+    @property
+    def operators(self) -> OperatorDirectory:
+        """What operators are and have sent, for people."""
+        return OperatorDirectory(pool=self.pool)
 
     @property
     def request_log(self) -> RequestLogService:
