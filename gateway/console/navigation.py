@@ -38,6 +38,7 @@ SECTIONS: Final[Sequence[Section]] = (
     Section(key="nav.webhooks", path="/console/webhooks", operation="listWebhookEndpoints"),
     Section(key="nav.events", path="/console/events", operation="listEvents"),
     Section(key="nav.operators", path="/console/operators", operation="listEvses"),
+    Section(key="nav.plug_and_charge", path="/console/plug-and-charge", operation="listTrustedRoots"),
     Section(key="nav.parties", path="/console/parties", operation="listParties"),
     Section(key="nav.operations", path="/console/operations", operation="getSummary", platform_only=True),
     Section(key="nav.people", path="/console/people", operation="listSessions", area=ActArea.PEOPLE),

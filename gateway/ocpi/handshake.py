@@ -51,6 +51,7 @@ class Handshake:
 
     def sent(self, method: str, url: str, answer: PeerAnswer | Exception) -> None:
         """Note a call of ours and what the peer answered."""
+        statuses: tuple[int | None, int | None]
         if isinstance(answer, PeerAnswer):
             statuses, message = (answer.http_status, StatusCode.SUCCESS), ""
         elif isinstance(answer, PeerRejectedError):
