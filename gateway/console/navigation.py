@@ -36,6 +36,8 @@ SECTIONS: Final[Sequence[Section]] = (
     Section(key="nav.ledger", path="/console/ledger", operation="listTreasuryBalances"),
     Section(key="nav.documents", path="/console/documents", operation="listDocuments"),
     Section(key="nav.webhooks", path="/console/webhooks", operation="listWebhookEndpoints"),
+    Section(key="nav.api_keys", path="/console/keys", operation="listApiKeys"),
+    Section(key="nav.requests", path="/console/requests", operation="listRequests"),
     Section(key="nav.events", path="/console/events", operation="listEvents"),
     Section(key="nav.operators", path="/console/operators", operation="listEvses"),
     Section(key="nav.plug_and_charge", path="/console/plug-and-charge", operation="listTrustedRoots"),

@@ -24,7 +24,15 @@ _IN_A_FILE: Final = 10_000
 _DECISION: Final = "dec"
 _READS: Final = "getPlugAndChargeSettlement"
 STATES: Final = tuple(state.value for state in AuthorizationDecisionState)
-_CONTRACT_COLUMNS: Final = ("emaid", "party", "state", "payment_type", "payment_usable", "valid_from", "valid_to")
+_CONTRACT_COLUMNS: Final = (
+    "emaid",
+    "party",
+    "state",
+    "payment_type",
+    "payment_usable",
+    "valid_from",
+    "valid_to",
+)
 _ROOT_COLUMNS: Final = ("sha256", "kind", "subject", "not_after", "added_at")
 _DECISION_COLUMNS: Final = ("id", "operator", "evse", "session_ref", "state", "reason", "detail", "decided")
 
