@@ -16,7 +16,7 @@ from gateway.console.views.sessions import read_all
 from gateway.people.roles import ActArea
 from gateway.scopes import PARTY_SCOPES, Scope
 
-_PAGE: Final = "50"
+_PAGE: Final = "25"
 _KEY_COLUMNS: Final = (
     "id",
     "party",
