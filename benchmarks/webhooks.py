@@ -31,7 +31,7 @@ from gateway.migrations import migrate
 from gateway.partners import party_repository
 from gateway.partners.party_repository import PartyRecord
 from gateway.webhooks import events, repository
-from gateway.webhooks.delivery import WebhookDelivery, fan_out
+from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.events import EventType, NewEvent
 from gateway.webhooks.repository import SecretRecord
 from gateway.webhooks.signing import new_secret
@@ -127,8 +127,6 @@ async def _deliver(bench: Bench, *, count: int, endpoints: int) -> float:
     """A backlog, worked off by the job."""
     await _listen(bench, [bench.url] * endpoints)
     await _happen(bench.pool, count=count, endpoints=endpoints)
-    while await fan_out(bench.pool, wall_now=datetime.now(UTC)):
-        pass
     job = WebhookDeliveryJob(
         delivery=WebhookDelivery(pool=bench.pool, client=bench.client, clock=SystemClock())
     )

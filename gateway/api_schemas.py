@@ -453,6 +453,17 @@ class BankMessageSchema(PublicSchema):
     )
 
 
+class EventFilterSchema(PublicSchema):
+    """Which events an endpoint receives; an empty field allows all."""
+
+    sessions: list[str] = Field(description="events of these sessions")
+    evse_prefixes: list[str] = Field(
+        description="events of sessions at EVSEs whose id begins like one of these", examples=[["DE*RHN*E1"]]
+    )
+    locations: list[str] = Field(description="events of sessions at these locations")
+    metadata: dict[str, str] = Field(description="events of objects or sessions with these values")
+
+
 class WebhookEndpointSchema(PublicSchema):
     """Where a party's events are sent."""
 
@@ -460,6 +471,7 @@ class WebhookEndpointSchema(PublicSchema):
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
     url: str
     events: list[str] = Field(description="event types, or * for all")
+    filter: EventFilterSchema | None = Field(None, description="null: all events of these types")
     state: Literal["enabled", "disabled"]
     disabled_reason: str | None
     failing_since: Instant | None

@@ -113,7 +113,7 @@ class TaskHandlers:
         account = task.payload.get("connected_account")
         if account is not None:
             return await self.accounts.follow(psp_account=str(account))
-        return await self.payments.psp_events.handle_event(str(task.payload["event"]))
+        return await self.payments.psp_events.handle_event(str(task.payload["event"]), shard=task.shard)
 
 
 def task_jobs(

@@ -4,7 +4,7 @@ Owns: the translation between values and rows. Must not know: what a phase means
 function takes the connection; a phase is one statement and so one transaction by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -190,15 +190,23 @@ async def expire_authorization(
     return row is not None
 
 
-async def find_psp_event_body(connection: Connection, *, event_id: str) -> bytes | None:
+async def find_psp_event_body(connection: Connection, *, shard: int, event_id: str) -> bytes | None:
     """The body of an event of the PSP, as it was kept."""
-    row = await _sql.load_psp_event(connection, id=event_id)
+    row = await _sql.load_psp_event(connection, shard=shard, id=event_id)
     return None if row is None else row["body"]
 
 
 async def keep_psp_event(connection: Connection, **fields: Any) -> bool:
     """Keep an event of the PSP and leave a task for it; False when it was kept before."""
     return bool(await _sql.keep_psp_event(connection, **fields))
+
+
+async def find_kept_psp_events(connection: Connection, events: Sequence[tuple[int, str]]) -> set[str]:
+    """Which events of the PSP, each by its shard and id, were kept."""
+    found = _sql.kept_psp_events(
+        connection, shards=[shard for shard, _ in events], ids=[event_id for _, event_id in events]
+    )
+    return {row["id"] async for row in found}
 
 
 def _tables(row: Any) -> list[dict[str, Any]]:

@@ -173,10 +173,20 @@ WITH funds AS (
     FROM allowed
     WHERE :request_id::uuid IS NOT NULL
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM allowed, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT done FROM opened;
 
@@ -206,10 +216,20 @@ WITH ended AS (
     SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT ended.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM ended, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM ended;
 
@@ -262,10 +282,20 @@ WITH priced AS (
     SELECT shard, :task_id::uuid, 'clear_session', session_id, :wall_now::timestamptz FROM moved WHERE :amount_minor::bigint > 0
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM moved;
 
@@ -327,56 +357,68 @@ WITH charging AS (
     FROM moved
     WHERE :state::text = 'failed'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM moved;
 
 -- name: keep_psp_event$
--- An event of the PSP, once. It leaves a task where it may change something: money refunded or disputed (`always`), a
--- request that was not answered, a challenge under way, a hold that ended, money captured (`captured`) of a payment that we
--- neither capture nor have captured. What we know already leaves none: a request that
--- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own schedule.
--- The commit is flushed only for refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
+-- An event of the PSP, once, in the shard `event_shard`. It leaves a task where it may change something: money refunded
+-- or disputed (`always`), a request that was not answered, a challenge under way, a hold that ended, money captured
+-- (`captured`) of a payment that we neither capture nor have captured. What we know already leaves none: a request that
+-- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own
+-- schedule. `shard` is that of the session; without one, no payment of ours is meant. The commit is flushed only for
+-- refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', CASE WHEN :always::boolean THEN 'on' ELSE 'off' END, true) AS value
 ), kept AS (
-    INSERT INTO gateway.psp_event (id, type, body, received_at)
-    SELECT :id::text, :type::text, :body::bytea, :received_at::timestamptz FROM relaxed WHERE relaxed.value <> ''
+    INSERT INTO gateway.psp_event (shard, id, type, body, received_at)
+    SELECT :event_shard::smallint, :id::text, :type::text, :body::bytea, :received_at::timestamptz
+    FROM relaxed WHERE relaxed.value <> ''
     ON CONFLICT DO NOTHING
     RETURNING id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, payload, run_at)
-    SELECT :task_shard::smallint, :task_id::uuid, 'handle_psp_event',
+    SELECT :event_shard::smallint, :task_id::uuid, 'handle_psp_event',
            jsonb_build_object('event', id, 'psp_payment', :psp_payment::text,
                               'connected_account', :connected_account::text), :received_at::timestamptz
     FROM kept
-    WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
-       OR :psp_topup::text IS NOT NULL
+    WHERE :always::boolean AND :psp_payment::text IS NOT NULL
+       OR :psp_topup::text IS NOT NULL OR :attached_method::text IS NOT NULL
+       OR EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
            WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
-       OR EXISTS (
-           SELECT 1 FROM gateway.payment_authorization
-           WHERE payment_method = :attached_method::text AND save_usage IS NOT NULL)
        OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
        OR :captured::boolean AND NOT EXISTS (
-        SELECT 1 FROM gateway.session_lookup AS k
-        JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id
-        WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text AND a.psp_payment = :psp_payment::text
-          AND a.state IN ('capture_requested', 'captured'))
-       OR :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
-        SELECT 1 FROM gateway.session_lookup AS k
-        JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id
-        WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text AND a.psp_payment = :psp_payment::text
-          AND (a.state IN ('requires_action', 'outcome_unknown') OR (a.state = 'authorized' AND :ended::boolean)
-               OR EXISTS (
-                   SELECT 1 FROM gateway.psp_request AS c
-                   WHERE c.shard = a.shard AND c.authorization_id = a.id AND c.state = 'unknown'))))
+           SELECT 1 FROM gateway.payment_authorization AS a
+           WHERE a.shard = :shard::smallint AND a.session_id = :session_id::uuid AND a.psp_payment = :psp_payment::text
+             AND a.state IN ('capture_requested', 'captured'))
+       OR EXISTS (
+           SELECT 1 FROM gateway.payment_authorization AS a
+           WHERE a.shard = :shard::smallint AND a.session_id = :session_id::uuid AND a.psp_payment = :psp_payment::text
+             AND (a.state IN ('requires_action', 'outcome_unknown') OR (a.state = 'authorized' AND :ended::boolean)
+                  OR EXISTS (
+                      SELECT 1 FROM gateway.psp_request AS c
+                      WHERE c.shard = :shard::smallint AND c.authorization_id = a.id AND c.state = 'unknown')))
 )
 SELECT true FROM kept;
 
+-- name: kept_psp_events
+SELECT e.id FROM unnest(:shards::smallint[], :ids::text[]) AS given (shard, id)
+JOIN gateway.psp_event AS e ON e.shard = given.shard AND e.id = given.id;
+
 -- name: load_psp_event^
-SELECT id, type, body, received_at FROM gateway.psp_event WHERE id = :id;
+SELECT id, type, body, received_at FROM gateway.psp_event WHERE shard = :shard AND id = :id;

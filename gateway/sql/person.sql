@@ -92,10 +92,13 @@ WHERE authorization_id = ANY (:authorizations::uuid[])
 UNION ALL
 SELECT 'exception', count(*) FROM gateway.exception WHERE subject_id = ANY (:names::text[]) AND detail <> ''
 UNION ALL
-SELECT 'event', count(*) FROM gateway.event
-WHERE data <> '{}' AND (object_id = ANY (:names::text[]) OR data ->> 'session' = ANY (:names::text[])
-       OR data ->> 'authorization' = ANY (:names::text[]) OR data ->> 'customer' = ANY (:names::text[])
-       OR data ->> 'subject' = ANY (:names::text[]))
+SELECT 'event', count(*)
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+     LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+WHERE held.data <> '{}' AND (
+    e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+    OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+    OR held.data ->> 'subject' = ANY (:names::text[]))
 UNION ALL
 SELECT 'psp_event', count(*) FROM gateway.psp_event AS e
 WHERE e.body <> '{}' AND EXISTS (
@@ -293,16 +296,19 @@ UPDATE gateway.exception SET detail = '' WHERE subject_id = ANY (:names::text[])
 -- name: erase_events!
 -- What waits to be delivered is abandoned: an event without its object is of no use to its receiver.
 WITH found AS (
-    SELECT shard, id FROM gateway.event
-    WHERE data <> '{}' AND (object_id = ANY (:names::text[]) OR data ->> 'session' = ANY (:names::text[])
-           OR data ->> 'authorization' = ANY (:names::text[]) OR data ->> 'customer' = ANY (:names::text[])
-           OR data ->> 'subject' = ANY (:names::text[]))
+    SELECT e.shard, e.id
+    FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+         LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+    WHERE held.data <> '{}' AND (
+        e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+        OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+        OR held.data ->> 'subject' = ANY (:names::text[]))
 ), abandoned AS (
     UPDATE gateway.delivery AS d
     SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL, last_error = 'erased' FROM found
     WHERE d.shard = found.shard AND d.event_id = found.id AND d.state = 'pending'
 )
-UPDATE gateway.event AS e SET data = '{}', fanned_out = true FROM found
+UPDATE gateway.event AS e SET data = '{}', data_of = NULL, fanned_out = true FROM found
 WHERE e.shard = found.shard AND e.id = found.id;
 
 -- name: erase_psp_events!

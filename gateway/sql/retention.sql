@@ -23,16 +23,22 @@ SELECT count(*) FROM gone;
 -- name: due_event$
 SELECT count(*) FROM gateway.event AS e
 WHERE e.created_at < :before AND e.fanned_out
-  AND NOT EXISTS (SELECT FROM gateway.delivery AS d WHERE d.shard = e.shard AND d.event_id = e.id
-                  AND (d.state = 'pending' OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before));
+  AND NOT EXISTS (SELECT FROM gateway.event AS n LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.event_id = n.id
+                  WHERE n.shard = e.shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
+                    AND (NOT n.fanned_out OR d.state = 'pending'
+                         OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before));
 
 -- name: apply_event$
--- With its deliveries: an event that an endpoint has not had yet, or has had only lately, stays.
+-- With its deliveries: an event that an endpoint has not had yet, or has had only lately, stays, and with it the one
+-- that holds its object.
 WITH due AS (
     SELECT e.shard, e.id FROM gateway.event AS e
     WHERE e.created_at < :before AND e.fanned_out
-      AND NOT EXISTS (SELECT FROM gateway.delivery AS d WHERE d.shard = e.shard AND d.event_id = e.id
-                      AND (d.state = 'pending' OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before))
+      AND NOT EXISTS (
+          SELECT FROM gateway.event AS n LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.event_id = n.id
+          WHERE n.shard = e.shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
+            AND (NOT n.fanned_out OR d.state = 'pending'
+                 OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before))
     LIMIT :limit FOR UPDATE OF e SKIP LOCKED
 ), sent AS (
     DELETE FROM gateway.delivery AS d USING due WHERE d.shard = due.shard AND d.event_id = due.id
@@ -42,16 +48,17 @@ SELECT count(*) FROM gone;
 -- name: due_psp_event$
 SELECT count(*) FROM gateway.psp_event AS e
 WHERE e.received_at < :before
-  AND NOT EXISTS (SELECT FROM gateway.task AS t WHERE t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id);
+  AND NOT EXISTS (SELECT FROM gateway.task AS t
+                  WHERE t.shard = e.shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id);
 
 -- name: apply_psp_event$
 WITH due AS (
-    SELECT e.id FROM gateway.psp_event AS e
+    SELECT e.shard, e.id FROM gateway.psp_event AS e
     WHERE e.received_at < :before
       AND NOT EXISTS (SELECT FROM gateway.task AS t
-                      WHERE t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id)
+                      WHERE t.shard = e.shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id)
     LIMIT :limit FOR UPDATE OF e SKIP LOCKED
-), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.id = due.id RETURNING 1)
+), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.shard = due.shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: due_session$

@@ -1,19 +1,19 @@
 -- name: insert_endpoint!
-INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, secret, encryption_key, created_at)
-VALUES (:id, :party_id, :url, :event_types, :secret, :encryption_key, :created_at)
+INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, filter, secret, encryption_key, created_at)
+VALUES (:id, :party_id, :url, :event_types, :filter, :secret, :encryption_key, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: count_endpoints$
 SELECT count(*) FROM gateway.webhook_endpoint WHERE party_id = :party_id AND state <> 'deleted';
 
 -- name: select_endpoint^
-SELECT id, party_id, url, event_types, secret, encryption_key, previous_secret, previous_encryption_key,
+SELECT id, party_id, url, event_types, filter, secret, encryption_key, previous_secret, previous_encryption_key,
        previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
 FROM gateway.webhook_endpoint
 WHERE id = :id AND state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id);
 
 -- name: list_endpoints
-SELECT id, party_id, url, event_types, secret, encryption_key, previous_secret, previous_encryption_key,
+SELECT id, party_id, url, event_types, filter, secret, encryption_key, previous_secret, previous_encryption_key,
        previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
 FROM gateway.webhook_endpoint
 WHERE state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id)
@@ -24,6 +24,7 @@ ORDER BY id DESC LIMIT :limit;
 -- name: update_endpoint^
 UPDATE gateway.webhook_endpoint
 SET url = coalesce(:url, url), event_types = coalesce(:event_types, event_types),
+    filter = CASE WHEN :filter::jsonb IS NULL THEN filter ELSE nullif(:filter::jsonb, '{}') END,
     state = coalesce(:state, state),
     disabled_reason = CASE WHEN coalesce(:state, state) = 'disabled'
         THEN coalesce(disabled_reason, 'disabled by its owner') END,
@@ -81,24 +82,35 @@ SELECT id FROM deleted;
 SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
 WHERE EXISTS (SELECT FROM gateway.event e WHERE e.shard = n AND NOT e.fanned_out);
 
+-- Events of parties with a filter, and what filters look at, locked until their deliveries are made.
+-- name: events_to_fan_out
+SELECT e.shard, e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data) ->> 'session' AS session,
+       coalesce(e.data, o.data) -> 'metadata' AS metadata
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = :shard AND o.id = e.data_of
+WHERE e.shard = :shard AND NOT e.fanned_out
+ORDER BY e.id LIMIT :batch FOR UPDATE OF e SKIP LOCKED;
+
+-- name: endpoints_of
+SELECT id, party_id, event_types, filter FROM gateway.webhook_endpoint
+WHERE party_id = ANY (:party_ids::text[]) AND state <> 'deleted';
+
+-- name: sessions_of_events
+SELECT id, evse_id, location_id, metadata FROM gateway.session WHERE shard = :shard AND id = ANY (:ids::uuid[]);
+
 -- One statement: events are marked and their deliveries exist, or neither.
--- name: fan_out$
-WITH batch AS (
-    SELECT shard, id, party_id, type, object_id FROM gateway.event
-    WHERE shard = :shard AND NOT fanned_out
-    ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED
-), marked AS (
-    UPDATE gateway.event e SET fanned_out = true FROM batch
-    WHERE e.shard = :shard AND e.shard = batch.shard AND e.id = batch.id
-), made AS (
-    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-    SELECT batch.shard, w.id, batch.id, batch.object_id, 'pending', :wall_now::timestamptz, :wall_now::timestamptz
-    FROM batch
-    JOIN gateway.webhook_endpoint w ON w.party_id = batch.party_id AND w.state <> 'deleted'
-        AND (w.event_types && ARRAY['*', batch.type])
-    ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING
+-- name: mark_fanned_out!
+WITH marked AS (
+    UPDATE gateway.event SET fanned_out = true WHERE shard = :shard AND id = ANY (:ids::uuid[])
 )
-SELECT count(*) FROM batch;
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+SELECT :shard, given.endpoint_id, given.event_id, given.object_id, 'pending'
+FROM unnest(:endpoints::uuid[], :events::uuid[], :objects::text[]) AS given (endpoint_id, event_id, object_id)
+ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
+
+-- Shards with an event younger than an id: their deliveries were written with it.
+-- name: shards_with_events
+SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
+WHERE EXISTS (SELECT FROM gateway.event e WHERE e.shard = n AND e.id > :since);
 
 -- Shards with a pending delivery: one index lookup for each.
 -- name: shards_pending
@@ -121,7 +133,7 @@ WITH RECURSIVE pending AS (
         ORDER BY d.endpoint_id LIMIT 1
     ) later
 )
-SELECT page.endpoint_id,
+SELECT :shard::smallint AS shard, page.endpoint_id,
        w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
 FROM (SELECT endpoint_id FROM pending LIMIT :limit) AS page
 JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
@@ -137,7 +149,8 @@ WITH due AS (
     CROSS JOIN LATERAL (
         SELECT p.event_id FROM gateway.delivery p
         WHERE p.shard = :shard AND p.endpoint_id = w.id AND p.state = 'pending'
-          AND p.next_attempt_at <= :wall_now AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
+          AND (p.next_attempt_at IS NULL OR p.next_attempt_at <= :wall_now)
+          AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
           AND p.event_id = (
               SELECT q.event_id FROM gateway.delivery q
               WHERE q.shard = :shard AND q.endpoint_id = w.id AND q.object_id = p.object_id
@@ -156,11 +169,85 @@ WITH due AS (
     WHERE x.shard = :shard AND x.endpoint_id = due.endpoint_id AND x.event_id = due.event_id
     RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
 )
-SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id, e.data::text AS data, e.traceparent,
-       e.created_at, w.url, w.secret, w.encryption_key, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
-       w.failures_in_a_row
+SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id,
+       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.secret, w.encryption_key,
+       w.previous_secret, w.previous_encryption_key, w.previous_secret_until, w.failures_in_a_row
 FROM leased l
 JOIN gateway.event e ON e.shard = :shard AND e.id = l.event_id
+LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
+JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
+ORDER BY l.event_id;
+
+-- The same of several shards, which a database that is distributed by shard is not asked.
+-- name: pending_endpoints_in_shards
+WITH RECURSIVE pending AS (
+    SELECT given.shard, earliest.endpoint_id, 1 AS n
+    FROM unnest(:shards::smallint[], :after::uuid[]) AS given (shard, after)
+    CROSS JOIN LATERAL (
+        SELECT d.endpoint_id FROM gateway.delivery d
+        WHERE d.shard = given.shard AND d.state = 'pending'
+          AND d.endpoint_id > given.after
+        ORDER BY d.endpoint_id LIMIT 1
+    ) earliest
+    UNION ALL
+    SELECT pending.shard, later.endpoint_id, pending.n + 1
+    FROM pending
+    CROSS JOIN LATERAL (
+        SELECT d.endpoint_id FROM gateway.delivery d
+        WHERE d.shard = pending.shard AND d.state = 'pending'
+          AND d.endpoint_id > pending.endpoint_id
+        ORDER BY d.endpoint_id LIMIT 1
+    ) later
+    WHERE pending.n < :limit
+)
+SELECT page.shard, page.endpoint_id,
+       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
+FROM pending AS page
+JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
+ORDER BY page.shard, page.endpoint_id;
+
+-- The same of several shards: per shard and endpoint up to a quota, per endpoint up to its capacity over all shards.
+-- name: claim_in_shards
+WITH due AS (
+    SELECT d.shard, d.event_id, w.id AS endpoint_id, given.capacity, given.turn,
+           w.failures_in_a_row >= :pause_after::integer AS failing
+    FROM unnest(:shards::smallint[], :endpoints::uuid[], :quotas::integer[], :capacities::integer[])
+        WITH ORDINALITY AS given (shard, id, quota, capacity, turn)
+    JOIN gateway.webhook_endpoint w ON w.id = given.id
+    CROSS JOIN LATERAL (
+        SELECT p.shard, p.event_id FROM gateway.delivery p
+        WHERE p.shard = given.shard AND p.endpoint_id = w.id
+          AND p.state = 'pending' AND (p.next_attempt_at IS NULL OR p.next_attempt_at <= :wall_now)
+          AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
+          AND p.event_id = (
+              SELECT q.event_id FROM gateway.delivery q
+              WHERE q.shard = given.shard AND q.endpoint_id = w.id
+                AND q.object_id = p.object_id AND q.state = 'pending'
+              ORDER BY q.event_id LIMIT 1
+          )
+        ORDER BY p.event_id
+        LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE given.quota END
+        FOR UPDATE OF p SKIP LOCKED
+    ) d
+    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+), chosen AS (
+    SELECT shard, endpoint_id, event_id FROM (
+        SELECT due.*, row_number() OVER (PARTITION BY endpoint_id ORDER BY event_id) AS place FROM due) AS ranked
+    WHERE place <= CASE WHEN failing THEN 1 ELSE capacity END
+    ORDER BY place, turn LIMIT :limit
+), leased AS (
+    UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
+    FROM chosen
+    WHERE x.shard = chosen.shard AND x.endpoint_id = chosen.endpoint_id
+      AND x.event_id = chosen.event_id
+    RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
+)
+SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id,
+       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.secret, w.encryption_key,
+       w.previous_secret, w.previous_encryption_key, w.previous_secret_until, w.failures_in_a_row
+FROM leased l
+JOIN gateway.event e ON e.shard = l.shard AND e.id = l.event_id
+LEFT JOIN gateway.event o ON o.shard = l.shard AND o.id = e.data_of
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 
@@ -210,8 +297,9 @@ RETURNING id;
 
 -- The log of one endpoint, newest first.
 -- name: list_deliveries
-SELECT d.event_id, d.object_id, e.type, d.state, d.attempts, d.next_attempt_at, d.last_status, d.last_error,
-       d.last_attempt_at, d.duration_ms, d.delivered_at
+SELECT d.event_id, d.object_id, e.type, d.state, d.attempts,
+       CASE WHEN d.state = 'pending' THEN coalesce(d.next_attempt_at, d.created_at) END AS next_attempt_at,
+       d.last_status, d.last_error, d.last_attempt_at, d.duration_ms, d.delivered_at
 FROM gateway.delivery d JOIN gateway.event e ON e.shard = d.shard AND e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :before)
   AND (:state::text IS NULL OR d.state = :state
@@ -219,48 +307,70 @@ WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :b
        OR (:state = 'failed' AND d.state = 'pending' AND d.attempts > 0 AND d.last_error IS NOT NULL))
 ORDER BY d.event_id DESC LIMIT :limit;
 
--- Send again what was delivered or failed since a time, oldest first, up to the limit. Events without fan-out and
--- deliveries that are being recorded are on their way anyway: they are skipped, so that nothing waits for them.
--- name: replay
-WITH wanted AS (
-    SELECT e.shard, e.id, e.object_id
-    FROM gateway.webhook_endpoint w JOIN gateway.event e ON e.party_id = w.party_id
-    WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until AND e.fanned_out
-      AND e.data <> '{}'
-      AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
-    ORDER BY e.id LIMIT :limit
-), finished AS (
-    SELECT d.shard, d.event_id FROM gateway.delivery d JOIN wanted ON wanted.shard = d.shard AND wanted.id = d.event_id
-    WHERE d.endpoint_id = :endpoint_id AND d.state <> 'pending' FOR UPDATE OF d SKIP LOCKED
+-- Events that may be sent again, oldest first, up to the limit, and what a filter looks at. Events without fan-out are on
+-- their way anyway: they are skipped, so that nothing waits for them.
+-- name: events_to_replay
+SELECT e.shard, e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data) ->> 'session' AS session,
+       coalesce(e.data, o.data) -> 'metadata' AS metadata
+FROM gateway.webhook_endpoint w
+JOIN gateway.event e ON e.party_id = w.party_id
+LEFT JOIN gateway.event o ON o.shard = e.shard AND o.id = e.data_of
+WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until AND e.fanned_out
+  AND coalesce(e.data, o.data, '{}') <> '{}'
+  AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
+ORDER BY e.id LIMIT :limit;
+
+-- Send events of one shard again. Deliveries that are being recorded are on their way anyway: they are skipped.
+-- name: replay_events!
+WITH finished AS (
+    SELECT d.event_id FROM gateway.delivery d
+    WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = ANY (:events::uuid[])
+      AND d.state <> 'pending' FOR UPDATE OF d SKIP LOCKED
 ), again AS (
     UPDATE gateway.delivery d
-    SET state = 'pending', attempts = 0, next_attempt_at = :wall_now, leased_until = NULL, delivered_at = NULL,
+    SET state = 'pending', attempts = 0, next_attempt_at = NULL, leased_until = NULL, delivered_at = NULL,
         last_error = NULL
-    FROM finished WHERE d.shard = finished.shard AND d.endpoint_id = :endpoint_id AND d.event_id = finished.event_id
-), fresh AS (
-    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-    SELECT shard, :endpoint_id, id, object_id, 'pending', :wall_now, :wall_now FROM wanted
-    ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING
+    FROM finished WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = finished.event_id
 )
-SELECT id FROM wanted ORDER BY id;
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+SELECT :shard, :endpoint_id, given.id, given.object_id, 'pending'
+FROM unnest(:events::uuid[], :objects::text[]) AS given (id, object_id)
+ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
 
 -- One event to one endpoint, now; not one whose object was erased.
 -- name: send_again^
-INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-SELECT e.shard, w.id, e.id, e.object_id, 'pending', :wall_now, :wall_now
-FROM gateway.webhook_endpoint w JOIN gateway.event e ON e.party_id = w.party_id
-WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id = :event_id AND e.data <> '{}'
+INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state)
+SELECT :shard, w.id, e.id, e.object_id, 'pending'
+FROM gateway.webhook_endpoint w
+JOIN gateway.event e ON e.party_id = w.party_id
+LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
+WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id = :event_id
+  AND coalesce(e.data, o.data, '{}') <> '{}'
 ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
-SET state = 'pending', attempts = 0, next_attempt_at = excluded.next_attempt_at, leased_until = NULL,
-    delivered_at = NULL, last_error = NULL
+SET state = 'pending', attempts = 0, next_attempt_at = NULL, leased_until = NULL, delivered_at = NULL,
+    last_error = NULL
 RETURNING event_id;
 
--- Events of a transaction whose changes are several statements; a single statement inserts its events itself, likewise.
--- name: insert_events!
-INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
-FROM jsonb_to_recordset(:events::jsonb)
-    AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, traceparent text);
+-- Events of a transaction whose changes are several statements; a single statement inserts its events itself, likewise:
+-- with the deliveries of each, unless an endpoint of its party has a filter, which the job applies (`mark_fanned_out`).
+-- name: insert_events$
+WITH published AS (
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
+    FROM jsonb_to_recordset(:events::jsonb)
+        AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING shard, id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT e.shard, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
+)
+SELECT count(*) FROM published;
 
 -- An event that goes to one endpoint only: it needs no fan-out.
 -- name: insert_test_event!
@@ -268,19 +378,21 @@ WITH published AS (
     INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, fanned_out)
     VALUES (:shard, :id, :party_id, :type, :object_id, :data, :now, true)
 )
-INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-VALUES (:shard, :endpoint_id, :id, :object_id, 'pending', :wall_now, :wall_now);
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+VALUES (:shard, :endpoint_id, :id, :object_id, 'pending');
 
 -- Oldest first after a cursor; nothing newer than `horizon`, so that an event that commits late is not missed.
 -- name: list_events
-SELECT id, party_id, type, object_id, data, created_at FROM gateway.event
-WHERE (:party_id::text IS NULL OR party_id = :party_id) AND id > :after AND id < :horizon
-  AND (:types::text[] IS NULL OR type = ANY (:types))
-ORDER BY id LIMIT :limit;
+SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of
+WHERE (:party_id::text IS NULL OR e.party_id = :party_id) AND e.id > :after AND e.id < :horizon
+  AND (:types::text[] IS NULL OR e.type = ANY (:types))
+ORDER BY e.id LIMIT :limit;
 
 -- name: select_event^
-SELECT id, party_id, type, object_id, data, created_at FROM gateway.event
-WHERE shard = :shard AND id = :id AND (:party_id::text IS NULL OR party_id = :party_id);
+SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = :shard AND o.id = e.data_of
+WHERE e.shard = :shard AND e.id = :id AND (:party_id::text IS NULL OR e.party_id = :party_id);
 
 -- name: oldest_undelivered$
 -- The oldest event that some endpoint has not acknowledged yet.

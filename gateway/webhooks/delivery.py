@@ -12,7 +12,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -22,19 +22,23 @@ import structlog
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.failure_log import log_failure
-from gateway.ids import format_id
+from gateway.ids import SHARD_COUNT, first_id_at, format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
-from gateway.webhooks.delivery_queue import ClaimedDelivery
+from gateway.webhooks.delivery_queue import ClaimedDelivery, PendingEndpoint, Quota
 from gateway.webhooks.delivery_results import Result, record
+from gateway.webhooks.fan_out import fan_out
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
 from gateway.webhooks.sender import TIMEOUT_SECONDS, Acknowledged, NotAcknowledged, send
 
-FAN_OUT_BATCH: Final = 500
 LEASE: Final = timedelta(seconds=60)
-_ENDPOINTS: Final = 500  # of one shard in one query
+_ENDPOINTS: Final = 512  # in one query, of all its shards
+_MIN_ENDPOINTS: Final = 16  # of one shard in one query
+_PAIRS_PER_CALL: Final = 4  # shards and endpoints in one query, for each request that may be started
 _SWEEP_SECONDS: Final = 1.0
+_FAN_OUT_SECONDS: Final = 0.2
+_LATE: Final = timedelta(seconds=2)  # an event commits this much after its id was made, or the sweep finds it
 _FIRST: Final = UUID(int=0)
 _log = structlog.get_logger(__name__)
 
@@ -53,18 +57,19 @@ class WebhookDelivery:
     secrets: SecretCipher = field(default_factory=SecretCipher)
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = TIMEOUT_SECONDS
+    shards_per_statement: int = SHARD_COUNT  # 1 on a database that is distributed by shard
     chance: random.Random = field(default_factory=random.SystemRandom)
     _pressure: BackPressure = field(init=False)
     _unrecorded: Counter[UUID] = field(default_factory=Counter)  # failures not yet written
     _results: list[Result] = field(default_factory=list)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
     _active: set[int] = field(default_factory=set)  # shards to query
-    _unfinished: set[int] = field(default_factory=set)  # shards with more due than capacity
     _shards_of: defaultdict[UUID, set[int]] = field(  # by endpoint: shards to query after its next answer
         default_factory=lambda: defaultdict(set)
     )
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
     _sweep_at: float = 0.0
+    _fan_out_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Start with no request in flight."""
@@ -72,7 +77,7 @@ class WebhookDelivery:
 
     def sweep_next(self) -> None:
         """Have the next `start` query every shard that has something pending, not only the active ones."""
-        self._sweep_at = 0.0
+        self._sweep_at = self._fan_out_at = 0.0
 
     async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
@@ -87,8 +92,20 @@ class WebhookDelivery:
                 one.cancel()
 
     async def fan_out(self) -> int:
-        """Make deliveries of new events. Returns how many events."""
-        made = await fan_out(self.pool, wall_now=self.clock.wall_now())
+        """Find shards with new events; make the deliveries of those that a filter decides about.
+
+        Returns how many of the latter.
+        """
+        now = self.clock.wall_now()
+        async with self.pool.acquire() as connection:
+            self._active |= await delivery_queue.list_shards_with_events(
+                connection, since=first_id_at(now - _LATE)
+            )
+        at = asyncio.get_running_loop().time()
+        if at < self._fan_out_at:
+            return 0
+        self._fan_out_at = at + _FAN_OUT_SECONDS
+        made = await fan_out(self.pool)
         self._active |= made.keys()
         return sum(made.values())
 
@@ -109,11 +126,13 @@ class WebhookDelivery:
         leased: list[tuple[ClaimedDelivery, int]] = []
         try:
             async with delivery_queue.non_durable_transaction(self.pool) as connection:
-                for shard in shards:
+                for first in range(0, len(shards), self.shards_per_statement):
                     at = asyncio.get_running_loop().time()
                     if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
                         break
-                    leased += self._reserve(await self._lease(connection, shard))
+                    leased += self._reserve(
+                        await self._lease(connection, shards[first : first + self.shards_per_statement])
+                    )
         except BaseException:
             for delivery, call in leased:  # nothing was leased, nothing is sent
                 self._pressure.release(delivery.endpoint_id, call)
@@ -123,44 +142,62 @@ class WebhookDelivery:
             group.create_task(self._send(delivery, call))
         return len(leased)
 
-    async def _lease(self, connection: Connection, shard: int) -> list[ClaimedDelivery]:
-        """Lease what is due in a shard for the next few hundred endpoints, as far as capacity allows."""
+    async def _lease(self, connection: Connection, shards: Sequence[int]) -> list[ClaimedDelivery]:
+        """Lease what is due in these shards for the next few hundred endpoints, as far as capacity allows."""
         now = self.clock.wall_now()
+        page = max(_MIN_ENDPOINTS, _ENDPOINTS // len(shards))
         pending = await delivery_queue.list_pending_endpoints(
-            connection, shard=shard, after=self._after.pop(shard, _FIRST), limit=_ENDPOINTS, wall_now=now
+            connection,
+            after={shard: self._after.pop(shard, _FIRST) for shard in shards},
+            limit=page,
+            wall_now=now,
         )
-        more = len(pending) == _ENDPOINTS
-        if more:
-            self._after[shard] = pending[-1].endpoint_id
-        capacities: dict[UUID, int] = {}
-        for one in pending:
-            capacity = self._capacity_of(one.endpoint_id) if one.callable else -1
-            if capacity > 0:
-                capacities[one.endpoint_id] = capacity
-            elif capacity == 0:
-                self._shards_of[one.endpoint_id].add(shard)
+        more = {shard for shard, count in Counter(one.shard for one in pending).items() if count == page}
+        self._after |= {one.shard: one.endpoint_id for one in pending if one.shard in more}
         limit = self._pressure.capacity(at=asyncio.get_running_loop().time())
-        endpoints = list(capacities)
-        self.chance.shuffle(endpoints)
+        quotas, left = self._quotas(pending, most=_PAIRS_PER_CALL * max(limit, 1))
         claimed = await delivery_queue.claim(
             connection,
-            shard=shard,
-            capacities={endpoint: capacities[endpoint] for endpoint in endpoints},
+            quotas=quotas,
             limit=limit,
             wall_now=now,
             leased_until=now + LEASE,
             pause_after=PAUSE_AFTER_FAILURES,
         )
-        for endpoint, count in Counter(delivery.endpoint_id for delivery in claimed).items():
-            if count >= capacities[endpoint]:
-                self._shards_of[endpoint].add(shard)
-        if len(claimed) >= limit:
-            self._unfinished.add(shard)
-        if not more and shard not in self._unfinished:
-            self._active.discard(shard)
-        elif not more:
-            self._unfinished.discard(shard)
+        self._note_rest(quotas, claimed)
+        unfinished = more | left | (set(shards) if len(claimed) >= limit else set())
+        self._active -= set(shards) - unfinished
         return claimed
+
+    def _quotas(self, pending: Sequence[PendingEndpoint], *, most: int) -> tuple[list[Quota], set[int]]:
+        """How much to lease of whom, in random order; and the shards of which a part waits for another query.
+
+        An endpoint's capacity is shared among the shards in which something is pending for it.
+        """
+        shards_of: defaultdict[UUID, list[int]] = defaultdict(list)
+        for one in pending:
+            capacity = self._capacity_of(one.endpoint_id) if one.callable else -1
+            if capacity > 0:
+                shards_of[one.endpoint_id].append(one.shard)
+            elif capacity == 0:
+                self._shards_of[one.endpoint_id].add(one.shard)
+        quotas = [
+            Quota(shard=shard, endpoint_id=endpoint, quota=-(-capacity // len(shards)), capacity=capacity)
+            for endpoint, shards in shards_of.items()
+            for capacity in (self._capacity_of(endpoint),)
+            for shard in shards
+        ]
+        self.chance.shuffle(quotas)
+        return quotas[:most], {one.shard for one in quotas[most:]}
+
+    def _note_rest(self, quotas: Sequence[Quota], claimed: Sequence[ClaimedDelivery]) -> None:
+        """Remember where more may be due for an endpoint once one of its requests is answered."""
+        by_endpoint = Counter(one.endpoint_id for one in claimed)
+        by_pair = Counter((one.shard, one.endpoint_id) for one in claimed)
+        for one in quotas:
+            full = by_endpoint[one.endpoint_id] >= one.capacity
+            if full or by_pair[one.shard, one.endpoint_id] >= one.quota:
+                self._shards_of[one.endpoint_id].add(one.shard)
 
     def _reserve(self, claimed: Sequence[ClaimedDelivery]) -> list[tuple[ClaimedDelivery, int]]:
         """Count what was leased as in flight, before it is sent."""
@@ -239,16 +276,3 @@ class WebhookDelivery:
         self._active |= freed
         for one in results:
             self._unrecorded.pop(one.delivery.endpoint_id, None)
-
-
-async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
-    """Make deliveries of new events, a bounded batch for each shard; how many events of which shard."""
-    async with pool.acquire() as connection:
-        shards = await delivery_queue.list_shards_to_fan_out(connection)
-    if not shards:
-        return {}
-    async with delivery_queue.non_durable_transaction(pool) as connection:
-        return {
-            shard: await delivery_queue.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
-            for shard in shards
-        }

@@ -65,10 +65,21 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingEndpoint(FromRow):
-    """An endpoint that something is pending for, and whether it may be called now."""
+    """An endpoint that something is pending for in a shard, and whether it may be called now."""
 
+    shard: int
     endpoint_id: UUID
     callable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How many deliveries may be leased: of an endpoint in a shard, and of the endpoint in all shards."""
+
+    shard: int
+    endpoint_id: UUID
+    quota: int
+    capacity: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +103,13 @@ async def non_durable_transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 
 async def list_shards_to_fan_out(connection: Connection) -> list[int]:
-    """Shards with new events."""
+    """Shards with events that a filter decides about."""
     return [row["shard"] async for row in _QUERIES.shards_to_fan_out(connection)]
 
 
-async def fan_out(connection: Connection, *, shard: int, batch: int, wall_now: datetime) -> int:
-    """Make deliveries of a shard's new events; how many events."""
-    count: int = await _QUERIES.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
-    return count
+async def list_shards_with_events(connection: Connection, *, since: UUID) -> set[int]:
+    """Shards with an event younger than the id `since`."""
+    return {row["shard"] async for row in _QUERIES.shards_with_events(connection, since=since)}
 
 
 async def list_shards_pending(connection: Connection) -> set[int]:
@@ -108,39 +118,54 @@ async def list_shards_pending(connection: Connection) -> set[int]:
 
 
 async def list_pending_endpoints(
-    connection: Connection, *, shard: int, after: UUID, limit: int, wall_now: datetime
+    connection: Connection, *, after: Mapping[int, UUID], limit: int, wall_now: datetime
 ) -> list[PendingEndpoint]:
-    """The next endpoints of a shard, in the order of their ids, that something is pending for."""
-    found = _QUERIES.pending_endpoints(connection, shard=shard, after=after, limit=limit, wall_now=wall_now)
+    """The next endpoints of each shard that something is pending for, in the order of their ids.
+
+    `after`: the shards, and the endpoint behind which each begins; `limit` is of each shard.
+    """
+    if len(after) == 1:
+        ((shard, behind),) = after.items()
+        found = _QUERIES.pending_endpoints(
+            connection, shard=shard, after=behind, limit=limit, wall_now=wall_now
+        )
+    else:
+        found = _QUERIES.pending_endpoints_in_shards(
+            connection, shards=list(after), after=list(after.values()), limit=limit, wall_now=wall_now
+        )
     return [PendingEndpoint.from_row(row) async for row in found]
 
 
 async def claim(
     connection: Connection,
     *,
-    shard: int,
-    capacities: Mapping[UUID, int],
+    quotas: Sequence[Quota],
     limit: int,
     wall_now: datetime,
     leased_until: datetime,
     pause_after: int,
 ) -> list[ClaimedDelivery]:
-    """Lease due deliveries of a shard in order per object.
+    """Lease due deliveries in order per object, in one statement for all shards of the quotas.
 
-    At most the capacity of each endpoint, and `limit` of all.
+    At most the quota of each shard and endpoint, the capacity of each endpoint, and `limit` of all.
     """
-    if not capacities or limit <= 0:
+    if not quotas or limit <= 0:
         return []
-    found = _QUERIES.claim(
-        connection,
-        shard=shard,
-        endpoints=list(capacities),
-        capacities=list(capacities.values()),
-        limit=limit,
-        wall_now=wall_now,
-        leased_until=leased_until,
-        pause_after=pause_after,
-    )
+    given = {
+        "endpoints": [one.endpoint_id for one in quotas],
+        "capacities": [one.capacity for one in quotas],
+        "limit": limit,
+        "wall_now": wall_now,
+        "leased_until": leased_until,
+        "pause_after": pause_after,
+    }
+    shards = [one.shard for one in quotas]
+    if len(set(shards)) == 1:
+        found = _QUERIES.claim(connection, shard=shards[0], **given)
+    else:
+        found = _QUERIES.claim_in_shards(
+            connection, shards=shards, quotas=[one.quota for one in quotas], **given
+        )
     return [ClaimedDelivery.from_row(row) async for row in found]
 
 

@@ -19,6 +19,7 @@ from gateway.database import Connection
 from gateway.ids import format_id, shard_of
 from gateway.webhooks import delivery_queue, events, repository
 from gateway.webhooks.delivery_queue import Attempt, ClaimedDelivery
+from gateway.webhooks.event_filter import EventFilter
 from gateway.webhooks.events import EventType, NewEvent
 from gateway.webhooks.repository import EndpointRecord
 from gateway.webhooks.retry import must_be_disabled, next_attempt, pause_until
@@ -156,9 +157,22 @@ def endpoint_object(row: EndpointRecord, *, secret: str | None = None) -> api_sc
         id=format_id("whe", row.id),
         url=row.url,
         events=list(row.event_types),
+        filter=_filter_object(row),
         state="enabled" if row.state == "enabled" else "disabled",
         disabled_reason=row.disabled_reason,
         failing_since=row.failing_since,
         created=row.created_at,
         secret=secret,
+    )
+
+
+def _filter_object(row: EndpointRecord) -> api_schemas.EventFilterSchema | None:
+    if row.filter is None:
+        return None
+    shown = EventFilter.from_json(row.filter)
+    return api_schemas.EventFilterSchema(
+        sessions=list(shown.sessions),
+        evse_prefixes=list(shown.evse_prefixes),
+        locations=list(shown.locations),
+        metadata=dict(shown.metadata),
     )

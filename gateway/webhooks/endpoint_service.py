@@ -15,7 +15,9 @@ from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id, shard_of
 from gateway.webhooks import repository
 from gateway.webhooks.delivery_results import endpoint_object
+from gateway.webhooks.event_filter import EventFilter
 from gateway.webhooks.events import EventType
+from gateway.webhooks.fan_out import Replayed, replay
 from gateway.webhooks.repository import DeliveryRecord, EndpointRecord, EventRecord, SecretRecord
 from gateway.webhooks.secret_cipher import SecretCipher
 from gateway.webhooks.signing import new_secret, secret_text
@@ -54,7 +56,13 @@ class WebhookEndpointService:
     secrets: SecretCipher
 
     async def create(
-        self, *, endpoint_id: UUID, party_id: str, url: str, event_types: Sequence[str]
+        self,
+        *,
+        endpoint_id: UUID,
+        party_id: str,
+        url: str,
+        event_types: Sequence[str],
+        event_filter: EventFilter | None = None,
     ) -> EndpointWithSecret:
         """Add an endpoint; the same id again gives the endpoint and secret of the first call.
 
@@ -72,6 +80,7 @@ class WebhookEndpointService:
                 party_id=party_id,
                 url=url,
                 event_types=event_types,
+                event_filter=None if event_filter is None else event_filter.to_json(),
                 secret=self.secrets.encrypt(endpoint_id, new_secret()),
                 now=self.clock.wall_now(),
             )
@@ -101,12 +110,18 @@ class WebhookEndpointService:
         url: str | None,
         event_types: Sequence[str] | None,
         state: str | None,
+        event_filter: EventFilter | None = None,
     ) -> EndpointRecord:
-        """Change what is not None. Raises UnknownWebhookRecordError."""
+        """Change what is not None; an empty filter allows all. Raises UnknownWebhookRecordError."""
         async with transaction(self.pool) as connection:
             stored = await _find(connection, endpoint_id, party_id=party_id)
             await repository.update_endpoint(
-                connection, endpoint_id=stored.id, url=url, event_types=event_types, state=state
+                connection,
+                endpoint_id=stored.id,
+                url=url,
+                event_types=event_types,
+                state=state,
+                event_filter=None if event_filter is None else event_filter.to_json(),
             )
             return await _find(connection, endpoint_id, party_id=party_id)
 
@@ -154,7 +169,6 @@ class WebhookEndpointService:
                 event,
                 shard=shard_of(stored.id),
                 endpoint_id=stored.id,
-                wall_now=self.clock.wall_now(),
             )
         return event
 
@@ -183,7 +197,6 @@ class WebhookEndpointService:
                 endpoint_id=stored.id,
                 shard=shard_of(event_id),
                 event_id=event_id,
-                wall_now=self.clock.wall_now(),
             )
         if not done:
             raise UnknownWebhookRecordError("The endpoint's party has no such event")
@@ -196,22 +209,24 @@ class WebhookEndpointService:
         since: datetime,
         until: datetime | None,
         after: UUID | None,
-    ) -> Sequence[UUID]:
-        """Send up to 10,000 events of a time span again, oldest first, those after `after`; their ids.
+    ) -> Replayed:
+        """Send events of a time span again, oldest first, those after `after`.
+
+        Up to 10,000 are looked at, and sent where the endpoint's filter allows them.
 
         Raises:
             UnknownWebhookRecordError: there is no such endpoint.
         """
         async with transaction(self.pool) as connection:
             stored = await _find(connection, endpoint_id, party_id=party_id)
-            return await repository.replay(
+            return await replay(
                 connection,
                 endpoint_id=stored.id,
+                event_filter=None if stored.filter is None else EventFilter.from_json(stored.filter),
                 since=since,
                 until=until or _END_OF_TIME,
                 after=after,
                 limit=REPLAY_BATCH,
-                wall_now=self.clock.wall_now(),
             )
 
 

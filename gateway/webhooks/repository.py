@@ -40,6 +40,7 @@ class EndpointRecord(FromRow):
     party_id: str
     url: str
     event_types: Sequence[str]
+    filter: Mapping[str, Any] | None  # as EventFilter.to_json
     secret: bytes = field(repr=False)
     encryption_key: str | None
     previous_secret: bytes | None = field(repr=False)
@@ -91,6 +92,7 @@ async def add_endpoint(
     event_types: Sequence[str],
     secret: SecretRecord,
     now: datetime,
+    event_filter: Mapping[str, Any] | None = None,
 ) -> None:
     """Store an endpoint; the same id again changes nothing."""
     await _QUERIES.insert_endpoint(
@@ -99,6 +101,7 @@ async def add_endpoint(
         party_id=party_id,
         url=url,
         event_types=list(event_types),
+        filter=event_filter or None,
         secret=secret.content,
         encryption_key=secret.key,
         created_at=now,
@@ -134,13 +137,15 @@ async def update_endpoint(
     url: str | None,
     event_types: Sequence[str] | None,
     state: str | None,
+    event_filter: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Change what is not None."""
+    """Change what is not None; an empty filter takes the filter away."""
     row = await _QUERIES.update_endpoint(
         connection,
         id=endpoint_id,
         url=url,
         event_types=None if event_types is None else list(event_types),
+        filter=event_filter,
         state=state,
     )
     return row is not None
@@ -205,41 +210,14 @@ async def list_deliveries(
     return [DeliveryRecord.from_row(row) async for row in found]
 
 
-async def replay(
-    connection: Connection,
-    *,
-    endpoint_id: UUID,
-    since: datetime,
-    until: datetime,
-    after: UUID | None,
-    limit: int,
-    wall_now: datetime,
-) -> list[UUID]:
-    """Send the events of a time span again, oldest first; their ids."""
-    found = _QUERIES.replay(
-        connection,
-        endpoint_id=endpoint_id,
-        since=since,
-        until=until,
-        after=after,
-        limit=limit,
-        wall_now=wall_now,
-    )
-    return [row["id"] async for row in found]
-
-
-async def retry_delivery(
-    connection: Connection, *, endpoint_id: UUID, shard: int, event_id: UUID, wall_now: datetime
-) -> bool:
+async def retry_delivery(connection: Connection, *, endpoint_id: UUID, shard: int, event_id: UUID) -> bool:
     """Send one event again; False when the endpoint's party has no such event."""
-    row = await _QUERIES.send_again(
-        connection, endpoint_id=endpoint_id, shard=shard, event_id=event_id, wall_now=wall_now
-    )
+    row = await _QUERIES.send_again(connection, endpoint_id=endpoint_id, shard=shard, event_id=event_id)
     return row is not None
 
 
 async def add_events(connection: Connection, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
-    """Insert events in one statement; each row has shard, id, party_id, type, object_id and data."""
+    """Insert `event_rows` with their deliveries in one statement."""
     await _QUERIES.insert_events(connection, events=list(rows), now=now)
 
 
@@ -249,7 +227,6 @@ async def add_test_event(
     *,
     shard: int,
     endpoint_id: UUID,
-    wall_now: datetime,
 ) -> None:
     """Record an event that goes to one endpoint only."""
     await _QUERIES.insert_test_event(
@@ -262,7 +239,6 @@ async def add_test_event(
         data=dict(event.data),
         now=event.created_at,
         endpoint_id=endpoint_id,
-        wall_now=wall_now,
     )
 
 

@@ -216,7 +216,8 @@ async def test_a_psp_event_stays_while_its_task_is_open(market: Pool) -> None:
     old = NOW - timedelta(days=91)
     for name in ("evt_1", "evt_2"):
         await market.execute(
-            "INSERT INTO gateway.psp_event (id, type, body, received_at) VALUES ($1, 'x', '{}', $2)",
+            "INSERT INTO gateway.psp_event (shard, id, type, body, received_at)"
+            " VALUES (0, $1, 'x', '{}', $2)",
             name,
             old,
         )
@@ -282,7 +283,7 @@ async def test_messages_of_operators_end(market: Pool) -> None:
 async def test_the_job_removes_a_batch_a_round_once_a_day(market: Pool) -> None:
     old = NOW - timedelta(days=400)
     await market.executemany(
-        "INSERT INTO gateway.psp_event (id, type, body, received_at) VALUES ($1, 'x', '{}', $2)",
+        "INSERT INTO gateway.psp_event (shard, id, type, body, received_at) VALUES (0, $1, 'x', '{}', $2)",
         [(f"evt_{number}", old) for number in range(retention_service.BATCH + 7)],
     )
     hands = Hands(at=NOW, wall=NOW)
@@ -306,7 +307,7 @@ async def test_the_job_removes_a_batch_a_round_once_a_day(market: Pool) -> None:
 async def test_a_row_that_somebody_holds_is_left_for_the_next_run(market: Pool) -> None:
     old = NOW - timedelta(days=91)
     await market.executemany(
-        "INSERT INTO gateway.psp_event (id, type, body, received_at) VALUES ($1, 'x', '{}', $2)",
+        "INSERT INTO gateway.psp_event (shard, id, type, body, received_at) VALUES (0, $1, 'x', '{}', $2)",
         [("evt_1", old), ("evt_2", old)],
     )
     async with transaction(market) as holder:

@@ -23,7 +23,8 @@ from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.webhooks import delivery_queue, events
 from gateway.webhooks.back_pressure import Limits
-from gateway.webhooks.delivery import LEASE, WebhookDelivery, fan_out
+from gateway.webhooks.delivery import LEASE, WebhookDelivery
+from gateway.webhooks.delivery_queue import Quota
 from gateway.webhooks.events import EventType, NewEvent
 from tests.fakes.api import Api, cdr, open_api
 
@@ -226,7 +227,7 @@ async def test_what_a_receiver_may_answer(stage: Stage) -> None:
     await stage.happen()
     await stage.settle(rounds=1)
 
-    logs = {path: (await stage.log(endpoint))[0] for path, endpoint in made.items()}
+    logs = {path: (await stage.log(endpoint))[-1] for path, endpoint in made.items()}  # of the one event
     assert (logs["/slow"]["state"], logs["/slow"]["last_status"]) == ("pending", None)
     assert "no answer" in logs["/slow"]["last_error"]
     assert (logs["/redirect"]["state"], logs["/redirect"]["last_status"]) == ("pending", 302)
@@ -237,7 +238,7 @@ async def test_what_a_receiver_may_answer(stage: Stage) -> None:
     assert wait >= timedelta(seconds=120)
     assert logs["/garbage"]["state"] == "delivered"
     assert logs["/accepted"]["state"] == "delivered"
-    assert (await stage.log(dead))[0]["last_error"]
+    assert (await stage.log(dead))[-1]["last_error"]
 
     gone = await stage.endpoint(made["/gone"])
     assert (gone["state"], gone["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
@@ -483,14 +484,12 @@ async def test_a_deep_backlog_behind_a_dead_endpoint_costs_the_others_nothing(st
 async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_id(stage: Stage) -> None:
     made = await stage.listen("/in")
     await stage.happen()
-    await fan_out(stage.api.services.pool, wall_now=stage.api.clock.wall_now())
     async with stage.api.services.pool.acquire() as connection:
         now = stage.api.clock.wall_now()
         (shard,) = await delivery_queue.list_shards_pending(connection)
         (claimed,) = await delivery_queue.claim(
             connection,
-            shard=shard,
-            capacities={parse_id("whe", made["id"]): 16},
+            quotas=[Quota(shard=shard, endpoint_id=parse_id("whe", made["id"]), quota=16, capacity=16)],
             limit=200,
             wall_now=now,
             leased_until=now + LEASE,

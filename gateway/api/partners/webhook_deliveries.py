@@ -13,7 +13,6 @@ from gateway.api.field_types import EmptyBody, InstantIn, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.partners.webhook_endpoints import webhook_endpoint
 from gateway.ids import format_id
-from gateway.webhooks.endpoint_service import REPLAY_BATCH
 from gateway.webhooks.repository import DeliveryRecord
 
 _ACCEPTED: Final = 202
@@ -94,12 +93,11 @@ async def replay(call: ApiRequest) -> ApiResponse:
         until=body.until,
         after=before(body, "evt"),
     )
-    has_more = len(sent) == REPLAY_BATCH
     return ApiResponse(
         body=ReplaySchema(
-            events=len(sent),
-            has_more=has_more,
-            next_cursor=format_id("evt", sent[-1]) if has_more else None,
+            events=sent.events,
+            has_more=sent.next_after is not None,
+            next_cursor=None if sent.next_after is None else format_id("evt", sent.next_after),
         ),
         status=_ACCEPTED,
     )

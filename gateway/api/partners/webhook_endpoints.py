@@ -15,7 +15,10 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EmptyBody, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
+from gateway.errors import MalformedIdError
+from gateway.ids import format_id, parse_id
 from gateway.webhooks.delivery_results import endpoint_object
+from gateway.webhooks.event_filter import EventFilter
 from gateway.webhooks.event_service import event_object
 from gateway.webhooks.events import EventType
 
@@ -32,11 +35,30 @@ Subscriptions = Annotated[
 ]
 
 
+_Entries = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64)]], Field(default_factory=list, max_length=100)
+]
+
+
+class EventFilterBody(WireModel):
+    """Which events the endpoint receives; what is left out allows all, what is given must all match."""
+
+    sessions: _Entries = Field(description="events of these sessions")
+    evse_prefixes: _Entries = Field(
+        description="events of sessions at EVSEs whose id begins like one of these"
+    )
+    locations: _Entries = Field(description="events of sessions at these locations")
+    metadata: dict[str, str] = Field(
+        default_factory=dict, max_length=10, description="events of objects or sessions with these values"
+    )
+
+
 class WebhookEndpointBody(WireModel):
-    """The URL and the event types of an endpoint."""
+    """The URL, the event types and the filter of an endpoint."""
 
     url: Url
     events: Subscriptions = Field(default_factory=lambda: ["*"])
+    filter: EventFilterBody | None = None
 
 
 class ChangeWebhookEndpointBody(WireModel):
@@ -45,6 +67,7 @@ class ChangeWebhookEndpointBody(WireModel):
     url: Url | None = None
     events: Subscriptions | None = None
     state: Literal["enabled", "disabled"] | None = None
+    filter: EventFilterBody | None = Field(None, description="replaces the filter; {} takes it away")
 
 
 class RotateWebhookSecretBody(WireModel):
@@ -62,6 +85,7 @@ async def create(call: ApiRequest) -> ApiResponse:
         party_id=call.caller.party_id,
         url=body.url,
         event_types=body.events,
+        event_filter=_filter(body.filter),
     )
     shown = endpoint_object(created.endpoint, secret=created.secret)
     return ApiResponse(
@@ -96,6 +120,7 @@ async def update(call: ApiRequest) -> ApiResponse:
         url=body.url,
         event_types=body.events,
         state=body.state,
+        event_filter=_filter(body.filter),
     )
     return ApiResponse(body=endpoint_object(changed))
 
@@ -122,6 +147,29 @@ async def test(call: ApiRequest) -> ApiResponse:
         call.path_id("id", "whe"), party_id=call.own_party
     )
     return ApiResponse(body=event_object(event), status=_ACCEPTED)
+
+
+def _filter(body: EventFilterBody | None) -> EventFilter | None:
+    if body is None:
+        return None
+    return EventFilter(
+        sessions=[_session(name, index=index) for index, name in enumerate(body.sessions)],
+        evse_prefixes=body.evse_prefixes,
+        locations=body.locations,
+        metadata=body.metadata,
+    )
+
+
+def _session(name: str, *, index: int) -> str:
+    try:
+        return format_id("ses", parse_id("ses", name))
+    except MalformedIdError as error:
+        pointer = f"/filter/sessions/{index}"
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"{pointer}: {error}.",
+            errors=[FieldError(pointer=pointer, expected="an id of the form ses_...")],
+        ) from None
 
 
 def _check(call: ApiRequest, url: str | None, subscribed: list[str] | None) -> None:
