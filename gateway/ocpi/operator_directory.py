@@ -29,10 +29,10 @@ from gateway.ocpi.repository.handshakes import HandshakeStep
 from gateway.ocpi.repository.operators import (
     ConnectorRecord,
     CurrentTariff,
-    LocationRecord,
     ModuleEndpoint,
     ObjectPosition,
     OcpiConnection,
+    OperatorLocation,
     PendingPush,
     PullProgress,
     ReceivedObjects,
@@ -63,7 +63,7 @@ class ConnectionDetails:
 class LocationEntry:
     """A location with its connectors, each under its EVSE."""
 
-    record: LocationRecord
+    record: OperatorLocation
     name: str
     address: str
     connectors: Sequence[ConnectorRecord]
@@ -215,11 +215,11 @@ class OperatorDirectory:
         return quote(compile_tariff(_parsed(tariff)), request)
 
 
-def _key(record: LocationRecord) -> tuple[str, str]:
+def _key(record: OperatorLocation) -> tuple[str, str]:
     return record.party_id, record.location_key
 
 
-def _location(record: LocationRecord, connectors: Sequence[ConnectorRecord]) -> LocationEntry:
+def _location(record: OperatorLocation, connectors: Sequence[ConnectorRecord]) -> LocationEntry:
     body: Mapping[str, Any] = msgspec.json.decode(record.body)
     lines = [body.get("address"), f"{body.get('postal_code') or ''} {body.get('city') or ''}".strip()]
     return LocationEntry(

@@ -98,7 +98,7 @@ class RejectedPush(FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocationRecord(FromRow):
+class OperatorLocation(FromRow):
     """A location as it was pushed: canonical JSON."""
 
     party_id: str
@@ -201,14 +201,14 @@ async def list_rejections(
 
 async def list_locations(
     connection: Connection, *, party_id: str | None, after: ObjectPosition | None, limit: int
-) -> list[LocationRecord]:
+) -> list[OperatorLocation]:
     """Locations by owner and id."""
     rows = _sql.list_locations(connection, party_id=party_id, limit=limit, **_after(after))
-    return [LocationRecord.from_row(row) async for row in rows]
+    return [OperatorLocation.from_row(row) async for row in rows]
 
 
 async def list_connectors(
-    connection: Connection, locations: Sequence[LocationRecord]
+    connection: Connection, locations: Sequence[OperatorLocation]
 ) -> list[ConnectorRecord]:
     """The connectors of some locations, in each location's order."""
     rows = _sql.connectors_of(
