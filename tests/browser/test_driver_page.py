@@ -169,12 +169,3 @@ async def test_without_script_a_running_session_is_seen_and_stopped(pool: Pool, 
             await expect(watched.page.get_by_text("10.0 kWh")).to_be_visible()
             await watched.page.get_by_role("button", name="Stop charging").click()
             await expect(watched.page.locator("#live")).to_have_attribute("data-stage", "stopping")
-
-
-async def test_without_script_the_page_says_how_to_pay_instead(pool: Pool, open_page: OpenPage) -> None:
-    async with opened(pool) as (_, address), open_page(width=PHONE, script=False) as watched:
-        await watched.go(f"{address}?lang=en")
-        await expect(watched.page.get_by_text("Nothing was charged")).to_be_visible()
-        await expect(watched.page.get_by_text("the operator's app")).to_be_visible()
-        await expect(watched.page.get_by_role("button", name="Pay and charge")).to_be_hidden()
-        await watched.check(axe=False)
