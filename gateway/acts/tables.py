@@ -70,6 +70,7 @@ WATCHED: Final = (
     WatchedTable(name="gateway.double_tap_policy"),
     WatchedTable(name="gateway.driver_page"),
     WatchedTable(name="gateway.cdr_limit"),
+    WatchedTable(name="gateway.exception_age_limit"),
     WatchedTable(name="gateway.market_clock"),
     WatchedTable(name="gateway.erasure"),
     WatchedTable(
@@ -148,6 +149,8 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "of work under way": (
             "gateway.task",
+            "gateway.worker",
+            "gateway.shard_lease",
             "gateway.idempotency_key",
             "gateway.person_link",
             "gateway.person_session",

@@ -233,6 +233,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "findPersonalData",
                 "getDisputeEvidence",
                 "getException",
+                "getExceptionAgeLimits",
                 "listErasures",
                 "listExceptions",
             }
@@ -244,6 +245,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "erasePersonalData",
                 "resolveException",
                 "retryClearing",
+                "setExceptionAgeLimits",
                 "submitDisputeEvidence",
             }
         ),

@@ -19,6 +19,7 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
+from gateway.edge_limits import EdgeLimits
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.booking_service import BookingService
@@ -93,6 +94,7 @@ class ApiServices:
     clock: Clock
     keys: KeyRing
     options: ApiOptions
+    limits: EdgeLimits = field(default_factory=EdgeLimits)
     addresses: AddressLimiter = field(default_factory=AddressLimiter)
     payments: PaymentService
     clearing: ClearingServices

@@ -30,12 +30,12 @@ from gateway.console.cookies import LANGUAGE, ZONE, ConsoleCookies
 from gateway.console.figures import zone_of
 from gateway.console.page import ConsolePage
 from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, static_files
-from gateway.console.sign_in_pages import SignInPages
+from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
 from gateway.console.texts import LANGUAGES, Texts, choose_language
 from gateway.console.views.routes import FORMS, PAGES
 from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.sign_in import SignInService
-from gateway.rate_limit import RateLimiter, RateRule
+from gateway.rate_limit import RateRule
 
 _log = structlog.get_logger(__name__)
 _PERSON_RATE: Final = RateRule(name="person", per_second=20, burst=200)
@@ -84,11 +84,16 @@ class Console:
         self._operations: Mapping[str, ApiEndpoint] = {
             endpoint.operation: endpoint for endpoint in endpoints(sandbox=services.options.sandbox)
         }
-        self._by_person = RateLimiter(_PERSON_RATE)
+        self._by_person = services.limits.limiter(_PERSON_RATE)
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        SignInPages(services=self._services, sign_in=self._sign_in, cookies=self._cookies).add_to(app)
+        SignInPages(
+            services=self._services,
+            sign_in=self._sign_in,
+            cookies=self._cookies,
+            by_address=self._services.limits.limiter(SIGN_IN_RATE),
+        ).add_to(app)
         app.router.add_get(f"{STATIC_PATH}/{{name}}", _static)
         app.router.add_post("/console/sign-out", self._guarded(self._sign_out, form=True))
         for path, view in PAGES.items():

@@ -10,8 +10,18 @@ from clearing.audit import AuditReport, audit_ledger
 from clearing.reconciliation.report import OpenDifference
 from clearing.reconciliation.service import ReconciliationService
 from clearing.reporting.summary import Summary, read_summary
+from gateway.audit_run_repository import AuditRun, find_latest_run
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryReport:
+    """The summary, what the last audit came to, and an audit of now where one was asked for."""
+
+    summary: Summary
+    last_audit: AuditRun | None
+    audit: AuditReport | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +43,10 @@ class FinancialReportService:
                     break
         return found
 
-    async def read_summary(self, *, with_audit: bool) -> tuple[Summary, AuditReport | None]:
-        """The summary, and with it the audit of the same snapshot."""
+    async def read_summary(self, *, with_audit: bool) -> SummaryReport:
+        """The summary with the last audit's result; `with_audit`: and an audit of the same snapshot."""
         async with transaction(self.pool, isolation="repeatable_read") as connection:
             summary = await read_summary(connection)
             audit = await audit_ledger(connection, now=self.clock.now()) if with_audit else None
-        return summary, audit
+            last = await find_latest_run(connection)
+        return SummaryReport(summary=summary, last_audit=last, audit=audit)

@@ -312,7 +312,8 @@ WITH legal AS (SELECT * FROM unnest(:countries::text[], :befores::timestamptz[])
 other AS (SELECT before FROM legal WHERE country = '*')
 SELECT (SELECT count(*) FROM gateway.session AS s LEFT JOIN legal AS l ON l.country = left(s.tax_jurisdiction, 2)
         WHERE s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
-          AND s.ended_at < coalesce(l.before, (SELECT before FROM other)))
+          AND s.ended_at < coalesce(l.before, (SELECT before FROM other))
+          AND s.ended_at < (SELECT max(before) FROM legal))
      + (SELECT count(*) FROM gateway.ocpi_cdr
         WHERE blotted_at IS NULL AND status IN ('completed', 'rejected', 'credit')
           AND ended_at < (SELECT min(before) FROM legal));
@@ -322,6 +323,7 @@ WITH legal AS (SELECT * FROM unnest(:countries::text[], :befores::timestamptz[])
 SELECT s.shard, s.id, s.cdr FROM gateway.session AS s LEFT JOIN legal AS l ON l.country = left(s.tax_jurisdiction, 2)
 WHERE s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
   AND s.ended_at < coalesce(l.before, (SELECT before FROM legal WHERE country = '*'))
+  AND s.ended_at < (SELECT max(before) FROM legal)  -- so that an index finds them
 LIMIT :limit FOR NO KEY UPDATE OF s SKIP LOCKED;
 
 -- name: statements_to_blot

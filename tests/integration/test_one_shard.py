@@ -28,14 +28,15 @@ UTILITIES = {"allow_minutes", "analyze_items", "raise_work_mem"}  # SET and ANAL
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
-        gateway/clearing: captured_sessions lock_due lock_sessions mark_sessions published_authorizations
-        gateway/clearing: published_captures published_sessions
+        gateway/clearing: captured_sessions lock_sessions mark_sessions published_authorizations
+        gateway/clearing: published_captures published_sessions take
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture
         gateway/daily_audit: cleared_of open_sessions uncaptured_price uncleared_capture
+        gateway/payments: kept_psp_events
         gateway/plug_and_charge: amounts_of_authorizations
         gateway/session_originals: originals
         gateway/tasks: finish_tasks
-        gateway/webhooks: record_attempts
+        gateway/webhooks: claim_in_shards pending_endpoints_in_shards record_attempts
         clearing/daily_audit: captured_of
         clearing/driver_document: delete_pending of_sessions pending_of_sessions
         clearing/ledger: known_entries
@@ -43,24 +44,26 @@ SEVERAL_SHARDS = {
         clearing/settlement_statements: transfers
     """,
     "which shards have work, and what is due in any of them": """
-        gateway/clearing: shards_due
+        gateway/clearing: find_due
         gateway/disputes: announce_deadlines
         gateway/holds: actions_waiting holds_ending stale_sessions
         gateway/plug_and_charge: ended_sessions
-        gateway/psp_requests: shards_with_open_requests
+        gateway/shard_leases: find_due_work
         gateway/stated_usage: usage_to_settle
-        gateway/tasks: shards_with_tasks
         gateway/unbooked_charges: list_unsettled_adoptions
-        gateway/webhooks: oldest_undelivered shards_pending shards_to_fan_out
+        gateway/webhooks: oldest_undelivered
         clearing/driver_document: lock_pending pending_to_retry
         clearing/exchange_rates: waiting_for_rates
         pnc/decisions: decisions_without_notice
     """,
+    "which worker owns which shard": """
+        gateway/shard_leases: give_back_shards list_leases renew_shards
+    """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
-        gateway/exceptions: retry_task
+        gateway/exceptions: stopped_task_shard
+        gateway/idempotency: find
         gateway/ocpi_cdrs: session_by_name session_of_token
         gateway/payers: save_attached_method
-        gateway/payments: keep_psp_event
         gateway/unbooked_charges: find_known is_capture list_unknown_charges
         pnc/decisions: decisions_of_transaction
     """,
@@ -83,7 +86,7 @@ SEVERAL_SHARDS = {
         clearing/settlement_statements: lines without_statement
     """,
     "one endpoint's events of a time again, or none of its deliveries any more": """
-        gateway/webhooks: delete_endpoint replay
+        gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
         pnc/overview: list_decisions
@@ -114,7 +117,7 @@ SEVERAL_SHARDS = {
         clearing/reconciliation: read_captures
     """,
     "what one person did, wherever it was: found, exported, erased": """
-        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events
+        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events erase_psp_events
         gateway/person: erase_invoice_links erase_receipt_links erase_refunds erase_sessions
         gateway/person: export_rows found_rows kept_rows lock_person operators_of psp_names_of
         gateway/person: sessions_of why_not_erased
@@ -122,9 +125,11 @@ SEVERAL_SHARDS = {
         pnc/personal_data: export_decisions
     """,
     "a batch of what is over its time, in a pause of the other work": """
-        gateway/retention: apply_dispute apply_event apply_invoice_link apply_payment_authorization
-        gateway/retention: apply_psp_event apply_receipt_link apply_refund apply_session
-        gateway/retention: due_billing_record due_dispute due_event due_invoice_link
+        gateway/idempotency: sweep
+        gateway/retention: apply_dispute apply_event apply_idempotency_key apply_invoice_link
+        gateway/retention: apply_payment_authorization apply_psp_event apply_receipt_link
+        gateway/retention: apply_refund apply_session
+        gateway/retention: due_billing_record due_dispute due_event due_idempotency_key due_invoice_link
         gateway/retention: due_payment_authorization due_psp_event due_receipt_link due_refund
         gateway/retention: due_session sessions_to_blot statements_to_blot
     """,
@@ -153,7 +158,11 @@ SEVERAL_SHARDS = {
         clearing/daily_audit: pending_positions returned_unequal transfers_of unpaid_payables
     """,
 }
-_PLAN = """
+# One PostgreSQL finds an Idempotency-Key in any shard; a distributed database in its own (decision 0928).
+_DISTRIBUTED_KEY = """
+ALTER TABLE gateway.idempotency_key
+    DROP CONSTRAINT idempotency_key_pkey, ADD PRIMARY KEY (shard, party_id, key)"""
+PLAN_OF = """
 CREATE FUNCTION public.plan_of(statement text) RETURNS json LANGUAGE plpgsql AS $body$
 DECLARE found json;
 BEGIN
@@ -169,12 +178,18 @@ FROM pg_class AS r JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = 
 WHERE r.relkind = 'r' AND r.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')
 ORDER BY 1"""
 
+_VIEWS = """
+SELECT c.oid::regclass::text AS name, pg_get_viewdef(c.oid) AS definition FROM pg_class AS c
+WHERE c.relkind = 'v' AND c.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')"""
+
 
 @pytest.fixture
 async def partitioned(database_url: str) -> AsyncIterator[Connection]:
     """A migrated database whose tables with a shard have a partition for one shard and one for the others."""
     connection = await asyncpg.connect(database_url)
     try:
+        await connection.execute(_DISTRIBUTED_KEY)
+        views = await connection.fetch(_VIEWS)
         for name, keyed in await connection.fetch(_TABLES):
             assert keyed is not (name in BY_ANOTHER_KEY), f"{name}: is the shard in each of its unique keys?"
             if keyed:
@@ -184,7 +199,9 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
                     f"CREATE TABLE {name}__own PARTITION OF {name} FOR VALUES IN ({SHARD});"
                     f"CREATE TABLE {name}__others PARTITION OF {name} DEFAULT"
                 )
-        await connection.execute(_PLAN)
+        for name, definition in views:  # else they would still read the tables as they were
+            await connection.execute(f"CREATE OR REPLACE VIEW {name} AS {definition}")
+        await connection.execute(PLAN_OF)
         yield connection
     finally:
         await connection.close()
