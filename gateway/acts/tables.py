@@ -162,6 +162,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.audit_run",
             "gateway.restore_check",
             "gateway.retention_run",
+            "gateway.request_log",
         ),
         "with a history of its own, which names who decided": (
             "gateway.exception",
@@ -176,6 +177,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.ocpi_peer_party",
             "gateway.ocpi_peer_role",
             "gateway.ocpi_peer_endpoint",
+            "gateway.ocpi_handshake_step",
             "gateway.ocpi_location",
             "gateway.ocpi_connector",
             "gateway.ocpi_tariff",

@@ -33,6 +33,7 @@ from gateway.api.idempotency import (
 )
 from gateway.api.problems import CONTENT_TYPE, FieldError, ProblemDetails, ProblemError, document
 from gateway.api.request_acts import act_of, reading_of
+from gateway.api.request_log import CALLER
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.errors import MalformedIdError
@@ -90,6 +91,7 @@ class Dispatcher:
             party_id=caller.party_id, key_prefix=caller.key, principal=caller.principal or caller.key
         )
         if not endpoint.public:
+            request[CALLER] = caller
             request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
         if not endpoint.public:
             caller.need(endpoint.scopes)

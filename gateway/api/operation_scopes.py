@@ -175,7 +175,9 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             }
         ),
         Scope.EVENTS_READ: frozenset({"getEvent", "listEvents"}),
-        Scope.KEYS_READ: frozenset({"listApiKeys", "listClientCertificates", "listPeople"}),
+        Scope.KEYS_READ: frozenset(
+            {"getRequest", "listApiKeys", "listClientCertificates", "listPeople", "listRequests"}
+        ),
         Scope.KEYS_WRITE: frozenset(
             {
                 "changeApiKey",

@@ -26,6 +26,7 @@ from gateway.api.metrics import EdgeMetrics, metrics_routes, route_of
 from gateway.api.plug_and_charge.contract_pools import contract_pool_routes
 from gateway.api.problems import ProblemDetails, ProblemError
 from gateway.api.recovery import recovery_middlewares
+from gateway.api.request_log import RequestLog
 from gateway.api.routes import endpoints
 from gateway.api.security_headers import security_headers
 from gateway.api.services import ApiOptions, ApiServices
@@ -36,6 +37,7 @@ from gateway.ids import format_id, new_id
 from gateway.logs import first_line
 
 EDGE_METRICS: Final = web.AppKey("edge_metrics", EdgeMetrics)
+REQUEST_LOG: Final = web.AppKey("request_log", RequestLog)
 SERVICES: Final = web.AppKey("services", ApiServices)
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -52,16 +54,19 @@ def build_api(services: ApiServices) -> web.Application:
     """
     dispatcher = Dispatcher(services)
     metrics = EdgeMetrics()
+    request_log = RequestLog(services, count_lost=metrics.count_lost)
     app = web.Application(
         middlewares=[
-            _boundary(dispatcher, metrics, services.options),
+            _boundary(dispatcher, metrics, request_log, services.options),
             *recovery_middlewares(services.options.recovery_mode),
         ],
         client_max_size=services.options.max_body_bytes,
     )
     app[SERVICES] = services
     app[EDGE_METRICS] = metrics
+    app[REQUEST_LOG] = request_log
     app.cleanup_ctx.append(key_use_context(services))
+    app.cleanup_ctx.append(request_log.context())
     described = endpoints(sandbox=services.options.sandbox)
     add_endpoints(app, dispatcher, described)
     app.add_routes(psp_webhook_routes(services))
@@ -78,7 +83,9 @@ def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Seque
         app.router.add_route(endpoint.method, endpoint.path, dispatcher.handler(endpoint))
 
 
-def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, options: ApiOptions) -> Middleware:
+def _boundary(
+    dispatcher: Dispatcher, metrics: EdgeMetrics, request_log: RequestLog, options: ApiOptions
+) -> Middleware:
     secure, versions = security_headers(tls=options.own_tls), options.versions
 
     @web.middleware
@@ -118,6 +125,9 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, options: ApiOptions)
         seconds = time.perf_counter() - started
         metrics.observe(request, status=response.status, seconds=seconds)
         if request.path not in _QUIET:
+            request_log.note(
+                request, response, request_id=request_id, route=route_of(request), seconds=seconds
+            )
             _log.info(
                 "request",
                 method=request.method,

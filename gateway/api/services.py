@@ -26,6 +26,7 @@ from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.evse_directory import EvseDirectory
+from gateway.ocpi.operator_directory import OperatorDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
@@ -37,6 +38,7 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.partners.request_log_service import RequestLogService
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
@@ -146,6 +148,16 @@ class ApiServices:
     def people(self) -> PeopleService:
         """Who may sign in, and what people did."""
         return PeopleService(pool=self.pool, clock=self.clock)
+
+    @property
+    def operators(self) -> OperatorDirectory:
+        """What operators are and have sent, for people."""
+        return OperatorDirectory(pool=self.pool)
+
+    @property
+    def request_log(self) -> RequestLogService:
+        """What API keys asked, for their developers."""
+        return RequestLogService(pool=self.pool)
 
     def now(self) -> datetime:
         """Business time."""

@@ -37,6 +37,7 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
         "receipt_link": (_sql.due_receipt_link, _sql.apply_receipt_link),
         "invoice_link": (_sql.due_invoice_link, _sql.apply_invoice_link),
         "driver_payment": (_sql.due_driver_payment, _sql.apply_driver_payment),
+        "request_log": (_sql.due_request_log, _sql.apply_request_log),
         "exception": (_sql.due_exception, _sql.apply_exception),
     }
 )
@@ -150,7 +151,7 @@ async def delete_old_runs(connection: Connection, *, before: datetime) -> None:
 
 _WALL_ALONE: Final = frozenset({"ocpi_command"})
 _BOTH: Final = frozenset({"event"})
-_BY_WALL: Final = frozenset({"delivery_attempt", "idempotency_key", "driver_payment"})
+_BY_WALL: Final = frozenset({"delivery_attempt", "idempotency_key", "driver_payment", "request_log"})
 
 
 def _named(before: DueBefore, rule: str) -> Mapping[str, Any]:

@@ -306,6 +306,15 @@ WITH due AS (
 ), blotted AS (UPDATE gateway.exception AS x SET detail = '' FROM due WHERE x.id = due.id RETURNING 1)
 SELECT count(*) FROM blotted;
 
+-- name: due_request_log$
+SELECT count(*) FROM gateway.request_log WHERE requested_at < :before;
+
+-- name: apply_request_log$
+WITH due AS (
+    SELECT ctid FROM gateway.request_log WHERE requested_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.request_log AS r USING due WHERE r.ctid = due.ctid RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: due_billing_record$
 -- Countries and the instants before which their sales need not be proved; '*' is every other country.
 WITH legal AS (SELECT * FROM unnest(:countries::text[], :befores::timestamptz[]) AS l (country, before)),
