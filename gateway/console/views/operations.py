@@ -15,10 +15,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from clearing.daily_audit.service import find_latest_checkpoint
-from gateway import audit_repository, status_repository
+from gateway import audit_run_repository, status_repository
 from gateway.api import problems
 from gateway.api.problems import ProblemError
-from gateway.console import operations_repository
+from gateway.console import csv_file, operations_repository
 from gateway.console.bar_chart import draw_bars
 from gateway.console.operations_repository import UnknownOutcome
 from gateway.console.page import ConsolePage
@@ -34,7 +34,7 @@ _UNKNOWN_COLUMNS: Final = ("session", "kind", "state", "amount_minor", "currency
 _started: Final = time.monotonic()
 
 
-async def operations(page: ConsolePage) -> web.Response:
+async def operations(page: ConsolePage) -> web.StreamResponse:
     """Queues, leases, outcomes, audits and processes as they are now."""
     if not page.calls.platform:
         raise ProblemError(problems.NOT_FOUND, "There is no such page.")
@@ -69,7 +69,7 @@ async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> M
             "unknown": await operations_repository.list_unknown_outcomes(connection, limit=_UNKNOWN_SHOWN),
             "owners": await operations_repository.list_shard_owners(connection, wall_now=wall_now),
             "processes": await operations_repository.list_processes(connection),
-            "audited": await audit_repository.find_latest_run(connection),
+            "audited": await audit_run_repository.find_latest_run(connection),
             "checkpoint": await find_latest_checkpoint(connection),
             "retention": await retention_service.find_latest_run(connection),
             "chart": draw_bars(
@@ -104,10 +104,12 @@ def _age(since: datetime | None, now: datetime) -> timedelta:
     return timedelta(0) if since is None else max(timedelta(0), now - since)
 
 
-async def _file(page: ConsolePage) -> web.Response:
+async def _file(page: ConsolePage) -> web.StreamResponse:
     async with page.services.pool.acquire() as connection:
         found = await operations_repository.list_unknown_outcomes(connection, limit=_IN_A_FILE)
-    return page.csv("unknown-outcomes", _UNKNOWN_COLUMNS, [_row(one) for one in found])
+    return await csv_file.answer_rows(
+        page, "unknown-outcomes", _UNKNOWN_COLUMNS, [_row(one) for one in found]
+    )
 
 
 def _row(one: UnknownOutcome) -> tuple[Any, ...]:
