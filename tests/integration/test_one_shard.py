@@ -28,8 +28,8 @@ UTILITIES = {"allow_minutes", "analyze_items", "raise_work_mem"}  # SET and ANAL
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
-        gateway/clearing: captured_sessions lock_due lock_sessions mark_sessions published_authorizations
-        gateway/clearing: published_captures published_sessions
+        gateway/clearing: captured_sessions lock_sessions mark_sessions published_authorizations
+        gateway/clearing: published_captures published_sessions take
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture
         gateway/daily_audit: cleared_of open_sessions uncaptured_price uncleared_capture
         gateway/payments: kept_psp_events
@@ -44,21 +44,24 @@ SEVERAL_SHARDS = {
         clearing/settlement_statements: transfers
     """,
     "which shards have work, and what is due in any of them": """
-        gateway/clearing: shards_due
+        gateway/clearing: find_due
         gateway/disputes: announce_deadlines
         gateway/holds: actions_waiting holds_ending stale_sessions
         gateway/plug_and_charge: ended_sessions
-        gateway/psp_requests: shards_with_open_requests
+        gateway/shard_leases: find_due_work
         gateway/stated_usage: usage_to_settle
-        gateway/tasks: shards_with_tasks
         gateway/unbooked_charges: list_unsettled_adoptions
-        gateway/webhooks: oldest_undelivered shards_pending shards_to_fan_out shards_with_events
+        gateway/webhooks: oldest_undelivered
         clearing/driver_document: lock_pending pending_to_retry
         clearing/exchange_rates: waiting_for_rates
         pnc/decisions: decisions_without_notice
     """,
+    "which worker owns which shard": """
+        gateway/shard_leases: give_back_shards list_leases renew_shards
+    """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
         gateway/exceptions: retry_task
+        gateway/idempotency: find
         gateway/ocpi_cdrs: session_by_name session_of_token
         gateway/payers: save_attached_method
         gateway/unbooked_charges: find_known is_capture list_unknown_charges
@@ -121,9 +124,11 @@ SEVERAL_SHARDS = {
         pnc/personal_data: export_decisions
     """,
     "a batch of what is over its time, in a pause of the other work": """
-        gateway/retention: apply_dispute apply_event apply_invoice_link apply_payment_authorization
-        gateway/retention: apply_psp_event apply_receipt_link apply_refund apply_session
-        gateway/retention: due_billing_record due_dispute due_event due_invoice_link
+        gateway/idempotency: sweep
+        gateway/retention: apply_dispute apply_event apply_idempotency_key apply_invoice_link
+        gateway/retention: apply_payment_authorization apply_psp_event apply_receipt_link
+        gateway/retention: apply_refund apply_session
+        gateway/retention: due_billing_record due_dispute due_event due_idempotency_key due_invoice_link
         gateway/retention: due_payment_authorization due_psp_event due_receipt_link due_refund
         gateway/retention: due_session sessions_to_blot statements_to_blot
     """,
@@ -151,6 +156,10 @@ SEVERAL_SHARDS = {
         clearing/daily_audit: pending_positions returned_unequal transfers_of unpaid_payables
     """,
 }
+# One PostgreSQL finds an Idempotency-Key in any shard; a distributed database in its own (decision 0928).
+_DISTRIBUTED_KEY = """
+ALTER TABLE gateway.idempotency_key
+    DROP CONSTRAINT idempotency_key_pkey, ADD PRIMARY KEY (shard, party_id, key)"""
 _PLAN = """
 CREATE FUNCTION public.plan_of(statement text) RETURNS json LANGUAGE plpgsql AS $body$
 DECLARE found json;
@@ -173,6 +182,7 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
     """A migrated database whose tables with a shard have a partition for one shard and one for the others."""
     connection = await asyncpg.connect(database_url)
     try:
+        await connection.execute(_DISTRIBUTED_KEY)
         for name, keyed in await connection.fetch(_TABLES):
             assert keyed is not (name in BY_ANOTHER_KEY), f"{name}: is the shard in each of its unique keys?"
             if keyed:
