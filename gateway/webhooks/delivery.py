@@ -65,10 +65,12 @@ class WebhookDelivery:
         default_factory=lambda: defaultdict(set)
     )
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
+    _at_once: int = field(init=False)  # shards in one statement
 
     def __post_init__(self) -> None:
         """Start with no request in flight."""
         self._pressure = BackPressure(limits=self.limits)
+        self._at_once = self.shards_per_statement
 
     def activate(self, shards: Iterable[int]) -> None:
         """Have the next `start` query these shards, and end a wait for it."""
@@ -92,28 +94,38 @@ class WebhookDelivery:
         self._active &= fences.keys()
         if not self._active or self._pressure.capacity(at=at) < self.limits.min_query_capacity:
             return 0
-        shards = sorted(self._active)
+        queried = set(self._active)
+        shards = sorted(queried)
         self.chance.shuffle(shards)
         leased: list[tuple[ClaimedDelivery, int]] = []
         try:
             async with delivery_queue.non_durable_transaction(self.pool) as connection:
-                for first in range(0, len(shards), self.shards_per_statement):
+                while shards:
                     at = asyncio.get_running_loop().time()
                     if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
                         break
-                    leased += self._reserve(
-                        await self._lease(
-                            connection, shards[first : first + self.shards_per_statement], fences
-                        )
-                    )
+                    leased += self._reserve(await self._lease(connection, self._take_shards(shards), fences))
         except BaseException:
             for delivery, call in leased:  # nothing was leased, nothing is sent
                 self._pressure.release(delivery.endpoint_id, call)
-            self._active |= set(shards)
+            self._active |= queried
             raise
         for delivery, call in leased:
             group.create_task(self._send(delivery, call))
         return len(leased)
+
+    def _take_shards(self, shards: list[int]) -> list[int]:
+        """The next shards for one statement, taken from the list."""
+        taken = shards[: self._at_once]
+        del shards[: self._at_once]
+        return taken
+
+    def _adapt(self, *, claimed: int, limit: int) -> None:
+        """Fewer shards in a statement where a backlog fills it anyway, more where little is found in each."""
+        if 2 * claimed >= limit:
+            self._at_once = max(1, self._at_once // 2)
+        elif 8 * claimed < limit:
+            self._at_once = min(self.shards_per_statement, 2 * self._at_once)
 
     async def _lease(
         self, connection: Connection, shards: Sequence[int], fences: Mapping[int, int]
@@ -140,6 +152,7 @@ class WebhookDelivery:
             leased_until=now + LEASE,
             pause_after=PAUSE_AFTER_FAILURES,
         )
+        self._adapt(claimed=len(claimed), limit=limit)
         self._note_rest(quotas, claimed)
         unfinished = more | left | (set(shards) if len(claimed) >= limit else set())
         self._active -= set(shards) - unfinished

@@ -32,10 +32,11 @@ SEVERAL_SHARDS = {
         gateway/clearing: published_captures published_sessions take
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture
         gateway/daily_audit: cleared_of open_sessions uncaptured_price uncleared_capture
+        gateway/payments: kept_psp_events
         gateway/plug_and_charge: amounts_of_authorizations
         gateway/session_originals: originals
         gateway/tasks: finish_tasks
-        gateway/webhooks: record_attempts
+        gateway/webhooks: claim_in_shards pending_endpoints_in_shards record_attempts
         clearing/daily_audit: captured_of
         clearing/driver_document: delete_pending of_sessions pending_of_sessions
         clearing/ledger: known_entries
@@ -62,7 +63,6 @@ SEVERAL_SHARDS = {
         gateway/exceptions: retry_task
         gateway/ocpi_cdrs: session_by_name session_of_token
         gateway/payers: save_attached_method
-        gateway/payments: keep_psp_event
         gateway/unbooked_charges: find_known is_capture list_unknown_charges
         pnc/decisions: decisions_of_transaction
     """,
@@ -85,7 +85,7 @@ SEVERAL_SHARDS = {
         clearing/settlement_statements: lines without_statement
     """,
     "one endpoint's events of a time again, or none of its deliveries any more": """
-        gateway/webhooks: delete_endpoint replay
+        gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
         gateway/disputes: list_disputes
@@ -115,7 +115,7 @@ SEVERAL_SHARDS = {
         clearing/reconciliation: read_captures
     """,
     "what one person did, wherever it was: found, exported, erased": """
-        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events
+        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events erase_psp_events
         gateway/person: erase_invoice_links erase_receipt_links erase_refunds erase_sessions
         gateway/person: export_rows found_rows kept_rows lock_person operators_of psp_names_of
         gateway/person: sessions_of why_not_erased

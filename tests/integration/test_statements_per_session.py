@@ -115,15 +115,16 @@ async def test_an_event_that_says_what_is_known_is_kept_and_leaves_no_task(count
     shown = await authorize(counted, 1)
     handler: PspEventHandler = counted.api.services.payments.psp_events  # type: ignore[attr-defined]
     pool = counted.api.services.pool
+    session = parse_id("ses", shown["session"])
     async with pool.acquire() as connection:
         payment = await connection.fetchval(
             "SELECT psp_payment FROM gateway.payment_authorization WHERE session_id = $1",
-            parse_id("ses", shown["session"]),
+            session,
         )
     counted.pop_all()
     kinds = ("payment_intent.created", "payment_intent.amount_capturable_updated", "charge.succeeded")
     for number, kind in enumerate(kinds):
-        event = PspEvent(id=f"evt_{number}", psp_type=kind, psp_payment=payment, session_id=None)
+        event = PspEvent(id=f"evt_{number}", psp_type=kind, psp_payment=payment, session_id=session)
         assert await handler.keep_event(event, b"{}")
     assert len(counted.pop_all()) == len(kinds)
     ended = PspEvent(
