@@ -15,6 +15,7 @@ NAMES = (
     "meter_data",
     "clearing",
     "webhooks",
+    "worker",
     "pnc",
     "capture",
     "settlement",

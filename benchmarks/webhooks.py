@@ -25,7 +25,8 @@ from gateway import outbound
 from gateway.clock import SystemClock
 from gateway.database import Pool, create_pool
 from gateway.ids import format_id, new_id
-from gateway.jobs.job_loops import JobLoops
+from gateway.jobs.shard_ownership import ShardOwnership
+from gateway.jobs.shard_worker import ShardWorker
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.partners import party_repository
@@ -133,12 +134,16 @@ async def _deliver(bench: Bench, *, count: int, endpoints: int) -> float:
     stop = asyncio.Event()
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        group.create_task(job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        group.create_task(_worker(bench, job).run(stop=stop))
         while await _pending(bench.pool):  # noqa: ASYNC110 - the database is what is watched
             await asyncio.sleep(0.1)
         elapsed = time.perf_counter() - began
         stop.set()
     return count / elapsed
+
+
+def _worker(bench: Bench, job: WebhookDeliveryJob) -> ShardWorker:
+    return ShardWorker(shards=ShardOwnership(pool=bench.pool, clock=SystemClock()), webhooks=job)
 
 
 async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> float:
@@ -158,7 +163,7 @@ async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> f
     job = WebhookDeliveryJob(delivery=WebhookDelivery(pool=bench.pool, client=client, clock=SystemClock()))
     stop = asyncio.Event()
     async with client, asyncio.TaskGroup() as group:
-        group.create_task(job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        group.create_task(_worker(bench, job).run(stop=stop))
         for _ in range(seconds * RATE // AT_A_TIME):
             await _happen(bench.pool, count=AT_A_TIME, endpoints=endpoints)
             await asyncio.sleep(AT_A_TIME / RATE)

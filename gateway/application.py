@@ -5,7 +5,7 @@ not know what any of them does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,7 +42,7 @@ from gateway.driver_page.services import build_driver_page
 from gateway.edge_limits import edge_limits
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
-from gateway.ids import new_id
+from gateway.ids import every_shard, new_id
 from gateway.jobs.act_seals import ActSealJob
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
@@ -350,8 +350,8 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
     )
 
 
-def jobs(app: Application) -> Sequence[Job]:
-    """Every job that a process runs, but webhook delivery, which has a loop of its own."""
+def jobs(app: Application, *, owned: Callable[[], Collection[int]] = every_shard) -> Sequence[Job]:
+    """Every job of a process that owns these shards, but webhook delivery, which has a loop of its own."""
     settings = app.settings
     return [
         *task_jobs(
@@ -361,7 +361,7 @@ def jobs(app: Application) -> Sequence[Job]:
             lease_s=settings.worker_lease_seconds,
             parallel_shards=settings.worker_parallel_shards,
         ),
-        OutcomeResolutionJob(resolver=app.payments.resolver),
+        OutcomeResolutionJob(pool=app.pool, clock=app.clock, resolver=app.payments.resolver),
         ClearingJob(
             pool=app.pool,
             clock=app.clock,
@@ -370,7 +370,7 @@ def jobs(app: Application) -> Sequence[Job]:
             chain=new_id().int % _CHAINS,
             tariffs=app.payments.tariffs,
         ),
-        HoldMonitorJob(clock=app.clock, payments=app.payments),
+        HoldMonitorJob(clock=app.clock, payments=app.payments, owned=owned),
         CreditCdrJob(
             clock=app.clock,
             credits=CreditCdrService(pool=app.pool, clock=app.clock, payments=app.payments),
@@ -391,7 +391,7 @@ def jobs(app: Application) -> Sequence[Job]:
             clearing=app.clearing,
             checks=_party_checks(app),
         ),
-        DriverDocumentJob(pool=app.pool, clock=app.clock),
+        DriverDocumentJob(pool=app.pool, clock=app.clock, owned=owned),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
         *_sanctions(app),
         *_vat_evidence(app),

@@ -9,7 +9,7 @@ Sources: RFC 9562 section 5.7 (UUIDv7); Crockford, "Base 32".
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -22,7 +22,9 @@ from clearing.identifiers import ALPHABET, BODY_LENGTH, check_prefix, format_id
 from gateway.errors import MalformedIdError
 
 __all__ = [
+    "ALL_SHARDS",
     "SHARD_COUNT",
+    "every_shard",
     "first_id_at",
     "format_id",
     "ids_from",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 SHARD_COUNT: Final = 64
+ALL_SHARDS: Final = tuple(range(SHARD_COUNT))
 _SHARD_MASK: Final = SHARD_COUNT - 1
 _VALUE_OF: Final = {character: value for value, character in enumerate(ALPHABET)}
 _BITS_PER_CHARACTER: Final = 5
@@ -75,6 +78,11 @@ def first_id_at(instant: datetime) -> UUID:
 def shard_of(identifier: UUID) -> int:
     """Return the shard, 0 to 63, that an id carries: the low six bits of its last byte."""
     return identifier.int & _SHARD_MASK
+
+
+def every_shard() -> Sequence[int]:
+    """All shards: what a process that leases none looks through."""
+    return ALL_SHARDS
 
 
 def in_shard(identifier: UUID, shard: int) -> UUID:

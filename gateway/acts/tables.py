@@ -149,6 +149,8 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "of work under way": (
             "gateway.task",
+            "gateway.worker",
+            "gateway.shard_lease",
             "gateway.idempotency_key",
             "gateway.person_link",
             "gateway.person_session",

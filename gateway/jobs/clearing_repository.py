@@ -30,22 +30,32 @@ class SessionMark:
     flag: str = ""
 
 
-async def list_shards_due(connection: Connection, *, wall_now: datetime) -> list[int]:
-    """Shards in which a session is due to be cleared."""
-    return [row["shard"] async for row in _QUERIES.shards_due(connection, wall_now=wall_now)]
-
-
 async def plan_by_index(connection: Connection) -> None:
     """Have the transaction's statements planned for the tables' present size."""
     await _QUERIES.plan_by_index(connection)
 
 
-async def lock_due(
-    connection: Connection, *, shards: Sequence[int], wall_now: datetime, share: int
+async def find_due(
+    connection: Connection, *, shards: Sequence[int], wall_now: datetime, batch: int
 ) -> list[Task]:
-    """At most `share` due tasks of each shard, locked until the transaction ends; locked ones are skipped."""
-    rows = _QUERIES.lock_due(connection, shards=shards, wall_now=wall_now, share=share)
+    """At most `batch` due tasks of these shards; nothing is locked."""
+    rows = _QUERIES.find_due(connection, shards=list(shards), wall_now=wall_now, batch=batch)
     return [task_of(row) async for row in rows]
+
+
+async def take(
+    connection: Connection, tasks: Sequence[Task], *, fences: Mapping[int, int], wall_now: datetime
+) -> list[Task]:
+    """Delete tasks in the batch's transaction, under the fencing numbers of their shards; those it got."""
+    rows = _QUERIES.take(
+        connection,
+        shards=[task.shard for task in tasks],
+        ids=[task.id for task in tasks],
+        fences=[fences[task.shard] for task in tasks],
+        wall_now=wall_now,
+    )
+    taken = {row["id"] async for row in rows}
+    return [task for task in tasks if task.id in taken]
 
 
 async def load_captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:

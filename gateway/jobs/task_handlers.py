@@ -132,7 +132,7 @@ def task_jobs(
     }
     return [
         TaskJob(
-            kind=kind,
+            task_kind=kind,
             handle=handle,
             pool=pool,
             clock=clock,

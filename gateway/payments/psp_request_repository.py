@@ -23,19 +23,16 @@ async def open_request(
     return None if row is None else PspRequestRecord.from_row(row)
 
 
-async def list_shards_with_open_requests(connection: Connection, *, wall_now: datetime) -> list[int]:
-    """Shards in which a request is due to be sent again."""
-    rows = await _fetch(_sql.shards_with_open_requests(connection, wall_now=wall_now))
-    return [row["shard"] for row in rows]
-
-
 async def lease_requests(
-    connection: Connection, *, shard: int, wall_now: datetime, leased_until: datetime, batch: int
+    connection: Connection, *, shard: int, fence: int, wall_now: datetime, leased_until: datetime, batch: int
 ) -> list[PspRequestRecord]:
-    """Requests of one shard that are due; nobody else sends them until the lease ends."""
+    """Requests of one shard that are due; nobody else sends them until the lease ends.
+
+    None where the shard's fencing number is another by now.
+    """
     rows = await _fetch(
         _sql.lease_requests(
-            connection, shard=shard, wall_now=wall_now, leased_until=leased_until, batch=batch
+            connection, shard=shard, fence=fence, wall_now=wall_now, leased_until=leased_until, batch=batch
         )
     )
     return [PspRequestRecord.from_row(row) for row in rows]

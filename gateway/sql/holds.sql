@@ -4,7 +4,7 @@
 -- name: holds_ending
 -- Card holds of running sessions that end soon.
 SELECT shard, id FROM gateway.payment_authorization
-WHERE state = 'authorized' AND capture_before IS NOT NULL AND capture_before <= :before
+WHERE shard = ANY (:shards::smallint[]) AND state = 'authorized' AND capture_before IS NOT NULL AND capture_before <= :before
   AND (next_check_at IS NULL OR next_check_at <= :now)
 ORDER BY next_check_at NULLS FIRST, capture_before
 LIMIT :batch;
@@ -12,7 +12,7 @@ LIMIT :batch;
 -- name: actions_waiting
 -- Authorizations that wait for the cardholder since before `since`.
 SELECT shard, id FROM gateway.payment_authorization
-WHERE state = 'requires_action' AND updated_at <= :since AND (next_check_at IS NULL OR next_check_at <= :now)
+WHERE shard = ANY (:shards::smallint[]) AND state = 'requires_action' AND updated_at <= :since AND (next_check_at IS NULL OR next_check_at <= :now)
 ORDER BY next_check_at NULLS FIRST, updated_at
 LIMIT :batch;
 
@@ -24,7 +24,7 @@ FROM gateway.payment_authorization AS a
 JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
 LEFT JOIN gateway.missing_cdr_policy AS p ON p.party_id = s.cpo_id
 LEFT JOIN gateway.missing_cdr_policy AS h ON p.party_id IS NULL AND h.party_id = 'platform'
-WHERE a.state = 'authorized' AND s.state = 'active'
+WHERE a.shard = ANY (:shards::smallint[]) AND a.state = 'authorized' AND s.state = 'active'
   AND (s.created_at <= :now::timestamptz
            - coalesce(make_interval(days => coalesce(p.after_days, h.after_days)), :patience::interval)
        OR (a.customer IS NULL AND a.capture_before <= :lost_by::timestamptz

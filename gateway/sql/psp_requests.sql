@@ -6,13 +6,9 @@
 SELECT * FROM gateway.psp_request
 WHERE shard = :shard AND authorization_id = :authorization_id AND state IN ('intended', 'unknown');
 
--- name: shards_with_open_requests
-SELECT DISTINCT shard FROM gateway.psp_request
-WHERE state IN ('intended', 'unknown') AND next_attempt_at <= :wall_now
-ORDER BY shard;
-
 -- name: lease_requests
--- Requests that are due to be sent again; the lease is the time of the next attempt, moved ahead.
+-- Requests that are due to be sent again; the lease is the time of the next attempt, moved ahead. Only who owns the shard
+-- takes them; the outcome of one that is sent is recorded whoever sent it, once.
 UPDATE gateway.psp_request AS c
 SET next_attempt_at = :leased_until::timestamptz
 FROM (
@@ -23,6 +19,7 @@ FROM (
     FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE c.shard = :shard::smallint AND c.id = due.id
+  AND EXISTS (SELECT 1 FROM gateway.shard_lease AS l WHERE l.shard = :shard::smallint AND l.fence = :fence::bigint)
 RETURNING c.*;
 
 -- name: ask_without_features!

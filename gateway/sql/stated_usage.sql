@@ -75,7 +75,7 @@ WHERE shard = :shard AND id = :id;
 -- Usage that nobody has decided and whose hold ends soon and can't be renewed, where an amount can be defended.
 SELECT u.shard, u.id FROM gateway.stated_usage AS u
 JOIN gateway.payment_authorization AS a ON a.shard = u.shard AND a.session_id = u.session_id
-WHERE u.state = 'exception' AND u.in_time_minor IS NOT NULL AND u.settled_minor IS NULL
+WHERE u.shard = ANY (:shards::smallint[]) AND u.state = 'exception' AND u.in_time_minor IS NOT NULL AND u.settled_minor IS NULL
   AND a.state = 'authorized' AND a.customer IS NULL AND a.capture_before <= :before::timestamptz
 ORDER BY a.capture_before
 LIMIT :batch::int;

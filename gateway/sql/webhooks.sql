@@ -77,17 +77,14 @@ WITH deleted AS (
 )
 SELECT id FROM deleted;
 
--- Shards with events of which no deliveries were made yet.
--- name: shards_to_fan_out
-SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
-WHERE EXISTS (SELECT FROM gateway.event e WHERE e.shard = n AND NOT e.fanned_out);
-
--- Events of parties with a filter, and what filters look at, locked until their deliveries are made.
+-- Events of parties with a filter, and what filters look at, locked until their deliveries are made. Only for who owns
+-- the shard.
 -- name: events_to_fan_out
 SELECT e.shard, e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data) ->> 'session' AS session,
        coalesce(e.data, o.data) -> 'metadata' AS metadata
 FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = :shard AND o.id = e.data_of
 WHERE e.shard = :shard AND NOT e.fanned_out
+  AND EXISTS (SELECT 1 FROM gateway.shard_lease AS l WHERE l.shard = :shard AND l.fence = :fence::bigint)
 ORDER BY e.id LIMIT :batch FOR UPDATE OF e SKIP LOCKED;
 
 -- name: endpoints_of
@@ -106,16 +103,6 @@ INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
 SELECT :shard, given.endpoint_id, given.event_id, given.object_id, 'pending'
 FROM unnest(:endpoints::uuid[], :events::uuid[], :objects::text[]) AS given (endpoint_id, event_id, object_id)
 ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
-
--- Shards with an event younger than an id: their deliveries were written with it.
--- name: shards_with_events
-SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
-WHERE EXISTS (SELECT FROM gateway.event e WHERE e.shard = n AND e.id > :since);
-
--- Shards with a pending delivery: one index lookup for each.
--- name: shards_pending
-SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
-WHERE (SELECT true FROM gateway.delivery d WHERE d.shard = n AND d.state = 'pending' ORDER BY d.endpoint_id LIMIT 1);
 
 -- The next endpoints of a shard with pending deliveries, and whether each may be called. The recursion jumps from
 -- one endpoint to the next along the index, so its cost is the number of endpoints and not of deliveries; the
@@ -140,7 +127,7 @@ JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.endpoint_id;
 
 -- Per endpoint the oldest due deliveries that are first of their object, up to its capacity; only one while the
--- endpoint fails.
+-- endpoint fails. Only for who owns the shard.
 -- name: claim
 WITH due AS (
     SELECT d.event_id, w.id AS endpoint_id
@@ -162,6 +149,7 @@ WITH due AS (
         FOR UPDATE OF p SKIP LOCKED
     ) d
     WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+      AND EXISTS (SELECT 1 FROM gateway.shard_lease AS o WHERE o.shard = :shard AND o.fence = :fence::bigint)
     LIMIT :limit
 ), leased AS (
     UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
@@ -211,8 +199,9 @@ ORDER BY page.shard, page.endpoint_id;
 WITH due AS (
     SELECT d.shard, d.event_id, w.id AS endpoint_id, given.capacity, given.turn,
            w.failures_in_a_row >= :pause_after::integer AS failing
-    FROM unnest(:shards::smallint[], :endpoints::uuid[], :quotas::integer[], :capacities::integer[])
-        WITH ORDINALITY AS given (shard, id, quota, capacity, turn)
+    FROM unnest(:shards::smallint[], :fences::bigint[], :endpoints::uuid[], :quotas::integer[], :capacities::integer[])
+        WITH ORDINALITY AS given (shard, fence, id, quota, capacity, turn)
+    JOIN gateway.shard_lease AS o ON o.shard = given.shard AND o.fence = given.fence
     JOIN gateway.webhook_endpoint w ON w.id = given.id
     CROSS JOIN LATERAL (
         SELECT p.shard, p.event_id FROM gateway.delivery p
@@ -251,7 +240,8 @@ LEFT JOIN gateway.event o ON o.shard = l.shard AND o.id = e.data_of
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 
--- Returns each delivery's shard and whether a later event of the same object follows it.
+-- Returns each delivery's shard and whether a later event of the same object follows it. One that another worker has
+-- leased since is left to it: its number of attempts is another.
 -- name: record_attempts
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,
@@ -259,9 +249,10 @@ SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, l
     delivered_at = CASE WHEN r.state = 'delivered' THEN r.at END
 FROM unnest(
     :shards::smallint[], :endpoints::uuid[], :events::uuid[], :states::text[], :next_attempts::timestamptz[],
-    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[]
-) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms)
+    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[], :attempts::integer[]
+) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts)
 WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
+  AND d.attempts = r.attempts
 RETURNING d.shard, (
     SELECT true FROM gateway.delivery q
     WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'

@@ -10,7 +10,7 @@ once: after a crash a delivery is leased again.
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -22,30 +22,27 @@ import structlog
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.failure_log import log_failure
-from gateway.ids import SHARD_COUNT, first_id_at, format_id
+from gateway.ids import SHARD_COUNT, format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
 from gateway.webhooks.delivery_queue import ClaimedDelivery, PendingEndpoint, Quota
 from gateway.webhooks.delivery_results import Result, record
-from gateway.webhooks.fan_out import fan_out
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
 from gateway.webhooks.sender import TIMEOUT_SECONDS, Acknowledged, NotAcknowledged, send
+from gateway.work_signal import wait_for
 
 LEASE: Final = timedelta(seconds=60)
 _ENDPOINTS: Final = 512  # in one query, of all its shards
 _MIN_ENDPOINTS: Final = 16  # of one shard in one query
 _PAIRS_PER_CALL: Final = 4  # shards and endpoints in one query, for each request that may be started
-_SWEEP_SECONDS: Final = 1.0
-_FAN_OUT_SECONDS: Final = 0.2
-_LATE: Final = timedelta(seconds=2)  # an event commits this much after its id was made, or the sweep finds it
 _FIRST: Final = UUID(int=0)
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class WebhookDelivery:
-    """Sends what is due, in steps that a job repeats: `fan_out`, `start`, `record`. No step waits.
+    """Sends what is due, in steps that a job repeats: `activate`, `start`, `record`. No step waits.
 
     `client` comes from gateway.outbound, which guards every connection; `secrets` decrypts the signing
     secrets. `chance` spreads retries.
@@ -68,57 +65,31 @@ class WebhookDelivery:
         default_factory=lambda: defaultdict(set)
     )
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
-    _sweep_at: float = 0.0
-    _fan_out_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Start with no request in flight."""
         self._pressure = BackPressure(limits=self.limits)
 
-    def sweep_next(self) -> None:
-        """Have the next `start` query every shard that has something pending, not only the active ones."""
-        self._sweep_at = self._fan_out_at = 0.0
+    def activate(self, shards: Iterable[int]) -> None:
+        """Have the next `start` query these shards, and end a wait for it."""
+        self._active |= set(shards)
+        self._answered.set()
 
     async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
-        self._answered.clear()
-        if self._results:
+        if self._answered.is_set():
+            self._answered.clear()
             return
-        waiting = [asyncio.ensure_future(self._answered.wait()), asyncio.ensure_future(stop.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=poll_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
+        await wait_for(self._answered, stop=stop, seconds=poll_s)
 
-    async def fan_out(self) -> int:
-        """Find shards with new events; make the deliveries of those that a filter decides about.
-
-        Returns how many of the latter.
-        """
-        now = self.clock.wall_now()
-        async with self.pool.acquire() as connection:
-            self._active |= await delivery_queue.list_shards_with_events(
-                connection, since=first_id_at(now - _LATE)
-            )
-        at = asyncio.get_running_loop().time()
-        if at < self._fan_out_at:
-            return 0
-        self._fan_out_at = at + _FAN_OUT_SECONDS
-        made = await fan_out(self.pool)
-        self._active |= made.keys()
-        return sum(made.values())
-
-    async def start(self, group: asyncio.TaskGroup) -> int:
+    async def start(self, group: asyncio.TaskGroup, *, fences: Mapping[int, int]) -> int:
         """Lease what is due and send it in `group`. Returns how many deliveries.
 
-        Active shards are queried in random order; once a second all that have something pending.
+        Active shards are queried in random order, those with a fencing number; the others are another
+        worker's.
         """
         at = asyncio.get_running_loop().time()
-        if at >= self._sweep_at:
-            async with self.pool.acquire() as connection:
-                self._active |= await delivery_queue.list_shards_pending(connection)
-            self._sweep_at = at + _SWEEP_SECONDS
+        self._active &= fences.keys()
         if not self._active or self._pressure.capacity(at=at) < self.limits.min_query_capacity:
             return 0
         shards = sorted(self._active)
@@ -131,18 +102,22 @@ class WebhookDelivery:
                     if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
                         break
                     leased += self._reserve(
-                        await self._lease(connection, shards[first : first + self.shards_per_statement])
+                        await self._lease(
+                            connection, shards[first : first + self.shards_per_statement], fences
+                        )
                     )
         except BaseException:
             for delivery, call in leased:  # nothing was leased, nothing is sent
                 self._pressure.release(delivery.endpoint_id, call)
-            self._sweep_at = 0.0
+            self._active |= set(shards)
             raise
         for delivery, call in leased:
             group.create_task(self._send(delivery, call))
         return len(leased)
 
-    async def _lease(self, connection: Connection, shards: Sequence[int]) -> list[ClaimedDelivery]:
+    async def _lease(
+        self, connection: Connection, shards: Sequence[int], fences: Mapping[int, int]
+    ) -> list[ClaimedDelivery]:
         """Lease what is due in these shards for the next few hundred endpoints, as far as capacity allows."""
         now = self.clock.wall_now()
         page = max(_MIN_ENDPOINTS, _ENDPOINTS // len(shards))
@@ -159,6 +134,7 @@ class WebhookDelivery:
         claimed = await delivery_queue.claim(
             connection,
             quotas=quotas,
+            fences=fences,
             limit=limit,
             wall_now=now,
             leased_until=now + LEASE,

@@ -50,11 +50,15 @@ class ClaimedDelivery(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The outcome of one attempt. `status` None: no answer; `next_attempt_at` only while pending."""
+    """The outcome of one attempt. `status` None: no answer; `next_attempt_at` only while pending.
+
+    `attempts`: how many there were with this one.
+    """
 
     shard: int
     endpoint_id: UUID
     event_id: UUID
+    attempts: int
     state: str
     next_attempt_at: datetime | None
     status: int | None
@@ -102,21 +106,6 @@ async def non_durable_transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def list_shards_to_fan_out(connection: Connection) -> list[int]:
-    """Shards with events that a filter decides about."""
-    return [row["shard"] async for row in _QUERIES.shards_to_fan_out(connection)]
-
-
-async def list_shards_with_events(connection: Connection, *, since: UUID) -> set[int]:
-    """Shards with an event younger than the id `since`."""
-    return {row["shard"] async for row in _QUERIES.shards_with_events(connection, since=since)}
-
-
-async def list_shards_pending(connection: Connection) -> set[int]:
-    """Shards that hold anything pending, due or not."""
-    return {row["shard"] async for row in _QUERIES.shards_pending(connection)}
-
-
 async def list_pending_endpoints(
     connection: Connection, *, after: Mapping[int, UUID], limit: int, wall_now: datetime
 ) -> list[PendingEndpoint]:
@@ -140,6 +129,7 @@ async def claim(
     connection: Connection,
     *,
     quotas: Sequence[Quota],
+    fences: Mapping[int, int],
     limit: int,
     wall_now: datetime,
     leased_until: datetime,
@@ -147,7 +137,8 @@ async def claim(
 ) -> list[ClaimedDelivery]:
     """Lease due deliveries in order per object, in one statement for all shards of the quotas.
 
-    At most the quota of each shard and endpoint, the capacity of each endpoint, and `limit` of all.
+    At most the quota of each shard and endpoint, the capacity of each endpoint, and `limit` of all; none of a
+    shard that has another fencing number by now.
     """
     if not quotas or limit <= 0:
         return []
@@ -161,10 +152,14 @@ async def claim(
     }
     shards = [one.shard for one in quotas]
     if len(set(shards)) == 1:
-        found = _QUERIES.claim(connection, shard=shards[0], **given)
+        found = _QUERIES.claim(connection, shard=shards[0], fence=fences[shards[0]], **given)
     else:
         found = _QUERIES.claim_in_shards(
-            connection, shards=shards, quotas=[one.quota for one in quotas], **given
+            connection,
+            shards=shards,
+            fences=[fences[shard] for shard in shards],
+            quotas=[one.quota for one in quotas],
+            **given,
         )
     return [ClaimedDelivery.from_row(row) async for row in found]
 
@@ -183,6 +178,7 @@ async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -
         errors=[one.error for one in attempts],
         ats=[one.at for one in attempts],
         durations=[one.duration_ms for one in attempts],
+        attempts=[one.attempts for one in attempts],
     )
     return {row["shard"] async for row in found if row["followed"]}
 

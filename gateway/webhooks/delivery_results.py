@@ -79,6 +79,7 @@ def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt
         shard=delivery.shard,
         endpoint_id=delivery.endpoint_id,
         event_id=delivery.event_id,
+        attempts=delivery.attempts,
         state=state,
         next_attempt_at=next_attempt_at,
         status=outcome.status,

@@ -41,21 +41,22 @@ class Replayed:
     next_after: UUID | None
 
 
-async def fan_out(pool: Pool, *, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
-    """Make deliveries of events that still have none, a bounded batch of each shard; how many of which."""
-    async with pool.acquire() as connection:
-        shards = await delivery_queue.list_shards_to_fan_out(connection)
+async def fan_out(pool: Pool, fences: Mapping[int, int], *, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
+    """Make deliveries of events that still have none, a bounded batch of each shard; how many of which.
+
+    `fences` are the fencing numbers of the shards: where one is another by now, nothing is made.
+    """
     made = {}
-    for shard in shards:
+    for shard, fence in fences.items():
         async with delivery_queue.non_durable_transaction(pool) as connection:
-            made[shard] = await _fan_out_shard(connection, shard=shard, batch=batch)
+            made[shard] = await _fan_out_shard(connection, shard=shard, fence=fence, batch=batch)
     return made
 
 
-async def _fan_out_shard(connection: Connection, *, shard: int, batch: int) -> int:
+async def _fan_out_shard(connection: Connection, *, shard: int, fence: int, batch: int) -> int:
     found = [
         EventToDeliver.from_row(row)
-        async for row in _QUERIES.events_to_fan_out(connection, shard=shard, batch=batch)
+        async for row in _QUERIES.events_to_fan_out(connection, shard=shard, fence=fence, batch=batch)
     ]
     if not found:
         return 0

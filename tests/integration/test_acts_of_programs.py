@@ -14,7 +14,8 @@ from gateway.acts.tables import WATCHED
 from gateway.cli.main import networkcore
 from gateway.database import Pool, transaction
 from gateway.jobs.job import Job
-from gateway.worker import WRITE_NO_WATCHED_TABLE, run_jobs
+from gateway.jobs.job_acts import WRITE_NO_WATCHED_TABLE
+from gateway.worker import run_jobs
 from tests.integration.test_acts import acts
 
 ADD = "INSERT INTO gateway.party VALUES ($1, 'cpo', now())"
@@ -86,7 +87,7 @@ def test_jobs_without_a_name_write_no_table_whose_changes_are_acts() -> None:
         for table in watched:
             for verb in ("INSERT INTO", "UPDATE", "DELETE FROM"):
                 assert f"{verb} {table} " not in text, (path, table)
-    assert len(WRITE_NO_WATCHED_TABLE) == 6
+    assert len(WRITE_NO_WATCHED_TABLE) == 8
 
 
 def command(database_url: str, *arguments: str) -> Result:

@@ -28,8 +28,8 @@ UTILITIES = {"allow_minutes", "analyze_items", "raise_work_mem"}  # SET and ANAL
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
-        gateway/clearing: captured_sessions lock_due lock_sessions mark_sessions published_authorizations
-        gateway/clearing: published_captures published_sessions
+        gateway/clearing: captured_sessions lock_sessions mark_sessions published_authorizations
+        gateway/clearing: published_captures published_sessions take
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture
         gateway/daily_audit: cleared_of open_sessions uncaptured_price uncleared_capture
         gateway/plug_and_charge: amounts_of_authorizations
@@ -43,18 +43,20 @@ SEVERAL_SHARDS = {
         clearing/settlement_statements: transfers
     """,
     "which shards have work, and what is due in any of them": """
-        gateway/clearing: shards_due
+        gateway/clearing: find_due
         gateway/disputes: announce_deadlines
         gateway/holds: actions_waiting holds_ending stale_sessions
         gateway/plug_and_charge: ended_sessions
-        gateway/psp_requests: shards_with_open_requests
+        gateway/shard_leases: find_due_work
         gateway/stated_usage: usage_to_settle
-        gateway/tasks: shards_with_tasks
         gateway/unbooked_charges: list_unsettled_adoptions
-        gateway/webhooks: oldest_undelivered shards_pending shards_to_fan_out
+        gateway/webhooks: oldest_undelivered
         clearing/driver_document: lock_pending pending_to_retry
         clearing/exchange_rates: waiting_for_rates
         pnc/decisions: decisions_without_notice
+    """,
+    "which worker owns which shard": """
+        gateway/shard_leases: give_back_shards list_leases renew_shards
     """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
         gateway/exceptions: stopped_task_shard

@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 from gateway import outbound
 from gateway.database import Pool
 from gateway.ids import format_id, new_id, parse_id, shard_of
-from gateway.jobs.job_loops import JobLoops
+from gateway.jobs.shard_job import own_shards
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.webhooks import delivery_queue, events
 from gateway.webhooks.back_pressure import Limits
@@ -27,6 +27,7 @@ from gateway.webhooks.delivery import LEASE, WebhookDelivery
 from gateway.webhooks.delivery_queue import Quota
 from gateway.webhooks.events import EventType, NewEvent
 from tests.fakes.api import Api, cdr, open_api
+from tests.fakes.workers import run_webhooks
 
 
 @dataclass
@@ -414,7 +415,7 @@ async def test_the_running_job_does_not_wait_for_a_slow_receiver(pool: Pool) -> 
         await stage.listen("/fast")
         stage.receiver.answers["/slow"] = [1.5]
         stop = asyncio.Event()
-        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        running = asyncio.create_task(run_webhooks(stage.job, stop=stop))
         await stage.happen()
         for _ in range(100):
             if stage.receiver.got["/slow"]:
@@ -484,12 +485,14 @@ async def test_a_deep_backlog_behind_a_dead_endpoint_costs_the_others_nothing(st
 async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_id(stage: Stage) -> None:
     made = await stage.listen("/in")
     await stage.happen()
-    async with stage.api.services.pool.acquire() as connection:
-        now = stage.api.clock.wall_now()
-        (shard,) = await delivery_queue.list_shards_pending(connection)
+    pool, now = stage.api.services.pool, stage.api.clock.wall_now()
+    fences = (await own_shards(pool, stage.api.clock)).fences_of("webhook_delivery")
+    [shard] = fences
+    async with pool.acquire() as connection:
         (claimed,) = await delivery_queue.claim(
             connection,
             quotas=[Quota(shard=shard, endpoint_id=parse_id("whe", made["id"]), quota=16, capacity=16)],
+            fences=fences,
             limit=200,
             wall_now=now,
             leased_until=now + LEASE,
