@@ -139,7 +139,7 @@ SEVERAL_SHARDS = {
     """,
     "figures of the console over a range of days": """
         gateway/console: captured captured_by_bucket declined last_captured_at refunded
-        gateway/operations: leased_shards throughput unknown_outcomes
+        gateway/operations: throughput unknown_outcomes
         clearing/party_share: flows shares
     """,
     "the audit, which proves all rows": """

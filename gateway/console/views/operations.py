@@ -24,6 +24,7 @@ from gateway.console.operations_repository import UnknownOutcome
 from gateway.console.page import ConsolePage
 from gateway.database import transaction
 from gateway.ids import format_id
+from gateway.jobs.shard_owners import list_shard_owners, summarize
 from gateway.personal_data import retention_service
 
 _MINUTES: Final = 60
@@ -67,7 +68,8 @@ async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> M
             "deliveries": await status_repository.count_deliveries(connection, wall_now=wall_now),
             "oldest_delivery": await status_repository.find_oldest_pending_delivery(connection),
             "unknown": await operations_repository.list_unknown_outcomes(connection, limit=_UNKNOWN_SHOWN),
-            "owners": await operations_repository.list_shard_owners(connection, wall_now=wall_now),
+            "owners": (owners := await list_shard_owners(connection, wall_now=wall_now)),
+            "shards": summarize(owners, wall_now=wall_now),
             "processes": await operations_repository.list_processes(connection),
             "audited": await audit_run_repository.find_latest_run(connection),
             "checkpoint": await find_latest_checkpoint(connection),
