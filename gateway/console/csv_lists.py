@@ -117,6 +117,53 @@ EVENTS: Final = CsvList(
     operation="listEvents",
     columns=("id", "created", "type", "object_id", "data"),
 )
+CONTRACTS: Final = CsvList(
+    name="contracts",
+    operation="listContracts",
+    columns=("emaid", "party", "state", "payment_type", "payment_usable", "valid_from", "valid_to"),
+)
+ROOTS: Final = CsvList(
+    name="roots",
+    operation="listTrustedRoots",
+    columns=("sha256", "kind", "subject", "not_after", "added_at"),
+    limit="",
+)
+API_KEYS: Final = CsvList(
+    name="api-keys",
+    operation="listApiKeys",
+    columns=(
+        "id",
+        "party",
+        "prefix",
+        "scopes",
+        "created",
+        "expires",
+        "revoked",
+        "last_used",
+        "principal",
+    ),
+    limit="",
+)
+REQUESTS: Final = CsvList(
+    name="requests",
+    operation="listRequests",
+    columns=(
+        "requested",
+        "party",
+        "key",
+        "request_id",
+        "method",
+        "route",
+        "status",
+        "duration_ms",
+        "error_code",
+    ),
+)
+METER_KEYS: Final = CsvList(
+    name="meter-keys",
+    operation="listMeterKeys",
+    columns=("id", "party", "meter_serial", "gateway_serial", "charge_point_id", "curve", "state"),
+)
 APPROVALS: Final = CsvList(
     name="approvals",
     operation="listApprovalRequests",

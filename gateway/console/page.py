@@ -4,10 +4,10 @@ Owns: the values that every template has, and forms. Must not know what a page i
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -118,3 +118,11 @@ class ConsolePage:
 
 
 View = Callable[[ConsolePage], Any]
+_Item = TypeVar("_Item")
+
+
+def paged(found: Sequence[_Item], *, limit: int, cursor: Callable[[_Item], str]) -> dict[str, Any]:
+    """A list as a page shows it, from up to `limit` + 1 items: the extra one shows that there are more."""
+    shown = found[:limit]
+    more = len(found) > limit
+    return {"data": shown, "has_more": more, "next_cursor": cursor(shown[-1]) if more else None}

@@ -87,7 +87,7 @@ def test_jobs_without_a_name_write_no_table_whose_changes_are_acts() -> None:
         for table in watched:
             for verb in ("INSERT INTO", "UPDATE", "DELETE FROM"):
                 assert f"{verb} {table} " not in text, (path, table)
-    assert len(WRITE_NO_WATCHED_TABLE) == 6
+    assert len(WRITE_NO_WATCHED_TABLE) == 8
 
 
 def command(database_url: str, *arguments: str) -> Result:

@@ -89,6 +89,7 @@ SEVERAL_SHARDS = {
         gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
+        pnc/overview: list_decisions
         gateway/disputes: list_disputes
         gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
@@ -138,6 +139,7 @@ SEVERAL_SHARDS = {
     """,
     "figures of the console over a range of days": """
         gateway/console: captured captured_by_bucket declined last_captured_at refunded
+        gateway/operations: throughput unknown_outcomes
         clearing/party_share: flows shares
     """,
     "the audit, which proves all rows": """

@@ -5,11 +5,15 @@ that answers its form, once.
 """
 
 import json
+from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.api import problems
+from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
+from gateway.console.figures import zone_name
 from gateway.console.page import ConsolePage
 from gateway.people.roles import ActArea
 from gateway.webhooks.events import EventType
@@ -62,7 +66,9 @@ async def webhook(page: ConsolePage) -> web.StreamResponse:
     return await _webhook(page, made=None)
 
 
-async def _webhook(page: ConsolePage, *, made: dict[str, Any] | None) -> web.Response:
+async def _webhook(
+    page: ConsolePage, *, made: dict[str, Any] | None, replayed: dict[str, Any] | None = None
+) -> web.Response:
     name = page.request.match_info["id"]
     shown = await page.calls.read("getWebhookEndpoint", id=name)
     deliveries = await page.calls.read(
@@ -76,7 +82,28 @@ async def _webhook(page: ConsolePage, *, made: dict[str, Any] | None) -> web.Res
         states=DELIVERY_STATES,
         state=page.request.query.get("state", ""),
         made=made,
+        replayed=replayed,
+        zone_name=zone_name(page.services.clock.wall_now(), page.zone),
     )
+
+
+async def replay(page: ConsolePage) -> web.Response:
+    """Send the events of a span of time again; a form's times are in the viewer's zone."""
+    name = page.request.match_info["id"]
+    body: dict[str, Any] = {}
+    try:
+        for field in ("since", "until"):
+            if page.form.get(field):
+                local = datetime.fromisoformat(page.form[field])
+                body[field] = local.replace(tzinfo=local.tzinfo or page.zone).isoformat()
+    except ValueError:
+        raise ProblemError(problems.INVALID_PARAMETERS, "A time is none.") from None
+    if page.form.get("cursor"):
+        body["cursor"] = page.form["cursor"]
+    outcome = await page.act("replayEvents", ActArea.WEBHOOKS, body=body, id=name)
+    if outcome.rejected:
+        return page.back(f"/console/webhooks/{name}", outcome)
+    return await _webhook(page, made=None, replayed=outcome.body | {"since": page.form.get("since", "")})
 
 
 async def act_on_webhook(page: ConsolePage) -> web.Response:
