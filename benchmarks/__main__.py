@@ -18,6 +18,7 @@ NAMES = (
     "worker",
     "pnc",
     "capture",
+    "session_cost",
     "settlement",
     "books",
     "daily_audit",

@@ -60,6 +60,7 @@ WATCHED: Final = (
             "expires_at",
             "revoked_at",
             "allowed_networks",
+            "api_version",
         ),
     ),
     WatchedTable(name="gateway.person", hidden=("email", "name", "subject")),
@@ -75,8 +76,8 @@ WATCHED: Final = (
     WatchedTable(name="gateway.erasure"),
     WatchedTable(
         name="gateway.webhook_endpoint",
-        hidden=("secret", "previous_secret"),
-        columns=("party_id", "url", "event_types", "secret", "state"),
+        hidden=("secret", "previous_secret", "headers"),
+        columns=("party_id", "url", "event_types", "secret", "headers", "api_version", "state"),
     ),
     WatchedTable(
         name="gateway.ocpi_peer",
@@ -157,9 +158,11 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.sign_in_attempt",
             "gateway.event",
             "gateway.delivery",
+            "gateway.delivery_attempt",
             "gateway.audit_run",
             "gateway.restore_check",
             "gateway.retention_run",
+            "gateway.request_log",
         ),
         "with a history of its own, which names who decided": (
             "gateway.exception",
@@ -174,6 +177,7 @@ NOT_WATCHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.ocpi_peer_party",
             "gateway.ocpi_peer_role",
             "gateway.ocpi_peer_endpoint",
+            "gateway.ocpi_handshake_step",
             "gateway.ocpi_location",
             "gateway.ocpi_connector",
             "gateway.ocpi_tariff",

@@ -12,7 +12,14 @@ from gateway.scopes import Scope
 
 # These need no key: what their path names is the proof.
 WITHOUT_KEY: Final = frozenset(
-    {"getBuyerPage", "getDriverReceipt", "getNamedInvoice", "getNamedInvoices", "nameBuyer"}
+    {
+        "getBuyerPage",
+        "getDriverReceipt",
+        "getNamedInvoice",
+        "getNamedInvoices",
+        "listWebhookKeys",  # public keys
+        "nameBuyer",
+    }
 )
 
 OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
@@ -153,7 +160,9 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "submitBankDetails",
             }
         ),
-        Scope.WEBHOOKS_READ: frozenset({"getWebhookEndpoint", "listDeliveries", "listWebhookEndpoints"}),
+        Scope.WEBHOOKS_READ: frozenset(
+            {"getWebhookEndpoint", "listDeliveries", "listDeliveryAttempts", "listWebhookEndpoints"}
+        ),
         Scope.WEBHOOKS_WRITE: frozenset(
             {
                 "changeWebhookEndpoint",
@@ -166,9 +175,12 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             }
         ),
         Scope.EVENTS_READ: frozenset({"getEvent", "listEvents"}),
-        Scope.KEYS_READ: frozenset({"listApiKeys", "listClientCertificates", "listPeople"}),
+        Scope.KEYS_READ: frozenset(
+            {"getRequest", "listApiKeys", "listClientCertificates", "listPeople", "listRequests"}
+        ),
         Scope.KEYS_WRITE: frozenset(
             {
+                "changeApiKey",
                 "createApiKey",
                 "createPersonLink",
                 "invitePerson",

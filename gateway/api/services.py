@@ -14,6 +14,7 @@ from gateway.acts.service import ActService
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.idempotency import LOCK
+from gateway.api_versions import VERSIONS
 from gateway.books.services import BookServices
 from gateway.clock import Clock
 from gateway.database import Pool
@@ -25,6 +26,7 @@ from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.evse_directory import EvseDirectory
+from gateway.ocpi.operator_directory import OperatorDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
@@ -36,6 +38,7 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.partners.request_log_service import RequestLogService
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
@@ -56,6 +59,7 @@ from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
+from gateway.version_rules import VersionCatalogue
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from pnc.ev_certificate_pool import ContractPool
@@ -76,6 +80,7 @@ class ApiOptions:
     allow_private_receivers: bool = False
     own_tls: bool = False
     recovery_mode: RecoveryMode = RecoveryMode.OFF
+    versions: VersionCatalogue = VERSIONS
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
 
     @property
@@ -143,6 +148,16 @@ class ApiServices:
     def people(self) -> PeopleService:
         """Who may sign in, and what people did."""
         return PeopleService(pool=self.pool, clock=self.clock)
+
+    @property
+    def operators(self) -> OperatorDirectory:
+        """What operators are and have sent, for people."""
+        return OperatorDirectory(pool=self.pool)
+
+    @property
+    def request_log(self) -> RequestLogService:
+        """What API keys asked, for their developers."""
+        return RequestLogService(pool=self.pool)
 
     def now(self) -> datetime:
         """Business time."""

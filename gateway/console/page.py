@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -121,6 +121,14 @@ class ConsolePage:
 
 
 View = Callable[[ConsolePage], Any]
+_Item = TypeVar("_Item")
+
+
+def paged(found: Sequence[_Item], *, limit: int, cursor: Callable[[_Item], str]) -> dict[str, Any]:
+    """A list as a page shows it, from up to `limit` + 1 items: the extra one shows that there are more."""
+    shown = found[:limit]
+    more = len(found) > limit
+    return {"data": shown, "has_more": more, "next_cursor": cursor(shown[-1]) if more else None}
 
 
 def _cell(value: Any) -> str:

@@ -79,6 +79,7 @@ def environment() -> Environment:
         when=_when,
         number=_number,
         span=_span,
+        duration=figures.duration,
         code=_code,
         clock=_clock,
         key_text=_key_text,

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from gateway import outbound
 from gateway.adapters.openid import OpenIdClient, OpenIdHttpProvider
-from gateway.api import problems
+from gateway.api import problems, request_bodies
 from gateway.api.dispatch import REQUEST_ID
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
@@ -115,6 +115,7 @@ class Console:
             page = await self._page(request, signed_in)
             try:
                 self._by_person.take(signed_in.person.public_id, at=time.monotonic())
+                _check_query(request)
                 if form:
                     page = await self._with_form(page)
                 return await view(page)
@@ -200,6 +201,13 @@ def check_origin(request: web.Request) -> None:
         foreign = urlsplit(origin).netloc != request.host
     if foreign:
         raise ProblemError(problems.MISSING_SCOPE, "The form was sent by another site.")
+
+
+def _check_query(request: web.Request) -> None:
+    """Reject what no list can be searched by: NUL, which no text column holds, and card numbers."""
+    if "\x00" in request.path or any("\x00" in value for value in request.query.values()):
+        raise ProblemError(problems.INVALID_PARAMETERS, "The address holds a character that no text has.")
+    request_bodies.check_address(request)
 
 
 def _to_sign_in(request: web.Request) -> web.Response:

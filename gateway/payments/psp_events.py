@@ -40,6 +40,7 @@ from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.unbooked_charges import UnbookedChargeService
 
+_SHARD_OF_RELEASE_BEFORE: Final = 0  # of a gateway that names no shard, with its task elsewhere
 UNREADABLE_EVENT: Final = "unreadable_event"
 MAX_ATTEMPTS_BY_EVENTS: Final = 3  # attempts at a request before only its own schedule repeats it
 
@@ -136,6 +137,10 @@ class PspEventHandler:
         """
         async with self.pool.acquire() as connection:
             body = await repository.find_psp_event_body(connection, shard=shard, event_id=event_id)
+            if body is None:
+                body = await repository.find_psp_event_body(
+                    connection, shard=_SHARD_OF_RELEASE_BEFORE, event_id=event_id
+                )
         event = self.psp.parse_event(body) if body is not None else None
         if event is not None and event.psp_setup is not None:
             await self.payers.sync_setup(psp_setup=event.psp_setup)

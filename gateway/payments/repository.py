@@ -144,21 +144,11 @@ async def list_captures(
     return [CaptureRecord.from_row(row) for row in rows]
 
 
-async def open_authorization(connection: Connection, **fields: Any) -> bool:
-    """Phase 1 of authorize; False when a funded account does not cover it. Raises UniqueViolationError."""
-    return bool(await _sql.open_authorization(connection, **fields))
-
-
 async def record_start(
     connection: Connection, *, shard: int, session_id: UUID, started_at: datetime, now: datetime
 ) -> None:
     """Record when a running session began; a session that has a start or a CDR keeps its own."""
     await _sql.record_start(connection, shard=shard, session_id=session_id, started_at=started_at, now=now)
-
-
-async def complete_session(connection: Connection, **fields: Any) -> bool:
-    """Fix the CDR and its price; False when the session was completed before."""
-    return bool(await _sql.complete_session(connection, **fields))
 
 
 async def raise_on_account(connection: Connection, **fields: Any) -> bool:

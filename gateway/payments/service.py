@@ -6,17 +6,18 @@ Owns: whose object is whose (another party's object is not found), and reads. Mu
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
 from uuid import UUID
 
 from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.ids import format_id, shard_of
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import double_tap_repository, repository
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
+from gateway.payments.cdr_services import cdr_services
 from gateway.payments.complete import CompletionService
 from gateway.payments.dispute import DisputeService
 from gateway.payments.dispute_evidence import DisputeEvidenceService
@@ -32,6 +33,7 @@ from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
 from gateway.payments.outcome_resolver import OutcomeResolver
 from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.payers import PayerService
+from gateway.payments.phase_repository import PhaseRepository
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import Psp
 from gateway.payments.psp_events import PspEventHandler
@@ -104,9 +106,9 @@ class PaymentService:
         """Answers disputes with evidence."""
         return DisputeEvidenceService(disputes=self.disputes, psp=self.psp)
 
-    async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
+    async def authorize(self, request: AuthorizationRequest, *, key: KeyClaim = UNKEYED) -> AuthorizationView:
         """Hold a session's estimated cost; see AuthorizationService.authorize."""
-        return await self.authorizations.authorize(request)
+        return await self.authorizations.authorize(request, key=key)
 
     async def release(
         self,
@@ -185,10 +187,12 @@ class PaymentService:
         cdr_version: str,
         expected_version: int | None = None,
         admin: bool = False,
+        key: KeyClaim = UNKEYED,
     ) -> SessionView:
         """End a session by its CDR and capture at once; what can't be captured now is captured by the worker.
 
-        `cdr_raw` may be built from the session, for a partner that has only metered usage.
+        `cdr_raw` may be built from the session, for a partner that has only metered usage. `key` is that of
+        the call: it is claimed with the first write, or before another one.
 
         What a check finds odd waits for a person (`usage` of the view), and what the payer states of a
         connected operator's session waits for its CDR (`provisional`): nothing is captured.
@@ -210,10 +214,17 @@ class PaymentService:
             cdr_version=cdr_version,
             party_id=party_id,
             source=source_of_caller(view.session, party_id=party_id, admin=admin),
+            key=key,
         )
         if taken.view is not None and not taken.ended:
             return taken.view
-        done = await self.captures.finish(shard=view.session.shard, session_id=session_id, seen=taken.view)
+        if taken.view is not None and taken.intended is not None:
+            done = await self.captures.send_end(taken.view.session, taken.intended, key=key)
+        else:
+            await key.ensure(self.pool)
+            done = await self.captures.finish(
+                shard=view.session.shard, session_id=session_id, seen=taken.view
+            )
         if done.view is not None:
             return done.view
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
@@ -379,7 +390,7 @@ def _build_psp_requests(
         psp=psp,
         clock=clock,
         snapshots=TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService()),
-        recorder=OutcomeRecorder(clock=clock, rules=psp.rules),
+        recorder=OutcomeRecorder(pool=pool, clock=clock, rules=psp.rules, phases=PhaseRepository.over(pool)),
         policy=policy,
         incidents=incidents or PspIncidentLog(pool=pool, clock=clock),
     )
@@ -409,6 +420,7 @@ def build_payments(
     checks = UsageCheckService(pool=pool, clock=clock, source=tariffs, tariffs=snapshots.tariffs)
     completions = CompletionService(
         pool=pool,
+        phases=psp_requests.recorder.phases,
         tariffs=snapshots.tariffs,
         snapshots=snapshots,
         clock=clock,
@@ -450,49 +462,6 @@ def build_payments(
             disputes=disputes,
             payers=PayerService(pool=pool, clock=clock, psp=psp.payers),
         ),
-        **_cdr_services(completions, captures, authorizations, refunds, updates),
+        **cdr_services(completions, captures, authorizations, refunds, updates),
         psp_requests=psp_requests,
-    )
-
-
-class _CdrServices(TypedDict):
-    cdr_corrections: CdrCorrectionService
-    stated_usage: StatedUsageService
-    usage_statements: UsageStatementService
-    missing_cdrs: MissingCdrService
-
-
-def _cdr_services(
-    completions: CompletionService,
-    captures: CaptureService,
-    authorizations: AuthorizationService,
-    refunds: RefundService,
-    updates: SessionUpdateSource | None,
-) -> _CdrServices:
-    """What ends sessions without a CDR, corrects them by another CDR, and decides about odd usage."""
-    pool, clock, snapshots = completions.pool, completions.clock, completions.snapshots
-    corrections = CdrCorrectionService(
-        pool=pool,
-        clock=clock,
-        snapshots=snapshots,
-        completions=completions,
-        authorizations=authorizations,
-        refunds=refunds,
-    )
-    usage = StatedUsageService(
-        pool=pool,
-        clock=clock,
-        snapshots=snapshots,
-        completions=completions,
-        cdr_corrections=corrections,
-        captures=captures,
-    )
-    missing = MissingCdrService(
-        pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
-    )
-    statements = UsageStatementService(
-        pool=pool, clock=clock, completions=completions, cdr_corrections=corrections, updates=updates
-    )
-    return _CdrServices(
-        cdr_corrections=corrections, stated_usage=usage, usage_statements=statements, missing_cdrs=missing
     )

@@ -94,7 +94,8 @@ WHERE j.pulled AND j.module = 'cdrs'
 GROUP BY j.party_id, coalesce(j.object_id, j.id::text)
 UNION ALL
 SELECT 'failing_webhook_endpoint', w.id, NULL, NULL, w.party_id, NULL, NULL, w.state,
-       coalesce(w.disabled_reason, format('%s failures in a row', w.failures_in_a_row)),
+       coalesce(w.disabled_reason, format('%s failures in a row', w.failures_in_a_row) ||
+           CASE WHEN w.warnings > 0 THEN format('; its party was warned %s times', w.warnings) ELSE '' END),
        coalesce(w.failing_since, w.created_at), true
 FROM gateway.webhook_endpoint AS w
 WHERE (w.state = 'enabled' AND w.failures_in_a_row >= :failing_deliveries::integer)

@@ -45,6 +45,15 @@ WITH due AS (
 ), gone AS (DELETE FROM gateway.event AS e USING due WHERE e.shard = due.shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
+-- name: due_delivery_attempt$
+SELECT count(*) FROM gateway.delivery_attempt WHERE attempted_at < :before;
+
+-- name: apply_delivery_attempt$
+WITH due AS (
+    SELECT ctid FROM gateway.delivery_attempt WHERE attempted_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.delivery_attempt AS k USING due WHERE k.ctid = due.ctid RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: due_psp_event$
 SELECT count(*) FROM gateway.psp_event AS e
 WHERE e.received_at < :before
@@ -296,6 +305,15 @@ WITH due AS (
     DELETE FROM gateway.exception_proposal AS p USING due WHERE p.exception_id = due.id
 ), blotted AS (UPDATE gateway.exception AS x SET detail = '' FROM due WHERE x.id = due.id RETURNING 1)
 SELECT count(*) FROM blotted;
+
+-- name: due_request_log$
+SELECT count(*) FROM gateway.request_log WHERE requested_at < :before;
+
+-- name: apply_request_log$
+WITH due AS (
+    SELECT ctid FROM gateway.request_log WHERE requested_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.request_log AS r USING due WHERE r.ctid = due.ctid RETURNING 1)
+SELECT count(*) FROM gone;
 
 -- name: due_billing_record$
 -- Countries and the instants before which their sales need not be proved; '*' is every other country.

@@ -32,10 +32,11 @@ SEVERAL_SHARDS = {
         gateway/clearing: published_captures published_sessions take
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture
         gateway/daily_audit: cleared_of open_sessions uncaptured_price uncleared_capture
+        gateway/payments: kept_psp_events
         gateway/plug_and_charge: amounts_of_authorizations
         gateway/session_originals: originals
         gateway/tasks: finish_tasks
-        gateway/webhooks: record_attempts
+        gateway/webhooks: claim_in_shards pending_endpoints_in_shards record_attempts
         clearing/daily_audit: captured_of
         clearing/driver_document: delete_pending of_sessions pending_of_sessions
         clearing/ledger: known_entries
@@ -60,9 +61,9 @@ SEVERAL_SHARDS = {
     """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
         gateway/exceptions: stopped_task_shard
+        gateway/idempotency: find
         gateway/ocpi_cdrs: session_by_name session_of_token
         gateway/payers: save_attached_method
-        gateway/payments: keep_psp_event
         gateway/unbooked_charges: find_known is_capture list_unknown_charges
         pnc/decisions: decisions_of_transaction
     """,
@@ -85,9 +86,10 @@ SEVERAL_SHARDS = {
         clearing/settlement_statements: lines without_statement
     """,
     "one endpoint's events of a time again, or none of its deliveries any more": """
-        gateway/webhooks: delete_endpoint replay
+        gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
+        pnc/overview: list_decisions
         gateway/disputes: list_disputes
         gateway/payments: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
@@ -115,7 +117,7 @@ SEVERAL_SHARDS = {
         clearing/reconciliation: read_captures
     """,
     "what one person did, wherever it was: found, exported, erased": """
-        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events
+        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events erase_psp_events
         gateway/person: erase_invoice_links erase_receipt_links erase_refunds erase_sessions
         gateway/person: export_rows found_rows kept_rows lock_person operators_of psp_names_of
         gateway/person: sessions_of why_not_erased
@@ -123,9 +125,11 @@ SEVERAL_SHARDS = {
         pnc/personal_data: export_decisions
     """,
     "a batch of what is over its time, in a pause of the other work": """
-        gateway/retention: apply_dispute apply_event apply_invoice_link apply_payment_authorization
-        gateway/retention: apply_psp_event apply_receipt_link apply_refund apply_session
-        gateway/retention: due_billing_record due_dispute due_event due_invoice_link
+        gateway/idempotency: sweep
+        gateway/retention: apply_dispute apply_event apply_idempotency_key apply_invoice_link
+        gateway/retention: apply_payment_authorization apply_psp_event apply_receipt_link
+        gateway/retention: apply_refund apply_session
+        gateway/retention: due_billing_record due_dispute due_event due_idempotency_key due_invoice_link
         gateway/retention: due_payment_authorization due_psp_event due_receipt_link due_refund
         gateway/retention: due_session sessions_to_blot statements_to_blot
     """,
@@ -135,6 +139,7 @@ SEVERAL_SHARDS = {
     """,
     "figures of the console over a range of days": """
         gateway/console: captured captured_by_bucket declined last_captured_at refunded
+        gateway/operations: leased_shards throughput unknown_outcomes
         clearing/party_share: flows shares
     """,
     "the audit, which proves all rows": """
@@ -153,6 +158,10 @@ SEVERAL_SHARDS = {
         clearing/daily_audit: pending_positions returned_unequal transfers_of unpaid_payables
     """,
 }
+# One PostgreSQL finds an Idempotency-Key in any shard; a distributed database in its own (decision 0928).
+_DISTRIBUTED_KEY = """
+ALTER TABLE gateway.idempotency_key
+    DROP CONSTRAINT idempotency_key_pkey, ADD PRIMARY KEY (shard, party_id, key)"""
 PLAN_OF = """
 CREATE FUNCTION public.plan_of(statement text) RETURNS json LANGUAGE plpgsql AS $body$
 DECLARE found json;
@@ -179,6 +188,7 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
     """A migrated database whose tables with a shard have a partition for one shard and one for the others."""
     connection = await asyncpg.connect(database_url)
     try:
+        await connection.execute(_DISTRIBUTED_KEY)
         views = await connection.fetch(_VIEWS)
         for name, keyed in await connection.fetch(_TABLES):
             assert keyed is not (name in BY_ANOTHER_KEY), f"{name}: is the shard in each of its unique keys?"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.buyers import BuyerId
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, WireModel, page
 from gateway.api.field_types import (
     NO_STORE,
     CustomerToken,
@@ -153,7 +153,14 @@ class IncrementBody(WireModel):
 
 async def create(call: ApiRequest) -> ApiResponse:
     """Hold the session's estimated cost on the means of payment."""
-    view = await call.services.payments.authorize(_order(call, call.body))
+    return _created(call, await _authorize(call))
+
+
+async def _authorize(call: ApiRequest) -> AuthorizationView:
+    return await call.services.payments.authorize(_order(call, call.body), key=call.key)
+
+
+def _created(call: ApiRequest, view: AuthorizationView) -> ApiResponse:
     shown = _shown(view)
     if shown.state is api_schemas.AuthorizationState.FAILED:
         raise _failed(call, shown)
@@ -313,6 +320,7 @@ ENDPOINTS: Final = (
         ),
         tag="Authorizations",
         handler=create,
+        keyed_work=KeyedWork(perform=_authorize, answer=_created),
         body=AuthorizationBody,
         answers={
             200: api_schemas.AuthorizationSchema,

@@ -15,7 +15,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.prices import price_object
 from gateway.api.capture.usage import Usage, cdr_of_usage
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, QueryModel, WireModel, page
 from gateway.api.field_types import EvseId, InstantIn, Line, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
@@ -76,19 +76,27 @@ class ExpandQuery(QueryModel):
 
 async def complete(call: ApiRequest) -> ApiResponse:
     """End the session: price it from the frozen tariff and capture once."""
+    return _completed(call, await _complete(call))
+
+
+async def _complete(call: ApiRequest) -> SessionView:
     session_id = call.path_id("id", "ses")
     cdr, rest = call.body
     version = rest.cdr_version
     if rest.usage is not None:
         cdr, version = partial(cdr_of_usage, usage=_usage(rest.usage)), CDR_VERSION
-    view = await call.services.payments.complete(
+    return await call.services.payments.complete(
         party_id=call.caller.party_id,
         session_id=session_id,
         cdr_raw=cdr,
         cdr_version=version,
         expected_version=call.expected_version,
         admin=call.caller.admin,
+        key=call.key,
     )
+
+
+def _completed(_call: ApiRequest, view: SessionView) -> ApiResponse:
     waits = view.usage is not None and view.usage.state is UsageState.EXCEPTION
     waits = waits or view.provisional is not None
     return _answer(view, status=_ACCEPTED if waits else _OK)
@@ -214,6 +222,7 @@ ENDPOINTS: Final = (
         ),
         tag="Sessions",
         handler=complete,
+        keyed_work=KeyedWork(perform=_complete, answer=_completed),
         body=CompleteBody,
         parse=_split,
         large_body=True,

@@ -1,10 +1,10 @@
-"""Parties and people: who takes part, who may sign in, what they did; and how the system does.
+"""Parties and people: who takes part, who may sign in, what they did.
 
 Owns: the lists, the pages and their acts. Must not know how a session of a person works. A party's
 administrator sees and changes their own party's people.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -115,15 +115,6 @@ async def act_on_person(page: ConsolePage) -> web.Response:
     link = await service.link(person_id, party_id=page.own_party, by=by, maker=maker)
     await _record(page, "createPersonLink", name, _CREATED)
     return await _people(page, link=sign_in_address(page.services.options.base_url, link.token), error="")
-
-
-async def operations(page: ConsolePage) -> web.Response:
-    """How the system does: open exceptions by kind, the books in a few figures."""
-    if not page.calls.platform:
-        raise ProblemError(problems.NOT_FOUND, "There is no such page.")
-    counts = await page.services.exceptions.count_open()
-    summary: dict[str, Any] = await page.calls.read("getSummary", query={"audit": "false"})
-    return page.respond("operations.html", counts=sorted(counts, key=lambda one: -one.open), summary=summary)
 
 
 async def _record(page: ConsolePage, operation: str, subject: str, status: int) -> None:

@@ -1,5 +1,6 @@
 """The console's pure parts: texts, figures, amounts, timeline, flows and their drawing, roles."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from gateway.console.flow_chart import draw
 from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
 from gateway.console.navigation import SECTIONS
 from gateway.console.page import _cell
-from gateway.console.texts import LANGUAGES, Texts, catalogue, choose_language
+from gateway.console.texts import FILES, LANGUAGES, Texts, catalogue, choose_language
 from gateway.console.timeline import TimelineFacts, Tone, timeline
 from gateway.console.views.overview import range_of
 from gateway.console.views.payouts import calendar
@@ -35,6 +36,16 @@ def test_every_text_is_there_in_every_language_with_the_same_values() -> None:
         values = {language: set(re.findall(r"\{(\w+)\}", text)) for language, text in texts.items()}
         assert len({frozenset(one) for one in values.values()}) == 1, key
         assert all(text.strip() == text and text for text in texts.values()), key
+
+
+def test_a_key_is_in_one_file_and_the_files_are_in_order() -> None:
+    seen: set[str] = set()
+    for name in FILES:
+        keys = list(json.loads((TEMPLATES.parent / name).read_text(encoding="utf-8")))
+        assert len(keys) == len(set(keys))
+        assert not seen & set(keys), name
+        seen |= set(keys)
+    assert keys == sorted(keys)
 
 
 def test_every_text_that_a_template_asks_for_is_in_the_catalogue() -> None:

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 _SECRET: Final = re.compile(rb'("client_secret"\s*:\s*)"(?:[^"\\]|\\.)*"')
-_OF_EVENT: Final = ("id", "type", "created", "livemode", "account", "request")
-# Of the event's object: its name and what it belongs to, its state and why, its amounts, our metadata.
+_OF_EVENT: Final = ("id", "type", "created", "livemode", "account")
+# Of the event's object: its name and what it belongs to, its state and why, its amounts, which of ours it is.
 _OF_OBJECT: Final = (
     "object",
     "id",
@@ -40,8 +40,9 @@ _OF_OBJECT: Final = (
     "amount_captured",
     "amount_refunded",
     "currency",
-    "metadata",
 )
+# Of our metadata the names; the rest says what our own tables say, for when they are lost (psp_record.py).
+_OF_METADATA: Final = ("session", "authorization", "capture", "refund", "top_up", "end_to_end_id", "party")
 _ERRORS: Final = ("last_payment_error", "last_setup_error")
 _OF_ERROR: Final = ("code", "decline_code", "type")
 _NAMED: Final = ("payment_intent", "charge", "latest_charge")  # an id or, expanded, the object
@@ -74,16 +75,23 @@ def without_secrets(body: bytes) -> bytes:
 
 
 def _data(data: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str, Any]:
-    shown = _chosen(subject, _OF_OBJECT)
+    shown = _chosen(subject, _OF_OBJECT) | _names(subject)
     for name in _NAMED:
         if isinstance(shown.get(name), dict):
-            shown[name] = _chosen(shown[name], ("id", "metadata"))
+            shown[name] = _chosen(shown[name], ("id",)) | _names(shown[name])
     for name in _ERRORS:
         if isinstance(subject.get(name), dict):
             shown[name] = _chosen(subject[name], _OF_ERROR)
     before = data.get("previous_attributes")
-    changed = {"changed": sorted(before)} if isinstance(before, dict) and before else {}
-    return {"object": shown} | changed
+    changed = sorted(before) if isinstance(before, dict) else data.get("changed")  # the latter: kept before
+    return {"object": shown} | ({"changed": changed} if changed else {})
+
+
+def _names(subject: Mapping[str, Any]) -> dict[str, Any]:
+    """Our metadata of an object, as far as it names something of ours."""
+    metadata = subject.get("metadata")
+    found = _chosen(metadata, _OF_METADATA) if isinstance(metadata, dict) else {}
+    return {"metadata": found} if found else {}
 
 
 def _chosen(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
