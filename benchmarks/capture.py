@@ -155,7 +155,7 @@ async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, 
         full = await load(session, seconds=seconds, pause=no_pause, completing=platform)
         half = await load(session, seconds=seconds, pause=_pacer(full.rate / 2), completing=platform)
         until = time.perf_counter() + _LAST_WEBHOOKS_S
-        while half.completing_at.keys() - arrived.keys() and time.perf_counter() < until:  # noqa: ASYNC110
+        while half.completing_at.keys() - arrived.keys() and time.perf_counter() < until:  # noqa: ASYNC110 - arrivals
             await asyncio.sleep(0.1)
         late = time.perf_counter()  # what has not come by then counts as arriving now
         waits = [1000 * (arrived.get(name, late) - at) for name, at in half.completing_at.items()]

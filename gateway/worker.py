@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from gateway.jobs.job import Job
-from gateway.jobs.job_acts import named
+from gateway.jobs.job_acts import acting_as
 from gateway.jobs.job_loops import JobLoops, rest
 from gateway.work_signal import WorkSignal, wait_for
 
@@ -44,7 +44,7 @@ async def run_jobs(
 async def _run(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops, signal: WorkSignal) -> None:
     structlog.contextvars.bind_contextvars(job=job.name)
     loops.turned(job.name, None)
-    with named(job.name):
+    with acting_as(job.name):
         await _turn(job, stop=stop, poll_s=poll_s, loops=loops, signal=signal)
     loops.rounds.end(job.name)
 

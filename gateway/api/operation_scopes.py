@@ -143,6 +143,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "listBankDetails",
                 "listDisbursements",
                 "listDocuments",
+                "listForecastDays",
                 "listMeterKeys",
                 "listMeterPolicies",
                 "listPartyChecks",
@@ -263,7 +264,10 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             {
                 "downloadPaymentFile",
                 "getClosingCheck",
+                "getDifferenceEvidence",
                 "getJournal",
+                "getReconciliation",
+                "getReconciliationDifference",
                 "getTopup",
                 "getTrialBalance",
                 "getVatReturn",
@@ -271,6 +275,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "listApprovalRequests",
                 "listBankMessages",
                 "listConnectedAccounts",
+                "listDifferenceEvidence",
                 "listDisbursementsAwaitingApproval",
                 "listPaymentFiles",
                 "listReceivables",
@@ -282,6 +287,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
         ),
         Scope.FINANCE_WRITE: frozenset(
             {
+                "addDifferenceEvidence",
                 "approveBankDetails",
                 "approveDisbursement",
                 "approveRequest",

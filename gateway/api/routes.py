@@ -70,7 +70,15 @@ from gateway.api.plug_and_charge import (
     trust,
     trust_lists,
 )
-from gateway.api.reconciliation import bank_messages, books, differences, receivables, resolutions, summary
+from gateway.api.reconciliation import (
+    bank_messages,
+    books,
+    differences,
+    evidence,
+    receivables,
+    resolutions,
+    summary,
+)
 
 # Every resource, in the order in which the description of the API lists them.
 _RESOURCES: Final = (
@@ -108,6 +116,7 @@ _RESOURCES: Final = (
     disbursement_approvals,
     bank_messages,
     differences,
+    evidence,
     resolutions,
     receivables,
     documents,

@@ -48,6 +48,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.people.saved_views import SavedViewService
 from gateway.people.service import PeopleService
 from gateway.personal_data.administration import PersonAdministration
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
@@ -56,6 +57,7 @@ from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.rate_limit import RateRule
 from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.evidence_service import EvidenceService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
@@ -158,6 +160,16 @@ class ApiServices:
     def request_log(self) -> RequestLogService:
         """What API keys asked, for their developers."""
         return RequestLogService(pool=self.pool)
+
+    @property
+    def evidence(self) -> EvidenceService:
+        """What people attach to differences."""
+        return EvidenceService(pool=self.pool, clock=self.clock)
+
+    @property
+    def saved_views(self) -> SavedViewService:
+        """The filters that people keep under a name."""
+        return SavedViewService(pool=self.pool, clock=self.clock)
 
     def now(self) -> datetime:
         """Business time."""

@@ -1,4 +1,4 @@
-"""What the night shift looks at, in PostgreSQL: unknown outcomes, leases, processes, throughput.
+"""What the night shift looks at, in PostgreSQL: unknown outcomes, processes, throughput.
 
 Owns: rows. Must not know: a page, or what counts as late.
 """
@@ -30,15 +30,6 @@ class UnknownOutcome(FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeasedShard(FromRow):
-    """A shard whose tasks somebody works on; `leased_until` is wall time."""
-
-    shard: int
-    tasks: int
-    leased_until: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseProcess(FromRow):
     """Processes of one name that are connected to the database."""
 
@@ -61,12 +52,6 @@ async def list_unknown_outcomes(connection: Connection, *, limit: int) -> Sequen
     """Requests whose outcome is not known, the oldest first."""
     rows = _QUERIES.unknown_outcomes(connection, limit=limit)
     return [UnknownOutcome.from_row(row) async for row in rows]
-
-
-async def list_shard_owners(connection: Connection, *, wall_now: datetime) -> Sequence[LeasedShard]:
-    """Which shards are worked on now. The one place that says so: a table of owners would be read here."""
-    rows = _QUERIES.leased_shards(connection, wall_now=wall_now)
-    return [LeasedShard.from_row(row) async for row in rows]
 
 
 async def list_processes(connection: Connection) -> Sequence[DatabaseProcess]:

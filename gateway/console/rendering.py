@@ -30,7 +30,7 @@ PAGE_HEADERS: Final[Mapping[str, str]] = {
 }
 STATIC_HEADERS: Final[Mapping[str, str]] = {"Cache-Control": "public, max-age=31536000, immutable"}
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_FILES: Final = ("console.css", "console.js", "icon.svg")
+_FILES: Final = ("console.css", "console.js", "proof.js", "icon.svg")
 _HASH_CHARACTERS: Final = 12
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import structlog
 from aiohttp import web
 
+from clearing.reconciliation.evidence import MOST_BYTES
 from gateway import outbound
 from gateway.adapters.openid import OpenIdClient, OpenIdHttpProvider
 from gateway.api import problems, request_bodies
@@ -28,7 +29,7 @@ from gateway.console import sign_in_pages
 from gateway.console.calls import ConsoleCalls
 from gateway.console.cookies import LANGUAGE, ZONE, ConsoleCookies
 from gateway.console.figures import zone_of
-from gateway.console.page import ConsolePage
+from gateway.console.page import ConsolePage, FormFile
 from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, static_files
 from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
 from gateway.console.texts import LANGUAGES, Texts, choose_language
@@ -40,6 +41,7 @@ from gateway.rate_limit import RateRule
 _log = structlog.get_logger(__name__)
 _PERSON_RATE: Final = RateRule(name="person", per_second=20, burst=200)
 _MAX_FORM_BYTES: Final = 32_768
+_MAX_FILE_FORM_BYTES: Final = MOST_BYTES + _MAX_FORM_BYTES
 _SEE_OTHER: Final = 303
 _SERVER_ERROR: Final = 500
 _OWN_PAGE: Final = frozenset({"same-origin", "none"})
@@ -155,9 +157,16 @@ class Console:
         """The page with its form's fields, once the form is known to be ours."""
         request = page.request
         check_origin(request)
-        if (request.content_length or 0) > _MAX_FORM_BYTES:
+        with_file = request.content_type == "multipart/form-data"
+        if (request.content_length or 0) > (_MAX_FILE_FORM_BYTES if with_file else _MAX_FORM_BYTES):
             raise ProblemError(problems.BODY_TOO_LARGE, "The form is too long.")
-        fields = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        posted = await request.post()
+        fields = {name: value for name, value in posted.items() if isinstance(value, str)}
+        files = {
+            name: FormFile(name=value.filename, content=value.file.read())
+            for name, value in posted.items()
+            if isinstance(value, web.FileField)
+        }
         if not hmac.compare_digest(fields.get("csrf", "").encode(), page.signed_in.csrf_token.encode()):
             raise ProblemError(
                 problems.MISSING_SCOPE, "The form is not of this sign-in; open the page again and repeat."
@@ -170,6 +179,7 @@ class Console:
             t=page.t,
             zone=page.zone,
             form=fields,
+            files=files,
         )
 
     async def _sign_out(self, page: ConsolePage) -> web.StreamResponse:

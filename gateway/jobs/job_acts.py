@@ -1,6 +1,6 @@
-"""Who acts in a job's rounds: the job itself, by its name.
+"""Which jobs are named in the record of administrative acts.
 
-Owns: which jobs need no name. Must not know what a job does.
+Owns: the jobs that write no table whose changes are acts. Must not know: how an act is recorded.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -13,18 +13,18 @@ from gateway.task_kinds import TaskKind
 # table whose changes are acts; only a connected account's events may, and their handler names the job.
 WRITE_NO_WATCHED_TABLE: Final = frozenset(
     {
-        TaskKind.COMPLETE_SESSION,
-        TaskKind.CAPTURE_SESSION,
-        TaskKind.CHARGE_RESIDUAL,
-        TaskKind.CLEAR_SESSION,
-        TaskKind.BOOK_CORRECTION,
-        TaskKind.HANDLE_PSP_EVENT,
+        TaskKind.COMPLETE_SESSION.value,
+        TaskKind.CAPTURE_SESSION.value,
+        TaskKind.CHARGE_RESIDUAL.value,
+        TaskKind.CLEAR_SESSION.value,
+        TaskKind.BOOK_CORRECTION.value,
+        TaskKind.HANDLE_PSP_EVENT.value,
         "event_fan_out",
         "outcome_resolution",
     }
 )
 
 
-def named(job: str) -> AbstractContextManager[None]:
-    """Every transaction within the block names the job to the record of acts."""
+def acting_as(job: str) -> AbstractContextManager[None]:
+    """Name the job in what it changes of watched tables while the block runs."""
     return nullcontext() if job in WRITE_NO_WATCHED_TABLE else acting(JobAct(name=job))

@@ -1,4 +1,4 @@
--- What the night shift looks at: unknown outcomes, leases, processes at the database, throughput. Nothing is locked.
+-- What the night shift looks at: unknown outcomes, processes at the database, throughput. Nothing is locked.
 
 -- name: unknown_outcomes
 -- Requests to the PSP whose outcome is not known, the oldest first, with what is at stake.
@@ -8,12 +8,6 @@ FROM gateway.psp_request AS p
 JOIN gateway.payment_authorization AS a ON a.shard = p.shard AND a.id = p.authorization_id
 WHERE p.state IN ('intended', 'unknown')
 ORDER BY p.created_at LIMIT :limit;
-
--- name: leased_shards
--- Shards whose tasks somebody works on now: how many, and until when the first is kept from others.
-SELECT t.shard, count(*) AS tasks, min(t.leased_until) AS leased_until
-FROM gateway.task AS t WHERE t.leased_until > :wall_now AND t.exception_at IS NULL
-GROUP BY t.shard ORDER BY t.shard;
 
 -- name: processes
 -- Who is connected to this database, by the name that each process gives itself. A pooler shows itself instead.

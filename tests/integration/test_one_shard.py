@@ -24,7 +24,7 @@ PACKAGES = ("gateway", "clearing", "pnc")
 SHARD = 5
 # Keyed by a foreign name, which a distributed database shards it by.
 BY_ANOTHER_KEY = {"gateway.session_lookup", "gateway.unbooked_charge"}
-UTILITIES = {"allow_minutes", "analyze_items", "raise_work_mem"}  # SET and ANALYZE have no plan
+UTILITIES = {"allow_minutes", "analyze_items", "plan_each", "raise_work_mem"}  # SET and ANALYZE have no plan
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
@@ -91,7 +91,7 @@ SEVERAL_SHARDS = {
     "lists for people and programs, over all sessions": """
         pnc/overview: list_decisions
         gateway/disputes: list_disputes
-        gateway/payments: list_authorizations list_captures list_sessions
+        gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
         gateway/webhooks: list_deliveries list_events
         clearing/disbursements: list_disbursements open_payables select_disbursement select_disbursements
@@ -139,7 +139,7 @@ SEVERAL_SHARDS = {
     """,
     "figures of the console over a range of days": """
         gateway/console: captured captured_by_bucket declined last_captured_at refunded
-        gateway/operations: leased_shards throughput unknown_outcomes
+        gateway/operations: throughput unknown_outcomes
         clearing/party_share: flows shares
     """,
     "the audit, which proves all rows": """

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.api import problems
 from gateway.api.problems import ProblemError
+from gateway.console import csv_file, csv_lists
 from gateway.console.figures import zone_name
 from gateway.console.page import ConsolePage
 from gateway.people.roles import ActArea
@@ -22,8 +23,10 @@ FILTERS: Final = ("sessions", "evse_prefixes", "locations", "metadata")
 DELIVERY_STATES: Final = ("pending", "delivered", "failed", "abandoned")
 
 
-async def webhooks(page: ConsolePage) -> web.Response:
+async def webhooks(page: ConsolePage) -> web.StreamResponse:
     """Endpoints; for those who may, a form for a new one."""
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.WEBHOOKS)
     found = await page.calls.read("listWebhookEndpoints", query={"limit": "100"})
     return _webhooks(page, found, made=None)
 
@@ -55,8 +58,11 @@ def _filter(page: ConsolePage) -> dict[str, Any] | None:
     return {name: value for name, value in given.items() if value} or None
 
 
-async def webhook(page: ConsolePage) -> web.Response:
+async def webhook(page: ConsolePage) -> web.StreamResponse:
     """One endpoint with its delivery log."""
+    if csv_file.wanted(page) is not None:
+        listed = csv_lists.of(csv_lists.DELIVERIES, id=page.request.match_info["id"])
+        return await csv_file.answer_list(page, listed, query=page.query("state"))
     return await _webhook(page, made=None)
 
 
@@ -128,8 +134,10 @@ async def retry_delivery(page: ConsolePage) -> web.Response:
     return page.back(f"/console/webhooks/{match['id']}", outcome)
 
 
-async def events(page: ConsolePage) -> web.Response:
+async def events(page: ConsolePage) -> web.StreamResponse:
     """Events in the order in which they happened, from a cursor on."""
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.EVENTS, query=page.query("type"))
     query = {"limit": _PAGE, **page.query("cursor", "type")}
     found = await page.calls.read("listEvents", query=query)
     return page.respond(

@@ -11,45 +11,21 @@ from aiohttp import web
 from clearing.parties.party import PLATFORM_ID
 from gateway.api import problems
 from gateway.api.problems import ProblemError
+from gateway.console import csv_file, csv_lists
 from gateway.console.page import ConsolePage
-from gateway.console.views.sessions import read_all
 from gateway.people.roles import ActArea
 from gateway.scopes import PARTY_SCOPES, Scope
 
 _PAGE: Final = "25"
-_KEY_COLUMNS: Final = (
-    "id",
-    "party",
-    "prefix",
-    "scopes",
-    "created",
-    "expires",
-    "revoked",
-    "last_used",
-    "principal",
-)
-_REQUEST_COLUMNS: Final = (
-    "requested",
-    "party",
-    "key",
-    "request_id",
-    "method",
-    "route",
-    "status",
-    "duration_ms",
-    "error_code",
-)
 _SCOPE_FIELD: Final = "scope."
 _NO_STORE: Final = "no-store"
 
 
-async def keys(page: ConsolePage) -> web.Response:
+async def keys(page: ConsolePage) -> web.StreamResponse:
     """A party's keys; for those who may, a form for a new one."""
     party = _party(page)
     if page.request.query.get("format") == "csv":
-        found = await page.calls.read("listApiKeys", id=party)
-        rows = [tuple(_shown(one, name) for name in _KEY_COLUMNS) for one in found["data"]]
-        return page.csv("api-keys", _KEY_COLUMNS, rows)
+        return await csv_file.answer_list(page, csv_lists.of(csv_lists.API_KEYS, id=party))
     return await _keys(page, party, made=None)
 
 
@@ -110,16 +86,13 @@ async def act_on_key(page: ConsolePage) -> web.Response:
     return await _keys(page, party, made=outcome.body)
 
 
-async def requests(page: ConsolePage) -> web.Response:
+async def requests(page: ConsolePage) -> web.StreamResponse:
     """What API keys asked, newest first; found by a request's id."""
     asked = page.query("request_id", "key", "party") | (
         {"failed": "true"} if page.request.query.get("failed") else {}
     )
     if page.request.query.get("format") == "csv":
-        rows = await read_all(page, "listRequests", asked)
-        return page.csv(
-            "requests", _REQUEST_COLUMNS, [tuple(one[name] for name in _REQUEST_COLUMNS) for one in rows]
-        )
+        return await csv_file.answer_list(page, csv_lists.REQUESTS, query=asked)
     found = await page.calls.read("listRequests", query={"limit": _PAGE, **asked, **page.query("cursor")})
     return page.respond("requests.html", found=found, asked=asked)
 
@@ -138,7 +111,3 @@ def _party(page: ConsolePage) -> str:
 
 def _address(party: str) -> str:
     return f"/console/keys?party={party}"
-
-
-def _shown(key: dict[str, Any], name: str) -> Any:
-    return " ".join(key[name]) if name == "scopes" else key[name]

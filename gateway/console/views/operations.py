@@ -18,12 +18,13 @@ from clearing.daily_audit.service import find_latest_checkpoint
 from gateway import audit_run_repository, status_repository
 from gateway.api import problems
 from gateway.api.problems import ProblemError
-from gateway.console import operations_repository
+from gateway.console import csv_file, operations_repository
 from gateway.console.bar_chart import draw_bars
 from gateway.console.operations_repository import UnknownOutcome
 from gateway.console.page import ConsolePage
 from gateway.database import transaction
 from gateway.ids import format_id
+from gateway.jobs.shard_owners import list_shard_owners, summarize
 from gateway.personal_data import retention_service
 
 _MINUTES: Final = 60
@@ -34,7 +35,7 @@ _UNKNOWN_COLUMNS: Final = ("session", "kind", "state", "amount_minor", "currency
 _started: Final = time.monotonic()
 
 
-async def operations(page: ConsolePage) -> web.Response:
+async def operations(page: ConsolePage) -> web.StreamResponse:
     """Queues, leases, outcomes, audits and processes as they are now."""
     if not page.calls.platform:
         raise ProblemError(problems.NOT_FOUND, "There is no such page.")
@@ -67,7 +68,8 @@ async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> M
             "deliveries": await status_repository.count_deliveries(connection, wall_now=wall_now),
             "oldest_delivery": await status_repository.find_oldest_pending_delivery(connection),
             "unknown": await operations_repository.list_unknown_outcomes(connection, limit=_UNKNOWN_SHOWN),
-            "owners": await operations_repository.list_shard_owners(connection, wall_now=wall_now),
+            "owners": (owners := await list_shard_owners(connection, wall_now=wall_now)),
+            "shards": summarize(owners, wall_now=wall_now),
             "processes": await operations_repository.list_processes(connection),
             "audited": await audit_run_repository.find_latest_run(connection),
             "checkpoint": await find_latest_checkpoint(connection),
@@ -104,10 +106,12 @@ def _age(since: datetime | None, now: datetime) -> timedelta:
     return timedelta(0) if since is None else max(timedelta(0), now - since)
 
 
-async def _file(page: ConsolePage) -> web.Response:
+async def _file(page: ConsolePage) -> web.StreamResponse:
     async with page.services.pool.acquire() as connection:
         found = await operations_repository.list_unknown_outcomes(connection, limit=_IN_A_FILE)
-    return page.csv("unknown-outcomes", _UNKNOWN_COLUMNS, [_row(one) for one in found])
+    return await csv_file.answer_rows(
+        page, "unknown-outcomes", _UNKNOWN_COLUMNS, [_row(one) for one in found]
+    )
 
 
 def _row(one: UnknownOutcome) -> tuple[Any, ...]:

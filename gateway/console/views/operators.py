@@ -17,6 +17,7 @@ from clearing.pricing.quote import Quote
 from gateway.api import problems
 from gateway.api.capture.prices import line_object
 from gateway.api.problems import ProblemError
+from gateway.console import csv_file, csv_lists
 from gateway.console.figures import zone_of
 from gateway.console.page import ConsolePage, paged
 from gateway.errors import MalformedIdError
@@ -48,7 +49,7 @@ _MODULES: Final = (
 )
 
 
-async def connections(page: ConsolePage) -> web.Response:
+async def connections(page: ConsolePage) -> web.StreamResponse:
     """Platforms that are invited, registered or gone."""
     limit = _limit(page)
     found = await page.services.operators.list_connections(
@@ -66,7 +67,8 @@ async def connections(page: ConsolePage) -> web.Response:
             "registered",
             "ended",
         )
-        return page.csv(
+        return await csv_file.answer_rows(
+            page,
             "connections",
             columns,
             [
@@ -113,7 +115,7 @@ async def connection(page: ConsolePage) -> web.Response:
     )
 
 
-async def rejected(page: ConsolePage) -> web.Response:
+async def rejected(page: ConsolePage) -> web.StreamResponse:
     """Messages of operators that were rejected, with the reason."""
     limit = _limit(page)
     found = await page.services.operators.list_rejections(
@@ -121,7 +123,8 @@ async def rejected(page: ConsolePage) -> web.Response:
     )
     if _is_file(page):
         columns = ("party", "module", "object", "version", "status_code", "reason", "pulled", "received")
-        return page.csv(
+        return await csv_file.answer_rows(
+            page,
             "rejected-pushes",
             columns,
             [
@@ -145,7 +148,7 @@ async def rejected(page: ConsolePage) -> web.Response:
     )
 
 
-async def locations(page: ConsolePage) -> web.Response:
+async def locations(page: ConsolePage) -> web.StreamResponse:
     """Locations with their EVSEs and connectors, and the tariff of each."""
     limit = _limit(page)
     found = await page.services.operators.list_locations(
@@ -163,7 +166,9 @@ async def locations(page: ConsolePage) -> web.Response:
             "power_w",
             "tariffs",
         )
-        return page.csv("locations", columns, [row for one in found for row in _connector_rows(one)])
+        return await csv_file.answer_rows(
+            page, "locations", columns, [row for one in found for row in _connector_rows(one)]
+        )
     return page.respond(
         "locations.html",
         found=paged(
@@ -198,7 +203,7 @@ def _evses(connectors: Sequence[ConnectorRecord]) -> list[tuple[str, list[Connec
     return list(found.items())
 
 
-async def tariffs(page: ConsolePage) -> web.Response:
+async def tariffs(page: ConsolePage) -> web.StreamResponse:
     """Tariffs that stand now, as a driver reads them, with how many faults each has."""
     limit = _limit(page)
     found = await page.services.operators.list_tariffs(
@@ -206,7 +211,8 @@ async def tariffs(page: ConsolePage) -> web.Response:
     )
     if _is_file(page):
         columns = ("party", "tariff", "type", "currency", "valid_from", "valid_until", "warnings", "prices")
-        return page.csv(
+        return await csv_file.answer_rows(
+            page,
             "tariffs",
             columns,
             [
@@ -303,7 +309,7 @@ def _quoted(page: ConsolePage, found: TariffDetails, asked: dict[str, str]) -> t
         return None, str(error)
 
 
-async def meter_keys(page: ConsolePage) -> web.Response:
+async def meter_keys(page: ConsolePage) -> web.StreamResponse:
     """The keys of a CPO's meters, and what its CDRs must carry."""
     party = page.own_party or page.request.query.get("party", "")
     query = {"limit": str(_PAGE), **page.query("cursor", "state")}
@@ -317,10 +323,8 @@ async def meter_keys(page: ConsolePage) -> web.Response:
     if found is None or policies is None:
         raise ProblemError(problems.NOT_FOUND, "There is no such operator.")
     if _is_file(page):
-        columns = ("id", "party", "meter_serial", "gateway_serial", "charge_point_id", "curve", "state")
-        return page.csv(
-            "meter-keys", columns, [tuple(one[name] for name in columns) for one in found["data"]]
-        )
+        listed = csv_lists.of(csv_lists.METER_KEYS, id=party)
+        return await csv_file.answer_list(page, listed, query=page.query("state"))
     return page.respond(
         "meter_keys.html",
         found=found,

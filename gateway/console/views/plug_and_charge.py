@@ -11,8 +11,8 @@ from aiohttp import web
 
 from gateway.api import problems
 from gateway.api.problems import ProblemError
+from gateway.console import csv_file, csv_lists
 from gateway.console.page import ConsolePage, paged
-from gateway.console.views.sessions import read_all
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
 from pnc import overview_service
@@ -24,26 +24,13 @@ _IN_A_FILE: Final = 10_000
 _DECISION: Final = "dec"
 _READS: Final = "getPlugAndChargeSettlement"
 STATES: Final = tuple(state.value for state in AuthorizationDecisionState)
-_CONTRACT_COLUMNS: Final = (
-    "emaid",
-    "party",
-    "state",
-    "payment_type",
-    "payment_usable",
-    "valid_from",
-    "valid_to",
-)
-_ROOT_COLUMNS: Final = ("sha256", "kind", "subject", "not_after", "added_at")
 _DECISION_COLUMNS: Final = ("id", "operator", "evse", "session_ref", "state", "reason", "detail", "decided")
 
 
-async def contracts(page: ConsolePage) -> web.Response:
+async def contracts(page: ConsolePage) -> web.StreamResponse:
     """Contracts in the order of their eMAIDs."""
     if _is_file(page):
-        rows = await read_all(page, "listContracts", {})
-        return page.csv(
-            "contracts", _CONTRACT_COLUMNS, [tuple(one[name] for name in _CONTRACT_COLUMNS) for one in rows]
-        )
+        return await csv_file.answer_list(page, csv_lists.CONTRACTS)
     found = await page.calls.read("listContracts", query={"limit": str(_PAGE), **page.query("cursor")})
     return page.respond("contracts.html", found=found)
 
@@ -60,17 +47,15 @@ async def contract(page: ConsolePage) -> web.Response:
     )
 
 
-async def roots(page: ConsolePage) -> web.Response:
+async def roots(page: ConsolePage) -> web.StreamResponse:
     """Roots that contract certificates may chain to."""
-    found = await page.calls.read("listTrustedRoots")
     if _is_file(page):
-        return page.csv(
-            "roots", _ROOT_COLUMNS, [tuple(one[name] for name in _ROOT_COLUMNS) for one in found["data"]]
-        )
+        return await csv_file.answer_list(page, csv_lists.ROOTS)
+    found = await page.calls.read("listTrustedRoots")
     return page.respond("roots.html", roots=found["data"], now=page.services.now())
 
 
-async def revocation(page: ConsolePage) -> web.Response:
+async def revocation(page: ConsolePage) -> web.StreamResponse:
     """How fresh lists and answers of responders are, and where they are asked for. The platform's."""
     page.calls.need("listRevocationSources")
     environment, now = page.services.options.environment, page.services.now()
@@ -83,12 +68,12 @@ async def revocation(page: ConsolePage) -> web.Response:
             (one.authority_sha256.hex(), one.this_update, one.usable_until, one.fetched_at, one.size_bytes)
             for one in health.lists
         ]
-        return page.csv("revocation-lists", columns, rows)
+        return await csv_file.answer_rows(page, "revocation-lists", columns, rows)
     sources = await page.calls.read("listRevocationSources")
     return page.respond("revocation.html", health=health, sources=sources["data"], now=now)
 
 
-async def decisions(page: ConsolePage) -> web.Response:
+async def decisions(page: ConsolePage) -> web.StreamResponse:
     """Decisions, newest first."""
     page.calls.need(_READS)
     limit = _IN_A_FILE if _is_file(page) else _PAGE
@@ -115,7 +100,7 @@ async def decisions(page: ConsolePage) -> web.Response:
             )
             for one in found
         ]
-        return page.csv("decisions", _DECISION_COLUMNS, rows)
+        return await csv_file.answer_rows(page, "decisions", _DECISION_COLUMNS, rows)
     return page.respond(
         "decisions.html",
         found=paged(found, limit=limit, cursor=lambda one: format_id(_DECISION, one.id)),
