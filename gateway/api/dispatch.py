@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway.acts.act import acting
 from gateway.address_limit import AddressLimiter
-from gateway.api import problems, request_bodies
+from gateway.api import problems, request_bodies, versioning
 from gateway.api.auth import Caller
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, encode
 from gateway.api.error_mapping import problem_for
@@ -33,12 +33,13 @@ from gateway.api.idempotency import (
 )
 from gateway.api.problems import CONTENT_TYPE, FieldError, ProblemDetails, ProblemError, document
 from gateway.api.request_acts import act_of, reading_of
+from gateway.api.request_log import CALLER
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.errors import MalformedIdError
 from gateway.ids import new_id, parse_id, shard_of
 from gateway.key_claim import UNKEYED, KeptAnswer, KeyClaim
-from gateway.rate_limit import RateLimiter
+from gateway.version_rules import bytes_in_newest, bytes_in_version
 
 # What belongs to a session, by the path of one, with its id's prefix: its keys lie in the session's shard.
 _OF_A_SESSION: Final = (
@@ -60,7 +61,7 @@ class Dispatcher:
         self._services = services
         options = services.options
         self._gate = IdempotencyGate(pool=services.pool, clock=services.clock, lock=options.idempotency_lock)
-        self._by_key = RateLimiter(options.key_rate)
+        self._by_key = services.limits.limiter(options.key_rate)
 
     @property
     def addresses(self) -> AddressLimiter:
@@ -69,11 +70,18 @@ class Dispatcher:
 
     def handler(self, endpoint: ApiEndpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The aiohttp handler of one endpoint."""
+        services = self._services
 
         async def handle(request: web.Request) -> web.StreamResponse:
             work = await self._answer(endpoint, request)
-            body = work.body if work.stream is None else work.stream
-            return web.Response(status=work.status, headers=work.headers, body=body)
+            if work.stream is not None:
+                return web.Response(status=work.status, headers=work.headers, body=work.stream)
+            shown = work.body
+            if work.headers.get("Content-Type") == _JSON:
+                shown = bytes_in_version(
+                    services.options.versions, shown, version=request[versioning.VERSION]
+                )
+            return web.Response(status=work.status, headers=work.headers, body=shown)
 
         return handle
 
@@ -83,15 +91,19 @@ class Dispatcher:
             party_id=caller.party_id, key_prefix=caller.key, principal=caller.principal or caller.key
         )
         if not endpoint.public:
+            request[CALLER] = caller
             request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
         if not endpoint.public:
             caller.need(endpoint.scopes)
+        version = self._version(endpoint, request, caller)
         request_bodies.check_address(request)
         raw = await self._read(endpoint, request)
         if endpoint.media_type is None:
             request_bodies.check_content(raw)
         key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
-        body = _understood(endpoint, raw)
+        versions = self._services.options.versions
+        newest = bytes_in_newest(versions, endpoint.operation, raw, version=version)
+        body = _understood(endpoint, newest)
         query = (
             request_bodies.parse_query(endpoint.query, request.query) if endpoint.query is not None else None
         )
@@ -108,10 +120,11 @@ class Dispatcher:
                 path=request.match_info,
                 query=query,
                 body=body,
-                raw=raw,
+                raw=newest,
                 headers=request.headers,
                 resource_id=resource_id,
                 key=claim,
+                api_version=version,
             )
 
         if key is None:
@@ -157,6 +170,16 @@ class Dispatcher:
                 raise
             return self.reject(rejection, request)
         return answer(outcome) if call.key.kept is None else call.key.kept.sent
+
+    def _version(self, endpoint: ApiEndpoint, request: web.Request, caller: Caller) -> str:
+        options = self._services.options
+        version = versioning.choose_version(
+            options.versions, request.headers.get(versioning.HEADER), pinned=caller.api_version
+        )
+        versioning.note_version(
+            request, options.versions, version, operation=endpoint.operation, base_url=options.base_url
+        )
+        return version
 
     async def _caller(self, endpoint: ApiEndpoint, request: web.Request) -> Caller:
         addresses = self._services.addresses

@@ -19,6 +19,7 @@ from gateway.api.operation_scopes import scopes_of
 from gateway.api.problems import FieldError, ProblemError, ProblemKind
 from gateway.api.services import ApiServices
 from gateway.api_schemas import PublicSchema
+from gateway.api_versions import NEWEST
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
 from gateway.key_claim import UNKEYED, KeyClaim
@@ -72,6 +73,7 @@ class ApiRequest:
     headers: Mapping[str, str]
     resource_id: UUID
     key: KeyClaim = UNKEYED
+    api_version: str = NEWEST  # of the caller; a handler sees bodies of the newest version only
 
     def path_id(self, name: str, prefix: str) -> UUID:
         """The id in the path. Raises ProblemError `not_found` where the text is no id of that kind."""

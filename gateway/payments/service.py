@@ -3,7 +3,7 @@
 Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -29,6 +29,7 @@ from gateway.payments.errors import (
     conflict_of,
 )
 from gateway.payments.hold_renewal import HoldRenewalService
+from gateway.payments.list_service import PaymentListService
 from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
 from gateway.payments.outcome_resolver import OutcomeResolver
 from gateway.payments.outcomes import OutcomeRecorder
@@ -46,7 +47,6 @@ from gateway.payments.requests import (
     ANY_DRIVER,
     AuthorizationRequest,
     Estimate,
-    SessionFilter,
     TariffChoice,
     TariffSource,
 )
@@ -90,6 +90,11 @@ class PaymentService:
     def psp(self) -> Psp:
         """The PSP that the requests go to."""
         return self.psp_requests.psp
+
+    @property
+    def lists(self) -> PaymentListService:
+        """Pages of sessions, authorizations and captures."""
+        return PaymentListService(pool=self.pool, snapshots=self.snapshots)
 
     @property
     def terminals(self) -> TerminalService:
@@ -299,61 +304,6 @@ class PaymentService:
         ):
             raise NotFoundError(f"no capture {format_id('cap', capture_id)}")
         return found
-
-    async def list_authorizations(
-        self, *, party_id: str, admin: bool = False, limit: int, before: UUID | None
-    ) -> Sequence[AuthorizationView]:
-        """A page of authorizations, newest first, those older than `before`."""
-        async with self.pool.acquire() as connection:
-            found = await repository.list_authorizations(
-                connection, party_id=None if admin else party_id, state=None, before=before, limit=limit
-            )
-            pairs = []
-            for authorization in found:
-                session = await repository.find_session(
-                    connection, shard=authorization.shard, session_id=authorization.session_id
-                )
-                if session is not None:
-                    pairs.append((authorization, session))
-        return [
-            await self.authorizations.build_view(authorization, session) for authorization, session in pairs
-        ]
-
-    async def list_sessions(
-        self, *, party_id: str, admin: bool = False, wanted: SessionFilter, limit: int, before: UUID | None
-    ) -> Sequence[SessionView]:
-        """A page of sessions, newest first, those older than `before`."""
-        async with self.pool.acquire() as connection:
-            found = await repository.list_sessions(
-                connection, party_id=None if admin else party_id, wanted=wanted, before=before, limit=limit
-            )
-            payments = [
-                (
-                    await repository.find_current_authorization(
-                        connection, shard=session.shard, session_id=session.id
-                    ),
-                    await repository.find_capture(connection, shard=session.shard, session_id=session.id),
-                )
-                for session in found
-            ]
-        return [
-            SessionView(
-                session=session,
-                tariff=await self.snapshots.reference(session.tariff_sha256),
-                authorization=authorization,
-                capture=capture,
-            )
-            for session, (authorization, capture) in zip(found, payments, strict=True)
-        ]
-
-    async def list_captures(
-        self, *, party_id: str, admin: bool = False, limit: int, before: UUID | None
-    ) -> Sequence[CaptureRecord]:
-        """A page of captures, newest first, those older than `before`."""
-        async with self.pool.acquire() as connection:
-            return await repository.list_captures(
-                connection, party_id=None if admin else party_id, before=before, limit=limit
-            )
 
     async def explain_price(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:
         """A completed session's price, line by line, from the stored originals. Raises NotFoundError."""

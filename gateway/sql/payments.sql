@@ -46,37 +46,6 @@ SELECT a.*, s.* FROM gateway.payment_authorization AS a
 JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
 WHERE a.shard = :shard::smallint AND a.id = :id::uuid;
 
--- name: list_sessions
-SELECT s.* FROM gateway.session AS s
-WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
-  AND (:state::text IS NULL OR s.state = :state::text)
-  AND (:session_ref::text IS NULL OR s.session_ref = :session_ref::text)
-  AND (:evse_id::text IS NULL OR upper(s.evse_id) = upper(:evse_id::text))
-  AND (:created_from::timestamptz IS NULL OR s.created_at >= :created_from::timestamptz)
-  AND (:created_before::timestamptz IS NULL OR s.created_at < :created_before::timestamptz)
-  AND s.metadata @> :metadata::jsonb
-  -- They are the demand partner's: its CPO neither sees them nor finds by them.
-  AND (:metadata::jsonb = '{}' OR :party_id::text IS NULL OR s.demand_partner_id = :party_id::text)
-  AND (:before::uuid IS NULL OR s.id < :before::uuid)
-ORDER BY s.id DESC
-LIMIT :row_limit::int;
-
--- name: list_authorizations
-SELECT a.* FROM gateway.payment_authorization AS a
-WHERE (:party_id::text IS NULL OR a.party_id = :party_id::text)
-  AND (:state::text IS NULL OR a.state = :state::text)
-  AND (:before::uuid IS NULL OR a.id < :before::uuid)
-ORDER BY a.id DESC
-LIMIT :row_limit::int;
-
--- name: list_captures
-SELECT c.* FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
-  AND (:before::uuid IS NULL OR c.id < :before::uuid)
-ORDER BY c.id DESC
-LIMIT :row_limit::int;
-
 -- name: open_authorization^
 -- Phase 1 of authorize. A new session (unless one of that name exists already), the authorization and, where a PSP
 -- holds the amount, the request that is about to be sent. On a partner's account the hold is part of the same
