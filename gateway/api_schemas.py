@@ -475,8 +475,15 @@ class WebhookEndpointSchema(PublicSchema):
     state: Literal["enabled", "disabled"]
     disabled_reason: str | None
     failing_since: Instant | None
+    disables_at: Instant | None = Field(description="when it is disabled unless a delivery succeeds before")
+    signature: Literal["v1", "v1a"] = Field(description="v1: shared secret; v1a: Ed25519, by its public key")
+    public_key: str | None = Field(description="proves v1a signatures; null with v1")
+    previous_public_key: str | None = Field(description="the public key before the last rotation")
+    previous_key_until: Instant | None = Field(description="until when the key before signs as well")
+    headers: dict[str, str] = Field(description="own headers by name; values are masked")
+    api_version: str = Field(description="version of the objects that it is sent")
     created: Instant
-    secret: str | None = Field(None, description="signing secret; only in the response that created it")
+    secret: str | None = Field(None, description="shared secret; only in the response that created it")
 
 
 class EventSchema(PublicSchema):

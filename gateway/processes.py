@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from gateway import outbound
+from gateway.acts.act import JobAct, acting
 from gateway.api.http_server import GatewayRunner
 from gateway.api.process_metrics import ProcessMetrics
 from gateway.api.server import EDGE_METRICS
@@ -28,6 +29,7 @@ from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.jobs.work_notices import hear_notices, send_notices
 from gateway.operations_settings import RecoveryMode
 from gateway.process_group import GroupMember
+from gateway.shared_buckets import SharedBuckets
 from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
@@ -48,7 +50,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _listen(settings: Settings, stop: asyncio.Event, tls: SSLContext | None) -> None:
     async with open_application(settings, application="gateway") as app:
-        await prepare(app)
+        await _prepare(app)
         signal, served = WorkSignal(), build_web(app)
         signal_requests(served, signal)
         runner = GatewayRunner(served, shutdown_timeout_seconds=settings.shutdown_grace_seconds)
@@ -73,8 +75,9 @@ async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMe
 async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: GroupMember) -> None:
     tls = server_context(settings)
     async with open_application(settings, application="gateway") as app:
-        await prepare(app)
-        signal, served = WorkSignal(), build_web(app)
+        await _prepare(app)
+        buckets = SharedBuckets(member.buckets_path)
+        signal, served = WorkSignal(), build_web(app, buckets=buckets)
         signal_requests(served, signal)
         edge = served[EDGE_METRICS]
         edge.group = ProcessMetrics(
@@ -97,6 +100,12 @@ async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: Gro
                     watch.cancel()
         finally:
             await runner.cleanup()
+            buckets.close()
+
+
+async def _prepare(app: Application) -> None:
+    with acting(JobAct(name="start")):
+        await prepare(app)
 
 
 def _has_jobs(settings: Settings) -> bool:
@@ -138,7 +147,7 @@ def traced(settings: Settings, *, service: str) -> Iterator[None]:
 
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
     async with open_application(settings, application="worker") as app:
-        await prepare(app)
+        await _prepare(app)
         loops = JobLoops()
         async with health_server(
             loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from gateway.jobs.job import Job
+from gateway.jobs.job_acts import acting_as
 from gateway.jobs.job_loops import JobLoops, rest
 from gateway.work_signal import WorkSignal, wait_for
 
@@ -43,6 +44,12 @@ async def run_jobs(
 async def _run(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops, signal: WorkSignal) -> None:
     structlog.contextvars.bind_contextvars(job=job.name)
     loops.turned(job.name, None)
+    with acting_as(job.name):
+        await _turn(job, stop=stop, poll_s=poll_s, loops=loops, signal=signal)
+    loops.rounds.end(job.name)
+
+
+async def _turn(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops, signal: WorkSignal) -> None:
     pause = poll_s
     while not stop.is_set():
         mark = signal.mark()
@@ -63,7 +70,6 @@ async def _run(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops,
             pause = poll_s
         else:
             pause = min(2 * pause, max(LONGEST_PAUSE_S, poll_s))
-    loops.rounds.end(job.name)
 
 
 def collect_garbage_less_often() -> None:

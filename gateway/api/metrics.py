@@ -50,6 +50,16 @@ class EdgeMetrics:
             registry=self.registry,
         )
 
+        self._lost = Counter(
+            "networkcore_request_log_lost",
+            "Requests of API keys that the request log has lost.",
+            registry=self.registry,
+        )
+
+    def count_lost(self, entries: int) -> None:
+        """Count requests that the request log has lost."""
+        self._lost.inc(entries)
+
     def own(self) -> bytes:
         """This process's own, in Prometheus' text format."""
         return generate_latest(self.registry)

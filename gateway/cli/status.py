@@ -21,7 +21,7 @@ from clearing.receivables.ageing import WRITE_OFF_AFTER_DAYS
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from clearing.services import build_clearing
 from gateway import status_repository
-from gateway.audit_repository import AuditRun, find_latest_run
+from gateway.audit_run_repository import AuditRun, find_latest_run
 from gateway.cli.clock import offline_now
 from gateway.cli.tables import open_console
 from gateway.config import load_database_url, load_inbox_path

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from typing_extensions import override
 
+from gateway.jobs.job_acts import acting_as
 from gateway.jobs.job_loops import JobLoops, rest
 from gateway.jobs.shard_job import ShardJob, own_shards
 from gateway.webhooks.delivery import WebhookDelivery
@@ -100,6 +101,17 @@ class WebhookDeliveryJob:
         """
         structlog.contextvars.bind_contextvars(job=self.name)
         loops.turned(self.name, None)
+        with acting_as(self.name):
+            await self._send(stop=stop, fences=fences, poll_s=poll_s, loops=loops)
+
+    async def _send(
+        self,
+        *,
+        stop: asyncio.Event,
+        fences: Callable[[], Mapping[int, int]],
+        poll_s: float,
+        loops: JobLoops,
+    ) -> None:
         loop, began = asyncio.get_running_loop(), 0.0
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():

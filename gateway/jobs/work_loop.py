@@ -14,6 +14,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.jobs.job_acts import acting_as
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.shard_job import ShardWork
 from gateway.jobs.shard_lease_repository import find_due_work
@@ -87,7 +88,8 @@ class WorkLoop:
         loop = asyncio.get_running_loop()
         self.loops.rounds.finish(job.kind, at=loop.time())  # from here on it may hang
         try:
-            done = await job.run_shards(fences)
+            with acting_as(job.kind):
+                done = await job.run_shards(fences)
         except Exception as error:  # noqa: BLE001 - the process boundary of a job: the others must go on
             self.schedule.failed(job.kind, until=loop.time() + self.loops.turned(job.kind, error))
         else:

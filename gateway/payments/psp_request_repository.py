@@ -63,20 +63,10 @@ async def ask_without_features(
     await _sql.ask_without_features(connection, shard=shard, request_id=request_id, key_number=key_number)
 
 
-async def record_hold(connection: Connection, **fields: Any) -> bool:
-    """Phase 3 of authorize; False when the answer was recorded before."""
-    return bool(await _sql.record_hold(connection, **fields))
-
-
 async def request_end(connection: Connection, **fields: Any) -> UUID | None:
     """Phase 1 of capture or void: the capture's id; None when the authorization is in no state for it."""
     found: UUID | None = await _sql.request_end(connection, **fields)
     return found
-
-
-async def record_end(connection: Connection, **fields: Any) -> bool:
-    """Phase 3 of capture or void; False when the answer was recorded before."""
-    return bool(await _sql.record_end(connection, **fields))
 
 
 async def request_increment(connection: Connection, **fields: Any) -> bool:

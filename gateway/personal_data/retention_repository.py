@@ -20,6 +20,7 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
         "idempotency_key": (_sql.due_idempotency_key, _sql.apply_idempotency_key),
         "recent_authorization": (_sql.due_recent_authorization, _sql.apply_recent_authorization),
         "event": (_sql.due_event, _sql.apply_event),
+        "delivery_attempt": (_sql.due_delivery_attempt, _sql.apply_delivery_attempt),
         "psp_event": (_sql.due_psp_event, _sql.apply_psp_event),
         "session": (_sql.due_session, _sql.apply_session),
         "payment_authorization": (_sql.due_payment_authorization, _sql.apply_payment_authorization),
@@ -36,6 +37,7 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
         "receipt_link": (_sql.due_receipt_link, _sql.apply_receipt_link),
         "invoice_link": (_sql.due_invoice_link, _sql.apply_invoice_link),
         "driver_payment": (_sql.due_driver_payment, _sql.apply_driver_payment),
+        "request_log": (_sql.due_request_log, _sql.apply_request_log),
         "exception": (_sql.due_exception, _sql.apply_exception),
     }
 )
@@ -149,7 +151,7 @@ async def delete_old_runs(connection: Connection, *, before: datetime) -> None:
 
 _WALL_ALONE: Final = frozenset({"ocpi_command"})
 _BOTH: Final = frozenset({"event"})
-_BY_WALL: Final = frozenset({"idempotency_key", "driver_payment"})
+_BY_WALL: Final = frozenset({"delivery_attempt", "idempotency_key", "driver_payment", "request_log"})
 
 
 def _named(before: DueBefore, rule: str) -> Mapping[str, Any]:

@@ -1,72 +1,22 @@
--- Checks whose result must be empty: each row is a finding.
+-- Checks whose result must be empty: each row is a finding. Their rules are views, which the daily audit reads as well.
 
 -- name: capture_above_price
-SELECT c.shard, c.session_id, c.amount_minor, s.price_minor
-FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-WHERE c.state = 'succeeded'
-  AND CASE WHEN 'corrected' = ANY (s.flags)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      -- Captured by hand at the PSP, above the price, and what is above it was refunded before it was cleared.
-      WHEN c.uncleared_minor > 0 AND EXISTS (
-          SELECT 1 FROM gateway.unbooked_charge AS u
-          WHERE u.shard = c.shard AND u.session_id = c.session_id AND u.psp_charge = c.psp_charge)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
+SELECT shard, session_id FROM gateway.check_capture_above_price;
 
 -- name: capture_without_authorization
-SELECT c.shard, c.session_id, a.state
-FROM gateway.capture AS c
-JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
-WHERE (c.state = 'succeeded') <> (a.state = 'captured');
+SELECT shard, session_id FROM gateway.check_capture_without_authorization;
 
 -- name: captured_without_capture
-SELECT a.shard, a.session_id
-FROM gateway.payment_authorization AS a
-LEFT JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.state = 'succeeded'
-WHERE a.state = 'captured' AND c.session_id IS NULL;
+SELECT shard, session_id FROM gateway.check_captured_without_capture;
 
 -- name: uncleared_capture
--- Captured, neither cleared nor an exception, and no task left to clear it.
-SELECT c.shard, c.session_id
-FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-LEFT JOIN gateway.task AS t ON t.shard = c.shard AND t.session_id = c.session_id AND t.kind = 'clear_session'
-WHERE c.state = 'succeeded' AND s.state = 'completed' AND t.id IS NULL;
+SELECT shard, session_id FROM gateway.check_uncleared_capture;
 
 -- name: uncaptured_price
--- Completed at a price, nothing captured, no exception, and neither a task nor an open request left for it.
-SELECT s.shard, s.id AS session_id
-FROM gateway.session AS s
-WHERE s.state = 'completed' AND s.price_minor > 0
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.capture AS c WHERE c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.task AS t WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'capture_session')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.psp_request AS k
-      WHERE k.shard = s.shard AND k.session_id = s.id AND k.state IN ('intended', 'unknown'));
+SELECT shard, session_id FROM gateway.check_uncaptured_price;
 
 -- name: account_differences
--- A funded account whose figures are not those of its fundings, captures and active holds.
-SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
-       f.funded - k.captured AS balance_due, h.held AS held_due
-FROM gateway.partner_account AS p
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(amount_minor), 0)::bigint AS funded FROM gateway.partner_funding
-    WHERE party_id = p.party_id AND currency = p.currency AND reversed_at IS NULL
-) AS f
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(c.amount_minor - c.refunded_minor), 0)::bigint AS captured
-    FROM gateway.capture AS c
-    JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
-    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND c.state = 'succeeded'
-) AS k
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(a.hold_minor), 0)::bigint AS held FROM gateway.payment_authorization AS a
-    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND a.state = 'authorized'
-) AS h
-WHERE p.balance_minor <> f.funded - k.captured OR p.held_minor <> h.held;
+SELECT party_id, currency, balance_minor, held_minor, balance_due, held_due FROM gateway.check_account;
 
 -- name: cleared_totals
 -- Captured and cleared, less what was refunded or disputed and posted as such, per currency, as the gateway has it.
@@ -162,12 +112,6 @@ SELECT currency, sum(captures)::bigint AS captures, sum(refunds)::bigint AS refu
        sum(uncleared_fees)::bigint AS uncleared_fees, sum(corrections)::bigint AS corrections,
        sum(top_ups)::bigint AS top_ups
 FROM part GROUP BY currency;
-
--- name: insert_run!
-INSERT INTO gateway.audit_run (finished_at, result, checks) VALUES (:finished_at, :result, :checks);
-
--- name: latest_run^
-SELECT finished_at, result, checks FROM gateway.audit_run ORDER BY id DESC LIMIT 1;
 
 -- name: open_work
 -- Work that is still under way: open requests to the PSP, tasks left, what waits for a person.

@@ -1,4 +1,4 @@
--- The daily audit of sessions: a page of them by their keys, each check as in audit.sql.
+-- The daily audit of sessions: a page of them by their keys, by the same views as the whole audit.
 
 -- name: sessions_in_shard
 SELECT id FROM gateway.session WHERE shard = :shard AND id > :after ORDER BY id LIMIT :limit;
@@ -12,52 +12,27 @@ WHERE s.state IN ('active', 'completed', 'exception');
 -- name: capture_above_price
 SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.capture AS c ON c.shard = asked.shard AND c.session_id = asked.id
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-WHERE c.state = 'succeeded'
-  AND CASE WHEN 'corrected' = ANY (s.flags)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      -- Captured by hand at the PSP, above the price, and what is above it was refunded before it was cleared.
-      WHEN c.uncleared_minor > 0 AND EXISTS (
-          SELECT 1 FROM gateway.unbooked_charge AS u
-          WHERE u.shard = c.shard AND u.session_id = c.session_id AND u.psp_charge = c.psp_charge)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
+JOIN gateway.check_capture_above_price AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: capture_without_authorization
 SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.capture AS c ON c.shard = asked.shard AND c.session_id = asked.id
-JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
-WHERE (c.state = 'succeeded') <> (a.state = 'captured');
+JOIN gateway.check_capture_without_authorization AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: captured_without_capture
-SELECT a.session_id
+SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.payment_authorization AS a ON a.shard = asked.shard AND a.session_id = asked.id
-LEFT JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.state = 'succeeded'
-WHERE a.state = 'captured' AND c.session_id IS NULL;
+JOIN gateway.check_captured_without_capture AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: uncleared_capture
 SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.capture AS c ON c.shard = asked.shard AND c.session_id = asked.id
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-LEFT JOIN gateway.task AS t ON t.shard = c.shard AND t.session_id = c.session_id AND t.kind = 'clear_session'
-WHERE c.state = 'succeeded' AND s.state = 'completed' AND t.id IS NULL;
+JOIN gateway.check_uncleared_capture AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: uncaptured_price
-SELECT s.id AS session_id
+SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.session AS s ON s.shard = asked.shard AND s.id = asked.id
-WHERE s.state = 'completed' AND s.price_minor > 0
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.capture AS c WHERE c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.task AS t WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'capture_session')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.psp_request AS k
-      WHERE k.shard = s.shard AND k.session_id = s.id AND k.state IN ('intended', 'unknown'));
+JOIN gateway.check_uncaptured_price AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: cleared_of
 -- Captured and cleared, less what was refunded or disputed and posted as such, by session: as `cleared_totals`.
@@ -100,26 +75,8 @@ SELECT party_id, currency FROM gateway.partner_account
 WHERE ((hashtext(party_id || ' ' || currency) % :shares::integer) + :shares::integer) % :shares::integer = :share::integer;
 
 -- name: account_difference
--- A funded account whose figures are not those of its fundings, captures and active holds.
-SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
-       f.funded - k.captured AS balance_due, h.held AS held_due
-FROM gateway.partner_account AS p
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(amount_minor), 0)::bigint AS funded FROM gateway.partner_funding
-    WHERE party_id = p.party_id AND currency = p.currency AND reversed_at IS NULL
-) AS f
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(c.amount_minor - c.refunded_minor), 0)::bigint AS captured
-    FROM gateway.payment_authorization AS a
-    JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.authorization_id = a.id
-    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND c.state = 'succeeded'
-) AS k
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(a.hold_minor), 0)::bigint AS held FROM gateway.payment_authorization AS a
-    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND a.state = 'authorized'
-) AS h
-WHERE p.party_id = :party_id AND p.currency = :currency
-  AND (p.balance_minor <> f.funded - k.captured OR p.held_minor <> h.held);
+SELECT party_id, currency, balance_minor, held_minor, balance_due, held_due FROM gateway.check_account
+WHERE party_id = :party_id AND currency = :currency;
 
 -- name: under_way
 -- Amounts that have begun and are not in every book yet, by currency: as in audit.sql, each part found by its open work.

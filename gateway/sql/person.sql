@@ -100,6 +100,15 @@ WHERE held.data <> '{}' AND (
     OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
     OR held.data ->> 'subject' = ANY (:names::text[]))
 UNION ALL
+SELECT 'delivery_attempt', count(*)
+FROM gateway.delivery_attempt AS a JOIN gateway.event AS e ON e.shard = a.shard AND e.id = a.event_id
+LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+     LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+WHERE a.answer IS NOT NULL AND held.data <> '{}' AND (
+    e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+    OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+    OR held.data ->> 'subject' = ANY (:names::text[]))
+UNION ALL
 SELECT 'psp_event', count(*) FROM gateway.psp_event AS e
 WHERE e.body <> '{}' AND EXISTS (
     SELECT FROM unnest(:psp_names::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN e.body) > 0)
@@ -292,6 +301,16 @@ WITH notes AS (
     WHERE x.subject_id = ANY (:names::text[]) AND p.exception_id = x.id
 )
 UPDATE gateway.exception SET detail = '' WHERE subject_id = ANY (:names::text[]) AND detail <> '';
+
+-- name: erase_answers!
+-- What receivers answered to events about the person, before these lose their object.
+UPDATE gateway.delivery_attempt AS a SET answer = NULL
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+     LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+WHERE a.shard = e.shard AND a.event_id = e.id AND a.answer IS NOT NULL AND held.data <> '{}' AND (
+    e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+    OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+    OR held.data ->> 'subject' = ANY (:names::text[]));
 
 -- name: erase_events!
 -- What waits to be delivered is abandoned: an event without its object is of no use to its receiver.

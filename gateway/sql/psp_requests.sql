@@ -59,7 +59,7 @@ WHERE postponed.kind IN ('hold', 'capture', 'void')
   AND a.shard = :shard::smallint AND a.id = postponed.authorization_id
   AND a.state IN ('requires_authorization', 'capture_requested', 'outcome_unknown');
 
--- name: record_hold$
+-- name: record_hold^
 -- Phase 3 of authorize: the PSP's answer to a hold, whoever sent it and whenever it came. A session whose
 -- hold failed is no longer active.
 WITH charging AS (
@@ -105,8 +105,16 @@ WITH charging AS (
     FROM published AS e
     JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
     WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
+), kept AS (
+    -- The answer of the request that waited for it, with the outcome: a repeat finds both or neither.
+    UPDATE gateway.idempotency_key AS k
+    SET status = :key_status::smallint, headers = :key_headers::jsonb, body = :key_body::bytea, locked_until = NULL
+    FROM moved
+    WHERE :key::text IS NOT NULL AND k.shard = :shard::smallint AND k.party_id = :key_party_id::text
+      AND k.key = :key::text AND k.status IS NULL
+    RETURNING 1
 )
-SELECT true FROM moved;
+SELECT EXISTS (SELECT 1 FROM moved) AS done, EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: request_end$
 -- Phase 1 of capture or void: the intent. The capture row's key makes a second capture impossible. Returns the
@@ -150,7 +158,7 @@ WITH priced AS (
 )
 SELECT coalesce((SELECT id FROM captured), request.id) FROM request;
 
--- name: record_end$
+-- name: record_end^
 -- Phase 3 of capture or void: the PSP's answer. A capture leaves the session for clearing; a rejected one may leave
 -- the hold active, which the next request releases. A session whose hold was released is no longer active.
 WITH charging AS (
@@ -218,8 +226,16 @@ WITH charging AS (
     FROM published AS e
     JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
     WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
+), kept AS (
+    -- The answer of the request that waited for it, with the outcome: a repeat finds both or neither.
+    UPDATE gateway.idempotency_key AS k
+    SET status = :key_status::smallint, headers = :key_headers::jsonb, body = :key_body::bytea, locked_until = NULL
+    FROM moved
+    WHERE :key::text IS NOT NULL AND k.shard = :shard::smallint AND k.party_id = :key_party_id::text
+      AND k.key = :key::text AND k.status IS NULL
+    RETURNING 1
 )
-SELECT true FROM moved;
+SELECT EXISTS (SELECT 1 FROM moved) AS done, EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: request_increment$
 -- Phase 1 of an increment: the authorization stays as it is until the PSP has answered.

@@ -45,6 +45,15 @@ WITH due AS (
 ), gone AS (DELETE FROM gateway.event AS e USING due WHERE e.shard = due.shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
+-- name: due_delivery_attempt$
+SELECT count(*) FROM gateway.delivery_attempt WHERE attempted_at < :before;
+
+-- name: apply_delivery_attempt$
+WITH due AS (
+    SELECT ctid FROM gateway.delivery_attempt WHERE attempted_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.delivery_attempt AS k USING due WHERE k.ctid = due.ctid RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: due_psp_event$
 SELECT count(*) FROM gateway.psp_event AS e
 WHERE e.received_at < :before
@@ -297,13 +306,23 @@ WITH due AS (
 ), blotted AS (UPDATE gateway.exception AS x SET detail = '' FROM due WHERE x.id = due.id RETURNING 1)
 SELECT count(*) FROM blotted;
 
+-- name: due_request_log$
+SELECT count(*) FROM gateway.request_log WHERE requested_at < :before;
+
+-- name: apply_request_log$
+WITH due AS (
+    SELECT ctid FROM gateway.request_log WHERE requested_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.request_log AS r USING due WHERE r.ctid = due.ctid RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: due_billing_record$
 -- Countries and the instants before which their sales need not be proved; '*' is every other country.
 WITH legal AS (SELECT * FROM unnest(:countries::text[], :befores::timestamptz[]) AS l (country, before)),
 other AS (SELECT before FROM legal WHERE country = '*')
 SELECT (SELECT count(*) FROM gateway.session AS s LEFT JOIN legal AS l ON l.country = left(s.tax_jurisdiction, 2)
         WHERE s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
-          AND s.ended_at < coalesce(l.before, (SELECT before FROM other)))
+          AND s.ended_at < coalesce(l.before, (SELECT before FROM other))
+          AND s.ended_at < (SELECT max(before) FROM legal))
      + (SELECT count(*) FROM gateway.ocpi_cdr
         WHERE blotted_at IS NULL AND status IN ('completed', 'rejected', 'credit')
           AND ended_at < (SELECT min(before) FROM legal));
@@ -313,6 +332,7 @@ WITH legal AS (SELECT * FROM unnest(:countries::text[], :befores::timestamptz[])
 SELECT s.shard, s.id, s.cdr FROM gateway.session AS s LEFT JOIN legal AS l ON l.country = left(s.tax_jurisdiction, 2)
 WHERE s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
   AND s.ended_at < coalesce(l.before, (SELECT before FROM legal WHERE country = '*'))
+  AND s.ended_at < (SELECT max(before) FROM legal)  -- so that an index finds them
 LIMIT :limit FOR NO KEY UPDATE OF s SKIP LOCKED;
 
 -- name: statements_to_blot

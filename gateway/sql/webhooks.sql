@@ -1,20 +1,41 @@
 -- name: insert_endpoint!
-INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, filter, secret, encryption_key, created_at)
-VALUES (:id, :party_id, :url, :event_types, :filter, :secret, :encryption_key, :created_at)
+INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, filter, signature, secret, encryption_key,
+                                      public_key, header_names, headers, headers_encryption_key, api_version,
+                                      created_at)
+VALUES (:id, :party_id, :url, :event_types, :filter, :signature, :secret, :encryption_key, :public_key,
+        :header_names, :headers, :headers_encryption_key, :api_version, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: count_endpoints$
 SELECT count(*) FROM gateway.webhook_endpoint WHERE party_id = :party_id AND state <> 'deleted';
 
 -- name: select_endpoint^
-SELECT id, party_id, url, event_types, filter, secret, encryption_key, previous_secret, previous_encryption_key,
-       previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
+SELECT id, party_id, url, event_types, filter, signature, secret, encryption_key, public_key, previous_signature,
+       previous_secret, previous_encryption_key, previous_public_key, previous_secret_until, header_names, headers,
+       headers_encryption_key, api_version, state, disabled_reason, failing_since, failures_in_a_row, resume_at,
+       created_at
 FROM gateway.webhook_endpoint
 WHERE id = :id AND state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id);
 
+-- name: lock_endpoint^
+SELECT headers, headers_encryption_key FROM gateway.webhook_endpoint
+WHERE id = :id AND state <> 'deleted' FOR NO KEY UPDATE;
+
+-- name: put_headers!
+UPDATE gateway.webhook_endpoint
+SET header_names = :header_names, headers = :headers, headers_encryption_key = :headers_encryption_key
+WHERE id = :id;
+
+-- The keys that prove an endpoint's messages now: public ones only.
+-- name: public_keys^
+SELECT public_key, CASE WHEN previous_secret_until > :wall_now THEN previous_public_key END AS previous_public_key
+FROM gateway.webhook_endpoint WHERE id = :id AND state <> 'deleted';
+
 -- name: list_endpoints
-SELECT id, party_id, url, event_types, filter, secret, encryption_key, previous_secret, previous_encryption_key,
-       previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
+SELECT id, party_id, url, event_types, filter, signature, secret, encryption_key, public_key, previous_signature,
+       previous_secret, previous_encryption_key, previous_public_key, previous_secret_until, header_names, headers,
+       headers_encryption_key, api_version, state, disabled_reason, failing_since, failures_in_a_row, resume_at,
+       created_at
 FROM gateway.webhook_endpoint
 WHERE state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id)
   AND (:before::uuid IS NULL OR id < :before)
@@ -25,43 +46,49 @@ ORDER BY id DESC LIMIT :limit;
 UPDATE gateway.webhook_endpoint
 SET url = coalesce(:url, url), event_types = coalesce(:event_types, event_types),
     filter = CASE WHEN :filter::jsonb IS NULL THEN filter ELSE nullif(:filter::jsonb, '{}') END,
-    state = coalesce(:state, state),
+    state = coalesce(:state, state), api_version = coalesce(:api_version, api_version),
     disabled_reason = CASE WHEN coalesce(:state, state) = 'disabled'
         THEN coalesce(disabled_reason, 'disabled by its owner') END,
     failing_since = CASE WHEN coalesce(:state, state) = 'enabled' THEN NULL ELSE failing_since END,
     failures_in_a_row = CASE WHEN coalesce(:state, state) = 'enabled' THEN 0 ELSE failures_in_a_row END,
-    resume_at = CASE WHEN coalesce(:state, state) = 'enabled' THEN NULL ELSE resume_at END
+    resume_at = CASE WHEN coalesce(:state, state) = 'enabled' THEN NULL ELSE resume_at END,
+    warnings = CASE WHEN coalesce(:state, state) = 'enabled' THEN 0 ELSE warnings END
 WHERE id = :id AND state <> 'deleted'
 RETURNING id;
 
 -- The old secret signs beside the new one until the overlap ends; an earlier one ends now.
 -- name: rotate_secret^
 UPDATE gateway.webhook_endpoint
-SET previous_secret = secret, previous_encryption_key = encryption_key, previous_secret_until = :until,
-    secret = :secret, encryption_key = :encryption_key
+SET previous_signature = signature, previous_secret = secret, previous_encryption_key = encryption_key,
+    previous_public_key = public_key, previous_secret_until = :until,
+    signature = :signature, secret = :secret, encryption_key = :encryption_key, public_key = :public_key
 WHERE id = :id AND state <> 'deleted' AND secret <> :secret
 RETURNING id;
 
 -- One endpoint for each key that encrypted anything: whether this process can decrypt them all.
 -- name: one_of_each_key
-(SELECT DISTINCT ON (encryption_key) id, secret, encryption_key, previous_secret, previous_encryption_key
- FROM gateway.webhook_endpoint WHERE encryption_key IS NOT NULL AND state <> 'deleted' ORDER BY encryption_key, id)
-UNION ALL
-(SELECT DISTINCT ON (previous_encryption_key) id, secret, encryption_key, previous_secret, previous_encryption_key
- FROM gateway.webhook_endpoint WHERE previous_encryption_key IS NOT NULL AND state <> 'deleted'
- ORDER BY previous_encryption_key, id);
+SELECT id, secret, encryption_key, previous_secret, previous_encryption_key, headers, headers_encryption_key
+FROM gateway.webhook_endpoint
+WHERE state <> 'deleted' AND id IN (
+    SELECT DISTINCT ON (sealed.name) w.id FROM gateway.webhook_endpoint AS w
+    CROSS JOIN LATERAL unnest(ARRAY[w.encryption_key, w.previous_encryption_key, w.headers_encryption_key])
+        AS sealed (name)
+    WHERE w.state <> 'deleted' AND sealed.name IS NOT NULL ORDER BY sealed.name, w.id);
 
--- Endpoints with a secret that is in the clear or encrypted with another key, locked until the transaction ends.
+-- Endpoints with something that is in the clear or encrypted with another key, locked until the transaction ends.
 -- name: encrypted_with_other_key
-SELECT id, secret, encryption_key, previous_secret, previous_encryption_key FROM gateway.webhook_endpoint
+SELECT id, secret, encryption_key, previous_secret, previous_encryption_key, headers, headers_encryption_key
+FROM gateway.webhook_endpoint
 WHERE state <> 'deleted' AND (encryption_key IS DISTINCT FROM :key
-    OR (previous_secret IS NOT NULL AND previous_encryption_key IS DISTINCT FROM :key))
+    OR (previous_secret IS NOT NULL AND previous_encryption_key IS DISTINCT FROM :key)
+    OR (headers IS NOT NULL AND headers_encryption_key IS DISTINCT FROM :key))
 ORDER BY id LIMIT :limit FOR NO KEY UPDATE;
 
 -- name: put_secrets!
 UPDATE gateway.webhook_endpoint
 SET secret = :secret, encryption_key = :encryption_key, previous_secret = :previous_secret,
-    previous_encryption_key = :previous_encryption_key
+    previous_encryption_key = :previous_encryption_key, headers = :headers,
+    headers_encryption_key = :headers_encryption_key
 WHERE id = :id;
 
 -- A deleted endpoint signs nothing any more: its secrets are erased.
@@ -69,7 +96,9 @@ WHERE id = :id;
 WITH deleted AS (
     UPDATE gateway.webhook_endpoint
     SET state = 'deleted', disabled_reason = NULL, secret = decode(repeat('00', 32), 'hex'), encryption_key = NULL,
-        previous_secret = NULL, previous_encryption_key = NULL, previous_secret_until = NULL
+        previous_secret = NULL, previous_encryption_key = NULL, previous_secret_until = NULL,
+        signature = 'v1', previous_signature = NULL, public_key = NULL, previous_public_key = NULL,
+        header_names = '{}', headers = NULL, headers_encryption_key = NULL
     WHERE id = :id AND state <> 'deleted' RETURNING id
 ), abandoned AS (
     UPDATE gateway.delivery SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL
@@ -158,8 +187,9 @@ WITH due AS (
     RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
 )
 SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id,
-       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.secret, w.encryption_key,
-       w.previous_secret, w.previous_encryption_key, w.previous_secret_until, w.failures_in_a_row
+       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.signature, w.secret,
+       w.encryption_key, w.previous_signature, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
+       w.headers, w.headers_encryption_key, w.api_version, w.failures_in_a_row
 FROM leased l
 JOIN gateway.event e ON e.shard = :shard AND e.id = l.event_id
 LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
@@ -232,8 +262,9 @@ WITH due AS (
     RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
 )
 SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id,
-       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.secret, w.encryption_key,
-       w.previous_secret, w.previous_encryption_key, w.previous_secret_until, w.failures_in_a_row
+       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.signature, w.secret,
+       w.encryption_key, w.previous_signature, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
+       w.headers, w.headers_encryption_key, w.api_version, w.failures_in_a_row
 FROM leased l
 JOIN gateway.event e ON e.shard = l.shard AND e.id = l.event_id
 LEFT JOIN gateway.event o ON o.shard = l.shard AND o.id = e.data_of
@@ -242,7 +273,15 @@ ORDER BY l.event_id;
 
 -- Returns each delivery's shard and whether a later event of the same object follows it. One that another worker has
 -- leased since is left to it: its number of attempts is another.
+-- Every attempt is kept, also one whose delivery was abandoned or answered meanwhile.
 -- name: record_attempts
+WITH kept AS (
+    INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, error, answer, answer_cut,
+                                          duration_ms, attempted_at)
+    SELECT * FROM unnest(:shards::smallint[], :endpoints::uuid[], :events::uuid[], :ids::uuid[], :statuses::smallint[],
+                         :errors::text[], :answers::text[], :cuts::boolean[], :durations::integer[],
+                         :ats::timestamptz[])
+)
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,
     last_error = r.error, last_attempt_at = r.at, duration_ms = r.duration_ms,
@@ -266,7 +305,7 @@ SELECT id FROM gateway.webhook_endpoint WHERE id = ANY (:ids::uuid[]) ORDER BY i
 
 -- Only an endpoint that was failing is written: a healthy one is no hot row.
 -- name: endpoints_recovered!
-UPDATE gateway.webhook_endpoint SET failures_in_a_row = 0, failing_since = NULL, resume_at = NULL
+UPDATE gateway.webhook_endpoint SET failures_in_a_row = 0, failing_since = NULL, resume_at = NULL, warnings = 0
 WHERE id = ANY (:ids::uuid[]) AND failures_in_a_row > 0;
 
 -- name: endpoints_failed
@@ -274,7 +313,10 @@ UPDATE gateway.webhook_endpoint w
 SET failures_in_a_row = w.failures_in_a_row + f.failures, failing_since = coalesce(w.failing_since, :wall_now)
 FROM unnest(:ids::uuid[], :failures::integer[]) AS f (id, failures)
 WHERE w.id = f.id AND w.state = 'enabled'
-RETURNING w.id, w.failing_since, w.failures_in_a_row;
+RETURNING w.id, w.failing_since, w.failures_in_a_row, w.warnings;
+
+-- name: put_warnings!
+UPDATE gateway.webhook_endpoint SET warnings = :warnings WHERE id = :id;
 
 -- name: pause_endpoints!
 UPDATE gateway.webhook_endpoint w SET resume_at = greatest(w.resume_at, p.resume_at)
@@ -297,6 +339,18 @@ WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :b
        -- What is failing now is tried again later, so it is pending as well.
        OR (:state = 'failed' AND d.state = 'pending' AND d.attempts > 0 AND d.last_error IS NOT NULL))
 ORDER BY d.event_id DESC LIMIT :limit;
+
+-- The attempts of one event at one endpoint, newest first.
+-- name: list_attempts
+SELECT a.id, a.event_id, a.status, a.error, a.answer, a.answer_cut, a.duration_ms, a.attempted_at
+FROM gateway.delivery_attempt a
+WHERE a.shard = :shard AND a.endpoint_id = :endpoint_id AND a.event_id = :event_id
+  AND (:before::uuid IS NULL OR a.id < :before)
+ORDER BY a.id DESC LIMIT :limit;
+
+-- name: has_delivery$
+SELECT EXISTS (SELECT FROM gateway.delivery d
+               WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = :event_id);
 
 -- Events that may be sent again, oldest first, up to the limit, and what a filter looks at. Events without fan-out are on
 -- their way anyway: they are skipped, so that nothing waits for them.
@@ -371,6 +425,15 @@ WITH published AS (
 )
 INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
 VALUES (:shard, :endpoint_id, :id, :object_id, 'pending');
+
+-- An event about a failing endpoint, just recorded, is not sent to it: it would come late, and take attempts from what
+-- waits. Its delivery may exist already, written with the event.
+-- name: skip_own_event!
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, last_error)
+(SELECT e.shard, :endpoint_id, e.id, e.object_id, 'abandoned', 'it is about this endpoint'
+ FROM gateway.event e WHERE e.shard = :shard AND e.object_id = :object_id AND e.type = :type ORDER BY e.id DESC LIMIT 1)
+ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
+SET state = 'abandoned', next_attempt_at = NULL, last_error = excluded.last_error;
 
 -- Oldest first after a cursor; nothing newer than `horizon`, so that an event that commits late is not missed.
 -- name: list_events

@@ -12,7 +12,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -27,9 +27,18 @@ from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
 from gateway.webhooks.delivery_queue import ClaimedDelivery, PendingEndpoint, Quota
 from gateway.webhooks.delivery_results import Result, record
+from gateway.webhooks.own_headers import read_headers
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
-from gateway.webhooks.sender import TIMEOUT_SECONDS, Acknowledged, NotAcknowledged, send
+from gateway.webhooks.sender import (
+    TIMEOUT_SECONDS,
+    Acknowledged,
+    MessageProof,
+    NotAcknowledged,
+    SentMessage,
+    send,
+)
+from gateway.webhooks.signing import SigningKey
 from gateway.work_signal import wait_for
 
 LEASE: Final = timedelta(seconds=60)
@@ -214,20 +223,19 @@ class WebhookDelivery:
         began, acknowledged = loop.time(), False
         try:
             wall_now = self.clock.wall_now()
-            in_force = delivery.secrets_in_force(wall_now=wall_now)
-            outcome, duration_ms = await send(
+            sent = await send(
                 self.client,
                 delivery,
-                signing=[self.secrets.decrypt(delivery.endpoint_id, one) for one in in_force],
+                proof=self._proof(delivery, wall_now=wall_now),
                 wall_now=wall_now,
                 timeout_seconds=self.timeout_seconds,
             )
-            acknowledged = isinstance(outcome, Acknowledged)
-            self._note(Result(delivery=delivery, outcome=outcome, duration_ms=duration_ms))
+            acknowledged = isinstance(sent.outcome, Acknowledged)
+            self._note(Result(delivery=delivery, sent=sent))
         except Exception as error:  # noqa: BLE001 - the process boundary of one delivery: the others go on
             log_failure(_log, "delivery_failed", error, event_id=format_id("evt", delivery.event_id))
             failed = NotAcknowledged(status=None, reason="an error on our side")
-            self._note(Result(delivery=delivery, outcome=failed, duration_ms=0))
+            self._note(Result(delivery=delivery, sent=SentMessage(outcome=failed, duration_ms=0)))
         finally:
             self._pressure.end(
                 delivery.endpoint_id, call, acknowledged=acknowledged, seconds=loop.time() - began
@@ -239,9 +247,20 @@ class WebhookDelivery:
                 self._shards_of.pop(delivery.endpoint_id, None)
             self._answered.set()
 
+    def _proof(self, delivery: ClaimedDelivery, *, wall_now: datetime) -> MessageProof:
+        """The keys that sign now and the endpoint's own headers, opened."""
+        endpoint, headers = delivery.endpoint_id, delivery.sealed_headers
+        return MessageProof(
+            signing=[
+                SigningKey(scheme=scheme, secret=self.secrets.decrypt(endpoint, sealed))
+                for scheme, sealed in delivery.secrets_in_force(wall_now=wall_now)
+            ],
+            headers={} if headers is None else read_headers(self.secrets.decrypt(endpoint, headers)),
+        )
+
     def _note(self, result: Result) -> None:
         endpoint = result.delivery.endpoint_id
-        if isinstance(result.outcome, NotAcknowledged):
+        if isinstance(result.sent.outcome, NotAcknowledged):
             probe = result.delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
             self._unrecorded[endpoint] += PAUSE_AFTER_FAILURES if probe else 1
         else:

@@ -1,7 +1,7 @@
-"""The rows of deliveries: made of events, leased, and recorded.
+"""The rows of deliveries: made of events, leased, and recorded with each attempt.
 
-Owns: the queue in gateway.delivery, and the health of endpoints that it changes. Must not know HTTP,
-signatures, or when to try again.
+Owns: the queue in gateway.delivery, gateway.delivery_attempt, and the health of endpoints that it changes.
+Must not know HTTP, signatures, or when to try again.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,7 +12,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, FromRow, Pool, named_queries, transaction
+from gateway.webhooks.events import NewEvent
 from gateway.webhooks.repository import SecretRecord
+from gateway.webhooks.signing import WebhookScheme
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 
@@ -31,21 +33,38 @@ class ClaimedDelivery(FromRow):
     data: str
     created_at: datetime
     url: str
+    signature: str
     secret: bytes = field(repr=False)
     encryption_key: str | None
+    previous_signature: str | None
     previous_secret: bytes | None = field(repr=False)
     previous_encryption_key: str | None
     previous_secret_until: datetime | None
+    headers: bytes | None = field(repr=False)
+    headers_encryption_key: str | None
+    api_version: str
     failures_in_a_row: int
     traceparent: str | None
 
-    def secrets_in_force(self, *, wall_now: datetime) -> list[SecretRecord]:
+    def secrets_in_force(self, *, wall_now: datetime) -> list[tuple[WebhookScheme, SecretRecord]]:
         """What signs now: the present secret, and the one before it until its overlap ends."""
-        found = [SecretRecord(key=self.encryption_key, content=self.secret)]
+        scheme = WebhookScheme(self.signature)
+        found = [(scheme, SecretRecord(key=self.encryption_key, content=self.secret))]
         until = self.previous_secret_until
         if self.previous_secret is not None and until is not None and until > wall_now:
-            found.append(SecretRecord(key=self.previous_encryption_key, content=self.previous_secret))
+            # A rotation of a release without schemes leaves none: it knew shared secrets only.
+            scheme = WebhookScheme(self.previous_signature or WebhookScheme.SYMMETRIC)
+            found.append(
+                (scheme, SecretRecord(key=self.previous_encryption_key, content=self.previous_secret))
+            )
         return found
+
+    @property
+    def sealed_headers(self) -> SecretRecord | None:
+        """The endpoint's own headers, sealed."""
+        if self.headers is None:
+            return None
+        return SecretRecord(key=self.headers_encryption_key, content=self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +84,9 @@ class Attempt:
     error: str | None
     at: datetime
     duration_ms: int
+    id: UUID
+    answer: str | None
+    answer_cut: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +115,7 @@ class EndpointFailure:
     endpoint_id: UUID
     failing_since: datetime
     failures_in_a_row: int
+    warnings: int
 
 
 @asynccontextmanager
@@ -178,6 +201,9 @@ async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -
         errors=[one.error for one in attempts],
         ats=[one.at for one in attempts],
         durations=[one.duration_ms for one in attempts],
+        ids=[one.id for one in attempts],
+        answers=[one.answer for one in attempts],
+        cuts=[one.answer_cut for one in attempts],
         attempts=[one.attempts for one in attempts],
     )
     return {row["shard"] async for row in found if row["followed"]}
@@ -210,9 +236,26 @@ async def mark_endpoints_failed(
             endpoint_id=row["id"],
             failing_since=row["failing_since"],
             failures_in_a_row=row["failures_in_a_row"],
+            warnings=row["warnings"],
         )
         async for row in found
     ]
+
+
+async def put_warnings(connection: Connection, *, endpoint_id: UUID, warnings: int) -> None:
+    """Record how many times an endpoint's party was warned since it has been failing."""
+    await _QUERIES.put_warnings(connection, id=endpoint_id, warnings=warnings)
+
+
+async def skip_own_event(connection: Connection, *, endpoint_id: UUID, event: NewEvent) -> None:
+    """Keep an event about an endpoint, recorded in this transaction, from being sent to it."""
+    await _QUERIES.skip_own_event(
+        connection,
+        shard=event.shard,
+        endpoint_id=endpoint_id,
+        object_id=event.object_id,
+        type=event.type.value,
+    )
 
 
 async def pause_endpoints(connection: Connection, pauses: Mapping[UUID, datetime]) -> None:

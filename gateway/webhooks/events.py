@@ -17,6 +17,7 @@ from typing import Any, Final
 from gateway import account_schemas, api_schemas, exception_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.api_schemas_recovery import PlatformRestoredSchema
+from gateway.api_versions import NEWEST
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
@@ -24,7 +25,7 @@ from gateway.party_check_schemas import PartyCheckSchema
 from gateway.tracing import traceparent
 from gateway.webhooks import repository
 
-API_VERSION: Final = "2026-11-01"
+API_VERSION: Final = NEWEST
 
 
 class EventType(StrEnum):
@@ -85,6 +86,7 @@ class EventType(StrEnum):
     EXCEPTION_RESOLVED = "exception.resolved"
     PLATFORM_RESTORED = "platform.restored"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
+    WEBHOOK_ENDPOINT_FAILING = "webhook_endpoint.failing"
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 
 

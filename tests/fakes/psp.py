@@ -253,6 +253,10 @@ class FakePsp:
         return body
 
     @property
+    def responding(self) -> bool:
+        return True
+
+    @property
     def account(self) -> str:
         return "acct-fake"
 

@@ -332,6 +332,28 @@ async def test_what_arrives_after_an_erasure_is_erased_by_a_repeat(api: Api) -> 
     assert EMAIL not in await _dump(api.services.pool)
 
 
+async def test_what_receivers_answered_about_the_person_is_blotted(api: Api) -> None:
+    made = await drive(api)
+    for number, session in enumerate(made["sessions"]):
+        await finish(api, session, number)
+    await end_everything(api, made)
+    pool = api.services.pool
+    await pool.execute(
+        "INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, answer, answer_cut,"
+        " duration_ms, attempted_at) SELECT e.shard, e.id, e.id, e.id, 500, $1, false, 1, now()"
+        " FROM gateway.event AS e",
+        f"no such driver: {EMAIL}",
+    )
+    report = await run(api, NAMES[1], erase=True)
+    assert report.outcome is ErasureOutcome.ERASED
+    assert report.found["delivery_attempt"] > 0
+    kept = (
+        "SELECT count(answer) FROM gateway.delivery_attempt AS a JOIN gateway.event AS e ON e.id = a.event_id"
+    )
+    assert await pool.fetchval(f"{kept} WHERE e.object_id = $1", made["sessions"][0]) == 0
+    assert await pool.fetchval("SELECT count(*) FROM gateway.delivery_attempt WHERE status = 500") > 0
+
+
 async def test_an_erased_event_is_abandoned_and_not_sent_again(api: Api) -> None:
     endpoint = await api.call(
         "POST", "/v1/webhook-endpoints", {"url": "https://a.example/", "events": ["*"]}, key="w"

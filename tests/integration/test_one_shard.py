@@ -24,7 +24,7 @@ PACKAGES = ("gateway", "clearing", "pnc")
 SHARD = 5
 # Keyed by a foreign name, which a distributed database shards it by.
 BY_ANOTHER_KEY = {"gateway.session_lookup", "gateway.unbooked_charge"}
-UTILITIES = {"allow_minutes", "analyze_items", "raise_work_mem"}  # SET and ANALYZE have no plan
+UTILITIES = {"allow_minutes", "analyze_items", "plan_each", "raise_work_mem"}  # SET and ANALYZE have no plan
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
@@ -60,7 +60,8 @@ SEVERAL_SHARDS = {
         gateway/shard_leases: give_back_shards list_leases renew_shards
     """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
-        gateway/exceptions: retry_task
+        gateway/exceptions: stopped_task_shard
+        gateway/idempotency: find
         gateway/ocpi_cdrs: session_by_name session_of_token
         gateway/payers: save_attached_method
         gateway/unbooked_charges: find_known is_capture list_unknown_charges
@@ -88,8 +89,9 @@ SEVERAL_SHARDS = {
         gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
+        pnc/overview: list_decisions
         gateway/disputes: list_disputes
-        gateway/payments: list_authorizations list_captures list_sessions
+        gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
         gateway/webhooks: list_deliveries list_events
         clearing/disbursements: list_disbursements open_payables select_disbursement select_disbursements
@@ -123,9 +125,11 @@ SEVERAL_SHARDS = {
         pnc/personal_data: export_decisions
     """,
     "a batch of what is over its time, in a pause of the other work": """
-        gateway/retention: apply_dispute apply_event apply_invoice_link apply_payment_authorization
-        gateway/retention: apply_psp_event apply_receipt_link apply_refund apply_session
-        gateway/retention: due_billing_record due_dispute due_event due_invoice_link
+        gateway/idempotency: sweep
+        gateway/retention: apply_dispute apply_event apply_idempotency_key apply_invoice_link
+        gateway/retention: apply_payment_authorization apply_psp_event apply_receipt_link
+        gateway/retention: apply_refund apply_session
+        gateway/retention: due_billing_record due_dispute due_event due_idempotency_key due_invoice_link
         gateway/retention: due_payment_authorization due_psp_event due_receipt_link due_refund
         gateway/retention: due_session sessions_to_blot statements_to_blot
     """,
@@ -135,6 +139,7 @@ SEVERAL_SHARDS = {
     """,
     "figures of the console over a range of days": """
         gateway/console: captured captured_by_bucket declined last_captured_at refunded
+        gateway/operations: throughput unknown_outcomes
         clearing/party_share: flows shares
     """,
     "the audit, which proves all rows": """
@@ -153,7 +158,11 @@ SEVERAL_SHARDS = {
         clearing/daily_audit: pending_positions returned_unequal transfers_of unpaid_payables
     """,
 }
-_PLAN = """
+# One PostgreSQL finds an Idempotency-Key in any shard; a distributed database in its own (decision 0928).
+_DISTRIBUTED_KEY = """
+ALTER TABLE gateway.idempotency_key
+    DROP CONSTRAINT idempotency_key_pkey, ADD PRIMARY KEY (shard, party_id, key)"""
+PLAN_OF = """
 CREATE FUNCTION public.plan_of(statement text) RETURNS json LANGUAGE plpgsql AS $body$
 DECLARE found json;
 BEGIN
@@ -169,12 +178,18 @@ FROM pg_class AS r JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = 
 WHERE r.relkind = 'r' AND r.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')
 ORDER BY 1"""
 
+_VIEWS = """
+SELECT c.oid::regclass::text AS name, pg_get_viewdef(c.oid) AS definition FROM pg_class AS c
+WHERE c.relkind = 'v' AND c.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')"""
+
 
 @pytest.fixture
 async def partitioned(database_url: str) -> AsyncIterator[Connection]:
     """A migrated database whose tables with a shard have a partition for one shard and one for the others."""
     connection = await asyncpg.connect(database_url)
     try:
+        await connection.execute(_DISTRIBUTED_KEY)
+        views = await connection.fetch(_VIEWS)
         for name, keyed in await connection.fetch(_TABLES):
             assert keyed is not (name in BY_ANOTHER_KEY), f"{name}: is the shard in each of its unique keys?"
             if keyed:
@@ -184,7 +199,9 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
                     f"CREATE TABLE {name}__own PARTITION OF {name} FOR VALUES IN ({SHARD});"
                     f"CREATE TABLE {name}__others PARTITION OF {name} DEFAULT"
                 )
-        await connection.execute(_PLAN)
+        for name, definition in views:  # else they would still read the tables as they were
+            await connection.execute(f"CREATE OR REPLACE VIEW {name} AS {definition}")
+        await connection.execute(PLAN_OF)
         yield connection
     finally:
         await connection.close()

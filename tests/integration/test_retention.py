@@ -40,6 +40,7 @@ async def test_every_column_is_personal_by_the_table_or_is_not_for_a_named_reaso
     rows = await pool.fetch(
         "SELECT table_schema || '.' || table_name || '.' || column_name AS name"
         " FROM information_schema.columns WHERE table_schema IN ('gateway', 'clearing', 'pnc')"
+        " AND table_name NOT LIKE 'check\\_%'"  # views of what other tables hold
     )
     columns = {row["name"] for row in rows}
     listed = {column for rule in POLICY.rules.values() for column in rule.columns} | set(list_not_personal())

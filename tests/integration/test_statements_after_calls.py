@@ -71,7 +71,7 @@ async def test_the_events_of_many_sessions_are_delivered_by_few_statements(
     assert not [one for one in made if "SET fanned_out" in one], "no filter: nothing is left to fan out"
 
 
-async def test_an_object_for_two_parties_takes_the_room_of_one(counted: tuple[Stage, list[str]]) -> None:
+async def test_an_object_for_two_parties_is_stored_once(counted: tuple[Stage, list[str]]) -> None:
     stage, _ = counted
     pool = stage.api.services.pool
     async with pool.acquire() as connection:

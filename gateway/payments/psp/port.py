@@ -330,6 +330,11 @@ class Psp(Protocol):
         ...
 
     @property
+    def responding(self) -> bool:
+        """Whether calls are sent: not while so many had no answer that they are held back for seconds."""
+        ...
+
+    @property
     def account(self) -> str:
         """Which of the PSP's accounts this is: a name for incidents, no secret."""
         ...

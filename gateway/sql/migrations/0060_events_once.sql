@@ -17,5 +17,5 @@ ALTER TABLE gateway.delivery ALTER COLUMN created_at SET DEFAULT now();
 -- event goes with its deliveries. Each key would lock a row that all sessions of a party share.
 ALTER TABLE gateway.delivery DROP CONSTRAINT delivery_endpoint_id_fkey;
 ALTER TABLE gateway.delivery DROP CONSTRAINT delivery_shard_event_id_fkey;
--- Leasing a delivery changes no index where its page has room.
+-- Leasing a delivery changes no index where its page has free space.
 ALTER TABLE gateway.delivery SET (fillfactor = 60);

@@ -156,6 +156,11 @@ class StripePsp:
         return STRIPE_RULES
 
     @property
+    def responding(self) -> bool:
+        """Whether calls are sent; see `Psp.responding`."""
+        return self._wire.responding
+
+    @property
     def account(self) -> str:
         """Which account this is: the same for one key, and nothing of the key itself."""
         return self._wire.account

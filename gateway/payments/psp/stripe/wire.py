@@ -88,6 +88,11 @@ class StripeWire:
         )
         self._circuit = CircuitBreaker()
 
+    @property
+    def responding(self) -> bool:
+        """Whether the circuit breaker lets calls pass."""
+        return not self._circuit.is_open
+
     async def post(
         self, path: str, answer: type[_T], params: Mapping[str, Any], *, key: str
     ) -> _T | Declined | PspOutcomeUnknown:
