@@ -18,7 +18,8 @@ from gateway.migrations import list_pending
 
 # Citus 14 alone is tried; what it rejects and scatters differs from release to release.
 SUPPORTED_MAJOR: Final = 14
-SHARD_COUNT_OF_DATABASE: Final = 32
+# Shards of Citus, in which the 64 of the sessions lie by hash; each may lie on a node of its own.
+DATABASE_SHARDS: Final = 32
 # Each later connection's settings. Without the first, the driver's look-up of types is 60 times slower.
 SETTINGS: Final = (("citus.override_table_visibility", "off"),)
 _LOCK_KEY: Final = int.from_bytes(hashlib.sha256(b"networkcore distribute").digest()[:8], "big", signed=True)
@@ -35,8 +36,13 @@ class Distribution:
     on_coordinator: int
 
 
-async def distribute(dsn: str, *, report: Callable[[str], None]) -> Distribution:
+async def distribute(
+    dsn: str, *, report: Callable[[str], None], shards: int = DATABASE_SHARDS
+) -> Distribution:
     """Do what is left to do; one line for each step. A second run changes nothing.
+
+    `shards`: how many pieces of the database the 64 shards of the sessions lie in, for the first table that
+    is distributed; all later ones follow it.
 
     Raises:
         DistributionError: Citus is missing or of another version, no node keeps rows, another run is under way,
@@ -61,7 +67,7 @@ async def distribute(dsn: str, *, report: Callable[[str], None]) -> Distribution
             await repository.set_for_database(connection, setting=setting, value=value)
             report(f"set {setting} = {value} for every later connection")
         try:
-            await _carry_out(connection, await read_plan(connection), report=report)
+            await _carry_out(connection, await read_plan(connection), shards=shards, report=report)
         except asyncpg.PostgresError as error:
             raise DistributionError(
                 f"a step failed, what was done before it stays done: {str(error).splitlines()[0]}; "
@@ -95,7 +101,7 @@ async def read_plan(connection: BareConnection) -> DistributionPlan:
 
 
 async def _carry_out(
-    connection: BareConnection, plan: DistributionPlan, *, report: Callable[[str], None]
+    connection: BareConnection, plan: DistributionPlan, *, shards: int, report: Callable[[str], None]
 ) -> None:
     """Do the steps of a plan, each in a transaction of its own."""
     for key in plan.dropped:
@@ -104,7 +110,7 @@ async def _carry_out(
     for number, table in enumerate(plan.tables, 1):
         with_table = await _companion(connection, table.name) if table.place is Place.SHARD else None
         await repository.distribute_table(
-            connection, table, with_table=with_table, shard_count=SHARD_COUNT_OF_DATABASE
+            connection, table, with_table=with_table, shard_count=shards
         )
         report(f"distributed {table.name} by {table.column} ({number} of {len(plan.tables)})")
     for key in plan.added:

@@ -1,12 +1,10 @@
 -- The hand-over from capture to clearing.
 
 -- name: shards_due
--- Shards in which a session is due to be cleared: one index lookup for each shard, however many are due.
-SELECT shard::smallint AS shard FROM generate_series(0, 63) AS shard
-WHERE EXISTS (
-    SELECT FROM gateway.task AS t
-    WHERE t.shard = shard::smallint AND t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
-      AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz));
+-- Shards in which a session is due to be cleared.
+SELECT DISTINCT t.shard FROM gateway.task AS t
+WHERE t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
+  AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz);
 
 -- name: plan_by_index!
 -- For the batch's transaction: plans for the tables' present size, by key. A plan that was kept from when they were
@@ -14,23 +12,18 @@ WHERE EXISTS (
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true);
 
 -- name: lock_due
--- The first tasks of each of these shards, an equal share of each, locked until the transaction ends; what another
--- worker has locked is skipped. A database that is distributed by shard is given one shard.
-SELECT due.* FROM unnest(:shards::smallint[]) AS given (shard)
-CROSS JOIN LATERAL (
-    SELECT t.shard, t.id, t.session_id, t.payload, t.attempts FROM gateway.task AS t
-    WHERE t.shard = given.shard AND t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
-      AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
-    ORDER BY t.run_at
-    LIMIT :share::integer
-    FOR UPDATE SKIP LOCKED
-) AS due;
+-- The first tasks of a shard, locked until the transaction ends; what another worker has locked is skipped.
+SELECT t.shard, t.id, t.session_id, t.payload, t.attempts FROM gateway.task AS t
+WHERE t.shard = :shard AND t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
+  AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
+ORDER BY t.run_at
+LIMIT :limit::integer
+FOR UPDATE SKIP LOCKED;
 
 -- name: lock_sessions!
 -- Locked before they are read, until the transaction ends: who names a buyer meanwhile waits, or is waited for.
-SELECT FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
-JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id
-ORDER BY s.shard, s.id FOR NO KEY UPDATE OF s;
+SELECT 1 FROM gateway.session AS s WHERE s.shard = :shard AND s.id = ANY(:ids::uuid[])
+ORDER BY s.id FOR NO KEY UPDATE;
 
 -- name: captured_sessions
 -- Everything clearing needs of the sessions named but their tariffs, which many share.

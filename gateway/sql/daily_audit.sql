@@ -10,6 +10,9 @@ JOIN gateway.session AS s ON s.shard = asked.shard AND s.id = asked.id
 WHERE s.state IN ('active', 'completed', 'exception');
 
 -- name: capture_above_price
+WITH unbooked AS MATERIALIZED (
+    SELECT u.shard, u.session_id, u.psp_charge FROM gateway.unbooked_charge AS u WHERE u.session_id = ANY(:ids::uuid[])
+)
 SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
 JOIN gateway.capture AS c ON c.shard = asked.shard AND c.session_id = asked.id
@@ -17,10 +20,8 @@ JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
 WHERE c.state = 'succeeded'
   AND CASE WHEN 'corrected' = ANY (s.flags)
       THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      -- Captured by hand at the PSP, above the price, and what is above it was refunded before it was cleared.
-      WHEN c.uncleared_minor > 0 AND EXISTS (
-          SELECT 1 FROM gateway.unbooked_charge AS u
-          WHERE u.shard = c.shard AND u.session_id = c.session_id AND u.psp_charge = c.psp_charge)
+      WHEN c.uncleared_minor > 0 AND (c.shard, c.session_id, c.psp_charge) IN (
+          SELECT u.shard, u.session_id, u.psp_charge FROM unbooked AS u)
       THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
       ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
 
@@ -101,25 +102,30 @@ WHERE ((hashtext(party_id || ' ' || currency) % :shares::integer) + :shares::int
 
 -- name: account_difference
 -- A funded account whose figures are not those of its fundings, captures and active holds.
-SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
-       f.funded - k.captured AS balance_due, h.held AS held_due
-FROM gateway.partner_account AS p
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(amount_minor), 0)::bigint AS funded FROM gateway.partner_funding
-    WHERE party_id = p.party_id AND currency = p.currency AND reversed_at IS NULL
-) AS f
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(c.amount_minor - c.refunded_minor), 0)::bigint AS captured
+WITH account AS MATERIALIZED (
+    SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
+           (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM gateway.partner_funding AS f
+            WHERE f.party_id = p.party_id AND f.currency = p.currency AND f.reversed_at IS NULL) AS funded
+    FROM gateway.partner_account AS p
+    WHERE p.party_id = :party_id AND p.currency = :currency
+), captured AS MATERIALIZED (
+    SELECT a.account_party_id AS party_id, a.currency, sum(c.amount_minor - c.refunded_minor)::bigint AS minor
     FROM gateway.payment_authorization AS a
     JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.authorization_id = a.id
-    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND c.state = 'succeeded'
-) AS k
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(a.hold_minor), 0)::bigint AS held FROM gateway.payment_authorization AS a
-    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND a.state = 'authorized'
-) AS h
-WHERE p.party_id = :party_id AND p.currency = :currency
-  AND (p.balance_minor <> f.funded - k.captured OR p.held_minor <> h.held);
+    WHERE a.account_party_id IN (SELECT p.party_id FROM account AS p) AND c.state = 'succeeded'
+    GROUP BY a.account_party_id, a.currency
+), held AS MATERIALIZED (
+    SELECT a.account_party_id AS party_id, a.currency, sum(a.hold_minor)::bigint AS minor
+    FROM gateway.payment_authorization AS a
+    WHERE a.account_party_id IN (SELECT p.party_id FROM account AS p) AND a.state = 'authorized'
+    GROUP BY a.account_party_id, a.currency
+)
+SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
+       p.funded - coalesce(c.minor, 0) AS balance_due, coalesce(h.minor, 0) AS held_due
+FROM account AS p
+LEFT JOIN captured AS c ON c.party_id = p.party_id AND c.currency = p.currency
+LEFT JOIN held AS h ON h.party_id = p.party_id AND h.currency = p.currency
+WHERE p.balance_minor <> p.funded - coalesce(c.minor, 0) OR p.held_minor <> coalesce(h.minor, 0);
 
 -- name: under_way
 -- Amounts that have begun and are not in every book yet, by currency: as in audit.sql, each part found by its open work.

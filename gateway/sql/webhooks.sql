@@ -78,8 +78,7 @@ SELECT id FROM deleted;
 
 -- Shards with events of which no deliveries were made yet.
 -- name: shards_to_fan_out
-SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
-WHERE EXISTS (SELECT FROM gateway.event e WHERE e.shard = n AND NOT e.fanned_out);
+SELECT DISTINCT shard FROM gateway.event WHERE NOT fanned_out;
 
 -- One statement: events are marked and their deliveries exist, or neither.
 -- name: fan_out$
@@ -102,14 +101,13 @@ SELECT count(*) FROM batch;
 
 -- Shards with a pending delivery: one index lookup for each.
 -- name: shards_pending
-SELECT n::smallint AS shard FROM generate_series(0, 63) AS n
-WHERE (SELECT true FROM gateway.delivery d WHERE d.shard = n AND d.state = 'pending' ORDER BY d.endpoint_id LIMIT 1);
+SELECT DISTINCT shard FROM gateway.delivery WHERE state = 'pending';
 
 -- The next endpoints of a shard with pending deliveries, and whether each may be called. The recursion jumps from
 -- one endpoint to the next along the index, so its cost is the number of endpoints and not of deliveries; the
 -- subqueries with their ORDER BY hold the planner to the index, where EXISTS would scan.
 -- name: pending_endpoints
-WITH RECURSIVE pending AS (
+WITH page AS MATERIALIZED (SELECT found.endpoint_id FROM (WITH RECURSIVE pending AS (
     (SELECT d.endpoint_id FROM gateway.delivery d
      WHERE d.shard = :shard AND d.state = 'pending' AND d.endpoint_id > :after ORDER BY d.endpoint_id LIMIT 1)
     UNION ALL
@@ -120,10 +118,10 @@ WITH RECURSIVE pending AS (
         WHERE d.shard = :shard AND d.state = 'pending' AND d.endpoint_id > pending.endpoint_id
         ORDER BY d.endpoint_id LIMIT 1
     ) later
-)
+) SELECT endpoint_id FROM pending LIMIT :limit) AS found)
 SELECT page.endpoint_id,
        w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
-FROM (SELECT endpoint_id FROM pending LIMIT :limit) AS page
+FROM page
 JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.endpoint_id;
 
@@ -246,10 +244,14 @@ SELECT id FROM wanted ORDER BY id;
 
 -- One event to one endpoint, now; not one whose object was erased.
 -- name: send_again^
+WITH endpoint AS MATERIALIZED (
+    SELECT w.id, w.party_id FROM gateway.webhook_endpoint AS w WHERE w.id = :endpoint_id AND w.state <> 'deleted'
+), wanted AS MATERIALIZED (
+    SELECT e.shard, e.id, e.object_id, w.id AS endpoint_id FROM gateway.event AS e JOIN endpoint AS w ON w.party_id = e.party_id
+    WHERE e.shard = :shard AND e.id = :event_id AND e.data <> '{}'
+)
 INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-SELECT e.shard, w.id, e.id, e.object_id, 'pending', :wall_now, :wall_now
-FROM gateway.webhook_endpoint w JOIN gateway.event e ON e.party_id = w.party_id
-WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id = :event_id AND e.data <> '{}'
+SELECT e.shard, e.endpoint_id, e.id, e.object_id, 'pending', :wall_now::timestamptz, :wall_now::timestamptz FROM wanted AS e
 ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
 SET state = 'pending', attempts = 0, next_attempt_at = excluded.next_attempt_at, leased_until = NULL,
     delivered_at = NULL, last_error = NULL
