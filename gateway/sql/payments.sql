@@ -342,6 +342,18 @@ SELECT true FROM moved;
 -- The commit is flushed only for refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', CASE WHEN :always::boolean THEN 'on' ELSE 'off' END, true) AS value
+), named AS MATERIALIZED (
+    SELECT k.shard, k.session_id FROM gateway.session_lookup AS k
+    WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text
+), paid AS MATERIALIZED (
+    SELECT a.state, EXISTS (
+               SELECT 1 FROM gateway.psp_request AS c
+               WHERE c.shard = a.shard AND c.authorization_id = a.id AND c.state = 'unknown') AS is_unanswered
+    FROM gateway.payment_authorization AS a JOIN named AS k ON a.shard = k.shard AND a.session_id = k.session_id
+    WHERE a.psp_payment = :psp_payment::text
+), saved AS MATERIALIZED (
+    SELECT 1 AS one FROM gateway.payment_authorization AS a
+    WHERE a.payment_method = :attached_method::text AND a.save_usage IS NOT NULL LIMIT 1
 ), kept AS (
     INSERT INTO gateway.psp_event (id, type, body, received_at)
     SELECT :id::text, :type::text, :body::bytea, :received_at::timestamptz FROM relaxed WHERE relaxed.value <> ''
@@ -358,23 +370,15 @@ WITH relaxed AS MATERIALIZED (
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
            WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
-       OR EXISTS (
-           SELECT 1 FROM gateway.payment_authorization
-           WHERE payment_method = :attached_method::text AND save_usage IS NOT NULL)
+       OR EXISTS (SELECT 1 FROM saved)
        OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
        OR :captured::boolean AND NOT EXISTS (
-        SELECT 1 FROM gateway.session_lookup AS k
-        JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id
-        WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text AND a.psp_payment = :psp_payment::text
-          AND a.state IN ('capture_requested', 'captured'))
+           SELECT 1 FROM paid WHERE paid.state IN ('capture_requested', 'captured'))
        OR :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
-        SELECT 1 FROM gateway.session_lookup AS k
-        JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id
-        WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text AND a.psp_payment = :psp_payment::text
-          AND (a.state IN ('requires_action', 'outcome_unknown') OR (a.state = 'authorized' AND :ended::boolean)
-               OR EXISTS (
-                   SELECT 1 FROM gateway.psp_request AS c
-                   WHERE c.shard = a.shard AND c.authorization_id = a.id AND c.state = 'unknown'))))
+           SELECT 1 FROM paid
+           WHERE paid.state IN ('requires_action', 'outcome_unknown')
+              OR (paid.state = 'authorized' AND :ended::boolean)
+              OR paid.is_unanswered))
 )
 SELECT true FROM kept;
 

@@ -45,16 +45,16 @@ WITH waiting AS MATERIALIZED (
     SELECT t.payload ->> 'event' AS id FROM gateway.task AS t WHERE t.kind = 'handle_psp_event'
 )
 SELECT count(*) FROM gateway.psp_event AS e
-WHERE e.received_at < :before AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.id = e.id);
+WHERE e.received_at < :before::timestamptz AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.id = e.id);
 
 -- name: apply_psp_event$
 WITH waiting AS MATERIALIZED (
     SELECT t.payload ->> 'event' AS id FROM gateway.task AS t WHERE t.kind = 'handle_psp_event'
-), due AS (
+), due AS MATERIALIZED (
     SELECT e.id FROM gateway.psp_event AS e
-    WHERE e.received_at < :before AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.id = e.id)
-    LIMIT :limit FOR UPDATE OF e SKIP LOCKED
-), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.id = due.id RETURNING 1)
+    WHERE e.received_at < :before::timestamptz AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.id = e.id)
+    LIMIT :limit::bigint FOR UPDATE OF e SKIP LOCKED
+), gone AS (DELETE FROM gateway.psp_event AS e WHERE e.id IN (SELECT due.id FROM due) RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: due_session$

@@ -217,30 +217,34 @@ WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :b
        OR (:state = 'failed' AND d.state = 'pending' AND d.attempts > 0 AND d.last_error IS NOT NULL))
 ORDER BY d.event_id DESC LIMIT :limit;
 
--- Send again what was delivered or failed since a time, oldest first, up to the limit. Events without fan-out and
--- deliveries that are being recorded are on their way anyway: they are skipped, so that nothing waits for them.
--- name: replay
-WITH wanted AS (
-    SELECT e.shard, e.id, e.object_id
-    FROM gateway.webhook_endpoint w JOIN gateway.event e ON e.party_id = w.party_id
-    WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until AND e.fanned_out
-      AND e.data <> '{}'
-      AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
-    ORDER BY e.id LIMIT :limit
-), finished AS (
-    SELECT d.shard, d.event_id FROM gateway.delivery d JOIN wanted ON wanted.shard = d.shard AND wanted.id = d.event_id
-    WHERE d.endpoint_id = :endpoint_id AND d.state <> 'pending' FOR UPDATE OF d SKIP LOCKED
+-- Events of a time that one endpoint takes, oldest first, up to the limit: those without fan-out are on their way anyway.
+-- name: events_to_replay
+WITH endpoint AS MATERIALIZED (
+    SELECT w.party_id, w.event_types FROM gateway.webhook_endpoint AS w WHERE w.id = :endpoint_id
+)
+SELECT e.shard, e.id, e.object_id
+FROM gateway.event AS e JOIN endpoint AS w ON w.party_id = e.party_id
+WHERE e.created_at >= :since AND e.created_at < :until AND e.fanned_out AND e.data <> '{}'
+  AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
+ORDER BY e.id LIMIT :limit;
+
+-- Send events of a shard again, whether they were delivered, failed or never sent. Deliveries that are pending or being
+-- recorded are on their way anyway: they are skipped, so that nothing waits for them.
+-- name: replay_shard!
+WITH finished AS (
+    SELECT d.event_id FROM gateway.delivery AS d
+    WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = ANY(:events::uuid[])
+      AND d.state <> 'pending' FOR UPDATE OF d SKIP LOCKED
 ), again AS (
-    UPDATE gateway.delivery d
+    UPDATE gateway.delivery AS d
     SET state = 'pending', attempts = 0, next_attempt_at = :wall_now, leased_until = NULL, delivered_at = NULL,
         last_error = NULL
-    FROM finished WHERE d.shard = finished.shard AND d.endpoint_id = :endpoint_id AND d.event_id = finished.event_id
-), fresh AS (
-    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-    SELECT shard, :endpoint_id, id, object_id, 'pending', :wall_now, :wall_now FROM wanted
-    ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING
+    FROM finished WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = finished.event_id
 )
-SELECT id FROM wanted ORDER BY id;
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
+SELECT :shard, :endpoint_id, given.id, given.object_id, 'pending', :wall_now, :wall_now
+FROM unnest(:events::uuid[], :objects::text[]) AS given (id, object_id)
+ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
 
 -- One event to one endpoint, now; not one whose object was erased.
 -- name: send_again^

@@ -216,16 +216,21 @@ async def replay(
     wall_now: datetime,
 ) -> list[UUID]:
     """Send the events of a time span again, oldest first; their ids."""
-    found = _QUERIES.replay(
-        connection,
-        endpoint_id=endpoint_id,
-        since=since,
-        until=until,
-        after=after,
-        limit=limit,
-        wall_now=wall_now,
+    wanted = _QUERIES.events_to_replay(
+        connection, endpoint_id=endpoint_id, since=since, until=until, after=after, limit=limit
     )
-    return [row["id"] async for row in found]
+    found = [row async for row in wanted]
+    for shard in sorted({row["shard"] for row in found}):
+        rows = [row for row in found if row["shard"] == shard]
+        await _QUERIES.replay_shard(
+            connection,
+            shard=shard,
+            endpoint_id=endpoint_id,
+            events=[row["id"] for row in rows],
+            objects=[row["object_id"] for row in rows],
+            wall_now=wall_now,
+        )
+    return [row["id"] for row in found]
 
 
 async def retry_delivery(
