@@ -133,6 +133,12 @@ SEVERAL_SHARDS: Final = {
 }
 
 
+# Asks several shards of a distributed database alone: it reaches rows that lie by a foreign name through the session.
+REACHED_BY_SESSION: Final = {
+    "gateway/retention: apply_session": "the lookup of a session's reference lies by that reference"
+}
+
+
 def listed_statements() -> list[str]:
     """Every statement of the list by its place, such as `gateway/tasks: finish_tasks`."""
     found = []
@@ -151,4 +157,4 @@ def reason_of(place: str) -> str | None:
             its_file, _, names = line.strip().partition(": ")
             if its_file == file and name in names.split():
                 return reason
-    return None
+    return REACHED_BY_SESSION.get(place)

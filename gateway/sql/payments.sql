@@ -314,11 +314,11 @@ WITH charging AS (
         next_action = NULL, decline_code = :decline_code::text, updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :id::uuid AND state = 'requires_action'
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
-    RETURNING shard, id, session_id, psp_payment
+    RETURNING shard, id, session_id, state, psp_payment
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), release AS (
     INSERT INTO gateway.psp_request (
         shard, id, session_id, authorization_id, kind, psp_payment, state, amount_minor, next_attempt_at, created_at)

@@ -84,11 +84,11 @@ WITH charging AS (
     WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id
       AND a.state IN ('requires_authorization', 'requires_action', 'outcome_unknown')
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
-    RETURNING a.shard, a.session_id
+    RETURNING a.shard, a.session_id, a.state
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
@@ -162,11 +162,11 @@ WITH charging AS (
     WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id
       AND a.state IN ('capture_requested', 'outcome_unknown')
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
-    RETURNING a.shard, a.id, a.session_id, a.psp_payment, answered.kind
+    RETURNING a.shard, a.id, a.session_id, a.state, a.psp_payment, answered.kind
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), captured AS (
     UPDATE gateway.capture AS c
     SET state = CASE WHEN :state::text = 'captured' THEN 'succeeded' ELSE 'failed' END,
@@ -183,7 +183,7 @@ WITH charging AS (
     -- Only a capture ends the task: after a release or a decline it checks whether the session is paid for.
     DELETE FROM gateway.task AS t USING moved
     WHERE t.shard = :shard::smallint AND t.session_id = moved.session_id AND t.kind = 'capture_session'
-      AND :state::text = 'captured'
+      AND moved.state = 'captured'
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, :task::text, session_id, :wall_now::timestamptz FROM captured
@@ -222,7 +222,7 @@ WITH answered AS (
     SET state = :request_state::text, answer = :answer::jsonb, attempts = attempts + 1,
         next_attempt_at = NULL, finished_at = :wall_now::timestamptz
     WHERE shard = :shard::smallint AND id = :request_id::uuid AND state IN ('intended', 'unknown')
-    RETURNING shard, authorization_id
+    RETURNING shard, authorization_id, state
 ), raised AS (
     UPDATE gateway.payment_authorization AS a
     SET hold_minor = greatest(a.hold_minor, :hold_minor::bigint), version = version + 1,
@@ -230,7 +230,7 @@ WITH answered AS (
         max_capture_minor = :max_capture_minor::bigint, updated_at = :now::timestamptz
     FROM answered
     WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id AND a.state = 'authorized'
-      AND :request_state::text = 'succeeded'
+      AND answered.state = 'succeeded'
 )
 SELECT true FROM answered;
 
