@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+_AUTHORIZATION: Final = (
+    "FOREIGN KEY (shard, authorization_id) REFERENCES gateway.payment_authorization(shard, id)"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
@@ -192,7 +196,7 @@ KEYS_BETWEEN_SHARDS: Final = (
     ForeignKey(
         table="gateway.capture",
         name="capture_shard_authorization_id_fkey",
-        definition="FOREIGN KEY (shard, authorization_id) REFERENCES gateway.payment_authorization(shard, id)",
+        definition=_AUTHORIZATION,
     ),
     ForeignKey(
         table="gateway.capture",
@@ -227,7 +231,7 @@ KEYS_BETWEEN_SHARDS: Final = (
     ForeignKey(
         table="gateway.psp_request",
         name="psp_request_shard_authorization_id_fkey",
-        definition="FOREIGN KEY (shard, authorization_id) REFERENCES gateway.payment_authorization(shard, id)",
+        definition=_AUTHORIZATION,
     ),
     ForeignKey(
         table="gateway.receipt_link",

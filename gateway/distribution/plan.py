@@ -90,7 +90,7 @@ def plan_distribution(tables: Sequence[SchemaTable], keys: Sequence[ForeignKey])
     """Return what is left to do to a schema with these tables and foreign keys.
 
     Raises:
-        DistributionError: a table has no place, is distributed by another column, or keys go round in a circle.
+        DistributionError: a table has no place, is distributed by another column, or keys form a circle.
     """
     placed = {table.name: place_table(table) for table in tables}
     for table in tables:
@@ -100,9 +100,7 @@ def plan_distribution(tables: Sequence[SchemaTable], keys: Sequence[ForeignKey])
                 "undistribute it first: SELECT undistribute_table(...)"
             )
     by_shard = {name for name, table in placed.items() if table.place is Place.SHARD}
-    undone = {
-        table.name for table in tables if table.distributed_by is None and placed[table.name].column is not None
-    }
+    undone = {one.name for one in tables if one.distributed_by is None and placed[one.name].column}
     kept = [key for key in keys if {key.table, key.referenced} <= by_shard]
     if unknown := [key.name for key in kept if key not in KEYS_BETWEEN_SHARDS]:
         raise DistributionError(f"{unknown[0]} is not named in gateway/distribution/places.py")

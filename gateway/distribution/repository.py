@@ -72,9 +72,7 @@ async def list_foreign_keys(connection: Connection) -> list[ForeignKey]:
 
 async def set_for_database(connection: Connection, *, setting: str, value: str) -> None:
     """Give each later connection to this database a setting."""
-    await connection.execute(
-        await _QUERIES.set_for_database(connection, setting=setting, value=value)
-    )
+    await connection.execute(await _QUERIES.set_for_database(connection, setting=setting, value=value))
 
 
 async def drop_key(connection: Connection, key: ForeignKey) -> None:

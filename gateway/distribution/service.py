@@ -13,7 +13,13 @@ import asyncpg
 
 from gateway.database import BareConnection, connect
 from gateway.distribution import repository
-from gateway.distribution.plan import DistributionError, DistributionPlan, Place, place_table, plan_distribution
+from gateway.distribution.plan import (
+    DistributionError,
+    DistributionPlan,
+    Place,
+    place_table,
+    plan_distribution,
+)
 from gateway.migrations import list_pending
 
 # Citus 14 alone is tried; what it rejects and scatters differs from release to release.
@@ -45,8 +51,8 @@ async def distribute(
     is distributed; all later ones follow it.
 
     Raises:
-        DistributionError: Citus is missing or of another version, no node keeps rows, another run is under way,
-            or a step failed; what was done stays done.
+        DistributionError: Citus is missing or of another version, no node keeps rows, another run is under
+            way, or a step failed; what was done stays done.
         DatabaseUnreachableError: no PostgreSQL answers at `dsn`.
         MigrationError: as `list_pending`.
     """
@@ -59,7 +65,8 @@ async def distribute(
         nodes = [node for node in await repository.list_nodes(connection) if node.keeps_shards]
         if not nodes:
             raise DistributionError(
-                "no node keeps rows; add one: SELECT citus_add_node('host', 5432) (docs/operations/scale-out.md)"
+                "no node keeps rows; add one: SELECT citus_add_node('host', 5432) "
+                "(docs/operations/scale-out.md)"
             )
         if not await repository.take_lock(connection, key=_LOCK_KEY):
             raise DistributionError("another process distributes this database; wait for it")
@@ -109,9 +116,7 @@ async def _carry_out(
         report(f"dropped {key.table} {key.name}")
     for number, table in enumerate(plan.tables, 1):
         with_table = await _companion(connection, table.name) if table.place is Place.SHARD else None
-        await repository.distribute_table(
-            connection, table, with_table=with_table, shard_count=shards
-        )
+        await repository.distribute_table(connection, table, with_table=with_table, shard_count=shards)
         report(f"distributed {table.name} by {table.column} ({number} of {len(plan.tables)})")
     for key in plan.added:
         await repository.add_key(connection, key)

@@ -1,7 +1,7 @@
 """Which named statements may read or write more than one shard, and why: data.
 
-Owns: that list. A test plans every statement and fails on one that is not in it, or that is in it and reads one
-shard; `networkcore distribute --check` holds it against a distributed database. Must not know a statement.
+Owns: that list. A test plans every statement and fails on one that is not in it, or that is in it and reads
+one shard; `networkcore distribute --check` holds it against a distributed database. Must not know SQL.
 """
 
 from typing import Final
@@ -133,7 +133,7 @@ SEVERAL_SHARDS: Final = {
 }
 
 
-# Asks several shards of a distributed database alone: it reaches rows that lie by a foreign name through the session.
+# Asks several shards of a distributed database alone, for rows that lie there by a foreign name.
 REACHED_BY_SESSION: Final = {
     "gateway/retention: apply_session": "the lookup of a session's reference lies by that reference"
 }

@@ -82,7 +82,7 @@ async def check_statements(dsn: str) -> Sequence[CheckedStatement]:
         await check_citus(connection)
         plan = await read_plan(connection)
         if plan.tables or plan.added:
-            raise DistributionError("the database is not wholly distributed; run networkcore distribute first")
+            raise DistributionError("the database is not wholly distributed; run networkcore distribute")
         return [await _check(connection, one) for one in named_statements(shard=_SHARD)]
 
 

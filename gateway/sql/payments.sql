@@ -231,11 +231,11 @@ WITH priced AS (
       AND NOT EXISTS (
           SELECT 1 FROM gateway.capture AS c
           WHERE c.shard = :shard::smallint AND c.session_id = :session_id::uuid AND c.state <> 'failed')
-    RETURNING shard, id, session_id, currency, hold_minor, account_party_id
+    RETURNING shard, id, session_id, state, currency, hold_minor, account_party_id
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :amount_minor::bigint = 0 AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state = 'voided' AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), account AS (
     UPDATE gateway.partner_account AS p
     SET held_minor = p.held_minor - moved.hold_minor, balance_minor = p.balance_minor - :amount_minor::bigint
@@ -256,7 +256,7 @@ WITH priced AS (
 ), done AS (
     DELETE FROM gateway.task AS t USING moved
     WHERE t.shard = :shard::smallint AND t.session_id = moved.session_id AND t.kind = 'capture_session'
-      AND :amount_minor::bigint > 0
+      AND moved.state = 'captured'
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'clear_session', session_id, :wall_now::timestamptz FROM moved WHERE :amount_minor::bigint > 0

@@ -1,4 +1,7 @@
-"""Tests here run on a Citus cluster, where CITUS_DSN names its coordinator: each has a distributed database."""
+"""Tests here run on a Citus cluster, where CITUS_DSN names its coordinator.
+
+Each has a distributed database of its own.
+"""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,7 @@
 """Databases of a Citus cluster for tests: migrated and distributed once, then copied for each test.
 
-Owns: CITUS_DSN, the coordinator's database `postgres` or another that has Citus and its nodes. Each database of
-a test is made on every node.
+Owns: CITUS_DSN, a database of the coordinator that has Citus and its nodes. Each database of a test is made
+on every node.
 """
 
 import asyncio
@@ -99,13 +99,14 @@ async def drop_database(name: str) -> None:
 
 
 @asynccontextmanager
-async def distributed_database() -> AsyncIterator[str]:
-    """A fresh distributed database of its own, with the shards of production; its address."""
+async def distributed_database(*, distributed: bool = True) -> AsyncIterator[str]:
+    """A fresh migrated database of its own, with the shards of production unless not distributed; its address."""
     found, name = await nodes(), f"networkcore_{os.getpid()}_{next(_numbers)}_whole"
     try:
         dsn = await create_cluster(name, found)
         await migrate(dsn)
-        await distribute(dsn, report=lambda _line: None)
+        if distributed:
+            await distribute(dsn, report=lambda _line: None)
         yield dsn
     finally:
         await drop_database(name)

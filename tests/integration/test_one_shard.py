@@ -43,7 +43,9 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(database_url)
     try:
         for name, keyed in await connection.fetch(_TABLES):
-            assert keyed is not (name in BY_NAME or name in FEW_ROWS), f"{name}: is the shard in each of its unique keys?"
+            assert keyed is not (name in BY_NAME or name in FEW_ROWS), (
+                f"{name}: is the shard in each of its unique keys?"
+            )
             if keyed:
                 await connection.execute(
                     f"ALTER TABLE {name} RENAME TO {name.split('.')[1]}__whole;"
