@@ -20,6 +20,7 @@ NAMES = (
     "settlement",
     "books",
     "daily_audit",
+    "citus",
 )
 
 

@@ -1,4 +1,4 @@
-"""A market day on a Citus cluster, to its proof: calls, captures, clearing, webhooks, payouts, statements, audit."""
+"""A market day on a Citus cluster: calls, captures, clearing, webhooks, payouts, statements, audit."""
 
 import asyncio
 from pathlib import Path

@@ -100,7 +100,7 @@ async def drop_database(name: str) -> None:
 
 @asynccontextmanager
 async def distributed_database(*, distributed: bool = True) -> AsyncIterator[str]:
-    """A fresh migrated database of its own, with the shards of production unless not distributed; its address."""
+    """A fresh migrated database, with the shards of production if `distributed`; its address."""
     found, name = await nodes(), f"networkcore_{os.getpid()}_{next(_numbers)}_whole"
     try:
         dsn = await create_cluster(name, found)
@@ -110,6 +110,17 @@ async def distributed_database(*, distributed: bool = True) -> AsyncIterator[str
         yield dsn
     finally:
         await drop_database(name)
+
+
+@asynccontextmanager
+async def create_database(node: Node) -> AsyncIterator[str]:
+    """A fresh plain database of one node, without Citus; its address."""
+    name = f"networkcore_{os.getpid()}_{next(_numbers)}_plain"
+    await _execute(node.dsn("postgres"), f"CREATE DATABASE {name}")
+    try:
+        yield node.dsn(name)
+    finally:
+        await _execute(node.dsn("postgres"), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 class RunningCluster:
