@@ -15,8 +15,8 @@ from gateway.database import register_json
 from tests.fakes.api import Api, open_api
 from tests.integration.test_statements_per_session import AUTHORIZE, COMPLETE, USAGE
 
-# Each statement names one shard. Citus runs each of its writing parts by itself: the ten statements of the two calls
-# become so many queries to the session's shard, and so many copies of what a part hands to the next.
+# Each statement names one shard. Citus runs each of its writing parts by itself: ten statements become so
+# many queries to the shard of the session, and so many copies of what one part hands to the next.
 MOST_SHARD_QUERIES = 30
 MOST_COPIES = 26
 _TRANSACTION = re.compile(r"BEGIN|COMMIT|ROLLBACK|PREPARE TRANSACTION|SAVEPOINT|RELEASE|SET |SELECT assign_")

@@ -1,7 +1,10 @@
 """Where tables lie and what is left to do: the rules, without a database."""
 
+import re
+
 import pytest
 
+from gateway.distribution.named_statements import named_statements
 from gateway.distribution.places import KEYS_BETWEEN_SHARDS, ForeignKey
 from gateway.distribution.plan import (
     DistributionError,
@@ -137,3 +140,17 @@ def test_a_statement_is_at_fault_if_it_is_rejected_or_asks_several_shards_unlist
 def test_each_listed_statement_has_its_reason() -> None:
     assert {reason_of(place) for place in listed_statements()} == set(SEVERAL_SHARDS)
     assert reason_of("gateway/x: y") is None
+
+
+def test_no_statement_has_a_form_that_citus_rejects_only_as_it_runs() -> None:
+    """Decision 0923."""
+    on_parameters = re.compile(r"(?:\bWHERE|\n\s*AND)\s+\$\d+::\w+\s*(?:=|<>|<|>|IN|NOT IN)\s*(?:\(?'|\d)")
+    for statement in named_statements(shard=5):
+        text = statement.sql
+        assert not re.search(r"\bSELECT\s+FROM\b", text), f"{statement.place}: select 1"
+        for part in re.split(r"\bAS (?:MATERIALIZED )?\(\s*(?=UPDATE|DELETE|INSERT|SELECT)", text):
+            writes_on_shard = re.match(r"(?:UPDATE|DELETE)\b", part) and "(5::smallint)" in part
+            body = part.partition("\n)")[0]
+            assert not (writes_on_shard and on_parameters.search(body)), (
+                f"{statement.place}: a part that writes has a condition on parameters alone"
+            )
