@@ -9,7 +9,7 @@ from typing import Final
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS: Final = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
-        gateway/clearing: captured_sessions mark_sessions published_authorizations
+        gateway/clearing: captured_sessions lock_due lock_sessions mark_sessions published_authorizations
         gateway/clearing: published_captures published_sessions
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture
         gateway/daily_audit: cleared_of open_sessions uncaptured_price uncleared_capture
@@ -137,6 +137,10 @@ SEVERAL_SHARDS: Final = {
 REACHED_BY_SESSION: Final = {
     "gateway/retention: apply_session": "the lookup of a session's reference lies by that reference"
 }
+
+
+# Sent to one PostgreSQL alone: a distributed database is sent the statement of one shard beside it.
+NOT_DISTRIBUTED: Final = frozenset({"gateway/clearing: lock_due", "gateway/clearing: lock_sessions"})
 
 
 def listed_statements() -> list[str]:

@@ -18,7 +18,7 @@ from gateway.distribution import repository
 from gateway.distribution.named_statements import NamedStatement, named_statements
 from gateway.distribution.plan import DistributionError
 from gateway.distribution.service import check_citus, read_plan
-from gateway.distribution.several_shards import reason_of
+from gateway.distribution.several_shards import NOT_DISTRIBUTED, reason_of
 
 _SHARD: Final = 5
 _PREPARED: Final = "networkcore_checked"
@@ -83,7 +83,11 @@ async def check_statements(dsn: str) -> Sequence[CheckedStatement]:
         plan = await read_plan(connection)
         if plan.tables or plan.added:
             raise DistributionError("the database is not wholly distributed; run networkcore distribute")
-        return [await _check(connection, one) for one in named_statements(shard=_SHARD)]
+        return [
+            await _check(connection, one)
+            for one in named_statements(shard=_SHARD)
+            if one.place not in NOT_DISTRIBUTED
+        ]
 
 
 async def _check(connection: BareConnection, statement: NamedStatement) -> CheckedStatement:

@@ -59,10 +59,13 @@ class ClearingJob:
     chain: int
     tariffs: TariffSnapshotService = field(default_factory=TariffSnapshotService)
     name: str = TaskKind.CLEAR_SESSION.value
+    _distributed: bool | None = field(default=None, init=False)
 
     async def run_once(self) -> int:
         """Clear what is due, some tens of batches at most. Returns how many sessions were leased."""
         async with self.pool.acquire() as connection:
+            if self._distributed is None:
+                self._distributed = await clearing_repository.is_distributed(connection)
             shards = await clearing_repository.list_shards_due(connection, wall_now=self.clock.wall_now())
         if not shards:
             return 0
@@ -136,11 +139,17 @@ class ClearingJob:
         """Tasks of every shard, each with its share of the batch, locked until the transaction ends."""
         share = -(-self.batch_size // len(shards))
         return await clearing_repository.lock_due(
-            connection, shards=shards, wall_now=self.clock.wall_now(), share=share
+            connection,
+            shards=shards,
+            wall_now=self.clock.wall_now(),
+            share=share,
+            distributed=bool(self._distributed),
         )
 
     async def _clear(self, connection: Connection, tasks: Sequence[Task]) -> None:
-        captured = await clearing_repository.load_captured_sessions(connection, tasks)
+        captured = await clearing_repository.load_captured_sessions(
+            connection, tasks, distributed=bool(self._distributed)
+        )
         batch = await self.sessions.clear_batch(
             connection, captured, now=self.clock.now(), batch_id=new_id(), chain=self.chain
         )

@@ -40,24 +40,38 @@ async def plan_by_index(connection: Connection) -> None:
     await _QUERIES.plan_by_index(connection)
 
 
+async def is_distributed(connection: Connection) -> bool:
+    """Whether Citus distributes this database: rows of several shards are locked shard by shard then."""
+    found: bool = await _QUERIES.is_distributed(connection)
+    return found
+
+
 async def lock_due(
-    connection: Connection, *, shards: Sequence[int], wall_now: datetime, share: int
+    connection: Connection, *, shards: Sequence[int], wall_now: datetime, share: int, distributed: bool
 ) -> list[Task]:
     """At most `share` due tasks of each shard, locked until the transaction ends; locked ones are skipped."""
+    if not distributed:
+        due = _QUERIES.lock_due(connection, shards=shards, wall_now=wall_now, share=share)
+        return [task_of(row) async for row in due]
     found: list[Task] = []
     for shard in shards:
-        rows = _QUERIES.lock_due(connection, shard=shard, wall_now=wall_now, limit=share)
+        rows = _QUERIES.lock_due_of_shard(connection, shard=shard, wall_now=wall_now, limit=share)
         found += [task_of(row) async for row in rows]
     return found
 
 
-async def load_captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:
+async def load_captured_sessions(
+    connection: Connection, tasks: Iterable[Task], *, distributed: bool
+) -> list[CapturedSession]:
     """What clearing needs of the sessions that tasks name, each with its tariff; they are locked."""
     named = [(task.shard, task.session_id) for task in tasks if task.session_id is not None]
     due = {"shards": [shard for shard, _ in named], "ids": [session_id for _, session_id in named]}
-    for shard in sorted(set(due["shards"])):
-        ids = [session_id for its_shard, session_id in named if its_shard == shard]
-        await _QUERIES.lock_sessions(connection, shard=shard, ids=ids)
+    if not distributed:
+        await _QUERIES.lock_sessions(connection, **due)
+    else:
+        for shard in sorted(set(due["shards"])):
+            ids = [session_id for its_shard, session_id in named if its_shard == shard]
+            await _QUERIES.lock_sessions_of_shard(connection, shard=shard, ids=ids)
     found = _QUERIES.captured_sessions(connection, **due)
     rows = [row async for row in found]
     hashes = list({row["tariff_sha256"] for row in rows})

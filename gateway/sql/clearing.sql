@@ -11,8 +11,24 @@ WHERE t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_
 -- small reads all of a table for each batch.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true);
 
+-- name: is_distributed$
+SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL;
+
 -- name: lock_due
--- The first tasks of a shard, locked until the transaction ends; what another worker has locked is skipped.
+-- The first tasks of each of these shards, an equal share of each, locked until the transaction ends; what another
+-- worker has locked is skipped. On one PostgreSQL.
+SELECT due.* FROM unnest(:shards::smallint[]) AS given (shard)
+CROSS JOIN LATERAL (
+    SELECT t.shard, t.id, t.session_id, t.payload, t.attempts FROM gateway.task AS t
+    WHERE t.shard = given.shard AND t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
+      AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
+    ORDER BY t.run_at
+    LIMIT :share::integer
+    FOR UPDATE SKIP LOCKED
+) AS due;
+
+-- name: lock_due_of_shard
+-- Likewise of one shard: a distributed database locks rows of no others in the same statement.
 SELECT t.shard, t.id, t.session_id, t.payload, t.attempts FROM gateway.task AS t
 WHERE t.shard = :shard AND t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
   AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
@@ -22,6 +38,12 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: lock_sessions!
 -- Locked before they are read, until the transaction ends: who names a buyer meanwhile waits, or is waited for.
+-- On one PostgreSQL.
+SELECT 1 FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
+JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id
+ORDER BY s.shard, s.id FOR NO KEY UPDATE OF s;
+
+-- name: lock_sessions_of_shard!
 SELECT 1 FROM gateway.session AS s WHERE s.shard = :shard AND s.id = ANY(:ids::uuid[])
 ORDER BY s.id FOR NO KEY UPDATE;
 
