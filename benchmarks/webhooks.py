@@ -22,18 +22,20 @@ from aiohttp import web
 
 from benchmarks.table import Row
 from gateway import outbound
+from gateway.api_versions import NEWEST
 from gateway.clock import SystemClock
 from gateway.database import Pool, create_pool
 from gateway.ids import format_id, new_id
-from gateway.jobs.job_loops import JobLoops
+from gateway.jobs.shard_ownership import ShardOwnership
+from gateway.jobs.shard_worker import ShardWorker
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.partners import party_repository
 from gateway.partners.party_repository import PartyRecord
 from gateway.webhooks import events, repository
-from gateway.webhooks.delivery import WebhookDelivery, fan_out
+from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.events import EventType, NewEvent
-from gateway.webhooks.repository import SecretRecord
+from gateway.webhooks.repository import NewSigningKey, SealedHeaders, SecretRecord
 from gateway.webhooks.signing import new_secret
 from sandbox.postgres.embedded import EmbeddedPostgres
 
@@ -127,20 +129,22 @@ async def _deliver(bench: Bench, *, count: int, endpoints: int) -> float:
     """A backlog, worked off by the job."""
     await _listen(bench, [bench.url] * endpoints)
     await _happen(bench.pool, count=count, endpoints=endpoints)
-    while await fan_out(bench.pool, wall_now=datetime.now(UTC)):
-        pass
     job = WebhookDeliveryJob(
         delivery=WebhookDelivery(pool=bench.pool, client=bench.client, clock=SystemClock())
     )
     stop = asyncio.Event()
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        group.create_task(job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        group.create_task(_worker(bench, job).run(stop=stop))
         while await _pending(bench.pool):  # noqa: ASYNC110 - the database is what is watched
             await asyncio.sleep(0.1)
         elapsed = time.perf_counter() - began
         stop.set()
     return count / elapsed
+
+
+def _worker(bench: Bench, job: WebhookDeliveryJob) -> ShardWorker:
+    return ShardWorker(shards=ShardOwnership(pool=bench.pool, clock=SystemClock()), webhooks=job)
 
 
 async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> float:
@@ -160,7 +164,7 @@ async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> f
     job = WebhookDeliveryJob(delivery=WebhookDelivery(pool=bench.pool, client=client, clock=SystemClock()))
     stop = asyncio.Event()
     async with client, asyncio.TaskGroup() as group:
-        group.create_task(job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        group.create_task(_worker(bench, job).run(stop=stop))
         for _ in range(seconds * RATE // AT_A_TIME):
             await _happen(bench.pool, count=AT_A_TIME, endpoints=endpoints)
             await asyncio.sleep(AT_A_TIME / RATE)
@@ -195,7 +199,11 @@ async def _listen(bench: Bench, urls: list[str]) -> None:
                 party_id=party.id,
                 url=url,
                 event_types=["*"],
-                secret=SecretRecord(key=None, content=new_secret()),
+                key=NewSigningKey(
+                    signature="v1", secret=SecretRecord(key=None, content=new_secret()), public_key=None
+                ),
+                headers=SealedHeaders(),
+                api_version=NEWEST,
                 now=now,
             )
 

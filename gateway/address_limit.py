@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.rate_limit import RateLimiter, RateRule
+from gateway.rate_limit import Buckets, RateLimiter, RateRule
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -29,12 +29,17 @@ class AddressLimiter:
         rule: how many of them an address may send.
         trusted_proxies: networks whose X-Forwarded-For is believed; of that header's addresses the last one
             outside these networks counts.
+        buckets: where is counted; in this process alone by default.
     """
 
     def __init__(
-        self, rule: RateRule = UNKNOWN_CALLERS, *, trusted_proxies: Sequence[IpNetwork] = ()
+        self,
+        rule: RateRule = UNKNOWN_CALLERS,
+        *,
+        trusted_proxies: Sequence[IpNetwork] = (),
+        buckets: Buckets | None = None,
     ) -> None:
-        self._buckets = RateLimiter(rule)
+        self._buckets = RateLimiter(rule, buckets=buckets)
         self._trusted = tuple(trusted_proxies)
 
     def check(self, request: web.Request) -> None:

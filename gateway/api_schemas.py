@@ -453,6 +453,17 @@ class BankMessageSchema(PublicSchema):
     )
 
 
+class EventFilterSchema(PublicSchema):
+    """Which events an endpoint receives; an empty field allows all."""
+
+    sessions: list[str] = Field(description="events of these sessions")
+    evse_prefixes: list[str] = Field(
+        description="events of sessions at EVSEs whose id begins like one of these", examples=[["DE*RHN*E1"]]
+    )
+    locations: list[str] = Field(description="events of sessions at these locations")
+    metadata: dict[str, str] = Field(description="events of objects or sessions with these values")
+
+
 class WebhookEndpointSchema(PublicSchema):
     """Where a party's events are sent."""
 
@@ -460,11 +471,19 @@ class WebhookEndpointSchema(PublicSchema):
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
     url: str
     events: list[str] = Field(description="event types, or * for all")
+    filter: EventFilterSchema | None = Field(None, description="null: all events of these types")
     state: Literal["enabled", "disabled"]
     disabled_reason: str | None
     failing_since: Instant | None
+    disables_at: Instant | None = Field(description="when it is disabled unless a delivery succeeds before")
+    signature: Literal["v1", "v1a"] = Field(description="v1: shared secret; v1a: Ed25519, by its public key")
+    public_key: str | None = Field(description="proves v1a signatures; null with v1")
+    previous_public_key: str | None = Field(description="the public key before the last rotation")
+    previous_key_until: Instant | None = Field(description="until when the key before signs as well")
+    headers: dict[str, str] = Field(description="own headers by name; values are masked")
+    api_version: str = Field(description="version of the objects that it is sent")
     created: Instant
-    secret: str | None = Field(None, description="signing secret; only in the response that created it")
+    secret: str | None = Field(None, description="shared secret; only in the response that created it")
 
 
 class EventSchema(PublicSchema):

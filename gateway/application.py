@@ -5,7 +5,7 @@ not know what any of them does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,9 +39,10 @@ from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
 from gateway.driver_page.routes import driver_page_routes
 from gateway.driver_page.services import build_driver_page
+from gateway.edge_limits import edge_limits
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
-from gateway.ids import new_id
+from gateway.ids import every_shard, new_id
 from gateway.jobs.act_seals import ActSealJob
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
@@ -112,6 +113,7 @@ from gateway.plug_and_charge.contract_signals import ContractSignalService
 from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.station_services import StationServices, build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
+from gateway.rate_limit import Buckets
 from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
@@ -217,10 +219,10 @@ def secret_cipher(settings: Settings) -> SecretCipher:
     return SecretCipher(settings.webhook_keys)
 
 
-def build_web(app: Application) -> web.Application:
-    """The HTTP application: the capture API with the OCPI edge beside it."""
+def build_web(app: Application, *, buckets: Buckets | None = None) -> web.Application:
+    """The HTTP application: the capture API with the OCPI edge beside it. `buckets`: None, its own."""
     settings = app.settings
-    addresses = AddressLimiter(trusted_proxies=settings.trusted_proxies)
+    limits = edge_limits(settings, buckets)
     admin_key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
     keys = KeyRing(pool=app.pool, clock=app.clock, admin_api_key=admin_key)
     cipher = secret_cipher(settings)
@@ -237,7 +239,8 @@ def build_web(app: Application) -> web.Application:
             own_tls=settings.tls_certificate_path is not None,
             recovery_mode=settings.recovery_mode,
         ),
-        addresses=addresses,
+        limits=limits,
+        addresses=limits.by_address(),
         payments=app.payments,
         clearing=app.clearing,
         funding=_funding(app),
@@ -284,15 +287,14 @@ def build_web(app: Application) -> web.Application:
         contract_pools=_contract_pools(app),
     )
     web_application = build_api(services)
-    web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
-    web_application.add_routes(_driver_page(app, services))
+    web_application.add_routes(_other_routes(app, services))
     return add_console(web_application, services, settings)
 
 
-def _driver_page(app: Application, services: ApiServices) -> list[web.RouteDef]:
-    proxies = app.settings.trusted_proxies
-    page = build_driver_page(_ocpi(app), app.payments, services.buyers, services.documents, proxies)
-    return driver_page_routes(page)
+def _other_routes(app: Application, services: ApiServices) -> list[web.RouteDef]:
+    known = (app.payments, services.buyers, services.documents, services.limits)
+    page = driver_page_routes(build_driver_page(_ocpi(app), *known))
+    return [*ocpi_routes(_ocpi(app, addresses=services.addresses)), *page]
 
 
 def _stations(app: Application) -> StationServices:
@@ -343,16 +345,13 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
         secrets=secret_cipher(app.settings),
         max_body_bytes=app.settings.max_body_bytes,
         authorizer=TokenAuthorizationService(
-            pool=app.pool,
-            clock=app.clock,
-            payments=app.payments,
-            environment=app.settings.environment.value,
+            pool=app.pool, clock=app.clock, payments=app.payments, environment=app.settings.environment.value
         ),
     )
 
 
-def jobs(app: Application) -> Sequence[Job]:
-    """Every job that a process runs, but webhook delivery, which has a loop of its own."""
+def jobs(app: Application, *, owned: Callable[[], Collection[int]] = every_shard) -> Sequence[Job]:
+    """Every job of a process that owns these shards, but webhook delivery, which has a loop of its own."""
     settings = app.settings
     return [
         *task_jobs(
@@ -362,7 +361,7 @@ def jobs(app: Application) -> Sequence[Job]:
             lease_s=settings.worker_lease_seconds,
             parallel_shards=settings.worker_parallel_shards,
         ),
-        OutcomeResolutionJob(resolver=app.payments.resolver),
+        OutcomeResolutionJob(pool=app.pool, clock=app.clock, resolver=app.payments.resolver),
         ClearingJob(
             pool=app.pool,
             clock=app.clock,
@@ -371,7 +370,7 @@ def jobs(app: Application) -> Sequence[Job]:
             chain=new_id().int % _CHAINS,
             tariffs=app.payments.tariffs,
         ),
-        HoldMonitorJob(clock=app.clock, payments=app.payments),
+        HoldMonitorJob(clock=app.clock, payments=app.payments, owned=owned),
         CreditCdrJob(
             clock=app.clock,
             credits=CreditCdrService(pool=app.pool, clock=app.clock, payments=app.payments),
@@ -392,7 +391,7 @@ def jobs(app: Application) -> Sequence[Job]:
             clearing=app.clearing,
             checks=_party_checks(app),
         ),
-        DriverDocumentJob(pool=app.pool, clock=app.clock),
+        DriverDocumentJob(pool=app.pool, clock=app.clock, owned=owned),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
         *_sanctions(app),
         *_vat_evidence(app),

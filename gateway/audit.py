@@ -17,7 +17,8 @@ from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
 from gateway import audit_repository
 from gateway.acts.service import ActVerification, verify_acts
-from gateway.audit_repository import AccountDifference, AuditRun, OpenWork
+from gateway.audit_repository import AccountDifference, OpenWork
+from gateway.audit_run_repository import AuditRun, record_run
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id
@@ -177,7 +178,7 @@ async def record_audit(pool: Pool, audited: SystemAudit, *, clock: Clock) -> Non
     names |= {one.name for one in audited.checks if one.result in _FAILED}
     run = AuditRun(finished_at=clock.wall_now(), result=audited.result.value, checks=sorted(names))
     async with transaction(pool) as connection:
-        await audit_repository.record_run(connection, run)
+        await record_run(connection, run)
 
 
 async def _own_figures(connection: Connection) -> dict[str, OwnFigures]:

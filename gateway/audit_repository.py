@@ -6,7 +6,6 @@ says, the PSP, the ledger.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +14,6 @@ from gateway.database import Connection, named_queries
 from gateway.psp_comparison import UnderWay
 
 _sql = named_queries("gateway", "audit.sql")
-AUDIT_RESULTS: Final = ("agrees", "differs", "not_compared")
 # Each check by the name of its finding.
 _CHECKS: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -41,15 +39,6 @@ class OpenWork:
     def is_idle(self) -> bool:
         """Whether nothing is under way."""
         return self.open_requests == 0 and self.open_tasks == 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRun:
-    """What an audit came to, and the names of the checks that did not agree; `finished_at` is wall time."""
-
-    finished_at: datetime
-    result: str
-    checks: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,17 +87,6 @@ async def sum_under_way(connection: Connection) -> dict[str, UnderWay]:
         )
         async for row in _sql.under_way(connection)
     }
-
-
-async def record_run(connection: Connection, run: AuditRun) -> None:
-    """Keep what an audit came to."""
-    await _sql.insert_run(connection, finished_at=run.finished_at, result=run.result, checks=list(run.checks))
-
-
-async def find_latest_run(connection: Connection) -> AuditRun | None:
-    """What the last audit came to; None: there was none."""
-    row = await _sql.latest_run(connection)
-    return None if row is None else AuditRun(**dict(row))
 
 
 async def open_work(connection: Connection) -> OpenWork:

@@ -9,10 +9,10 @@ through a column.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import cache
 from importlib.resources import as_file, files
@@ -301,6 +301,25 @@ class _DirectAdapter(AsyncPGAdapter):
     @override
     async def insert_update_delete(self, conn: Any, query_name: str, sql: str, parameters: Any) -> Any:
         return await conn.execute(sql, *self._ordered(query_name, parameters))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedStatement:
+    """A named query as its text, and the order of its parameters in it."""
+
+    name: str
+    sql: str
+    parameters: Sequence[str]
+
+    def arguments(self, fields: Mapping[str, Any]) -> list[Any]:
+        """The values of the parameters in the statement's order."""
+        return [fields[name] for name in self.parameters]
+
+
+def named_statement(queries: Any, name: str) -> NamedStatement:
+    """One of the queries that `named_queries` has read, for callers that run it in another way."""
+    parameters = tuple(queries.driver_adapter.var_sorted[name])
+    return NamedStatement(name=name, sql=getattr(queries, name).sql, parameters=parameters)
 
 
 @cache

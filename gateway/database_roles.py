@@ -16,6 +16,7 @@ APPEND_ONLY: Final = (
     "clearing.audit_checkpoint",
     "clearing.batch",
     "clearing.closed_period",
+    "clearing.difference_evidence",
     "clearing.document",
     "clearing.due_date_change",
     "clearing.entry",

@@ -52,3 +52,20 @@ class ExceptionSchema(PublicSchema):
     resolved_at: Instant | None = Field(description="when its cause ended; null while open")
     next_step: ExceptionNextStepSchema = Field(description="what to do about it")
     history: list[ExceptionEventSchema] | None = Field(description="its history; null in lists and events")
+
+
+class ExceptionAgeLimitSchema(PublicSchema):
+    """An age limit that a person set."""
+
+    kind: ExceptionKind
+    hours: int = Field(description="from when an exception of the kind is overdue, counted from its `since`")
+    set_by: str = Field(description="the API key's principal, or a person at the command line")
+    set_at: Instant
+
+
+class ExceptionAgeLimitsSchema(PublicSchema):
+    """From which age exceptions of each kind are overdue."""
+
+    object: Literal["exception_age_limits"] = "exception_age_limits"
+    hours: dict[ExceptionKind, int] = Field(description="in force, of every kind: as set, else the default")
+    own: list[ExceptionAgeLimitSchema] = Field(description="those that were set; the others are defaults")

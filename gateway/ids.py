@@ -9,9 +9,10 @@ Sources: RFC 9562 section 5.7 (UUIDv7); Crockford, "Base 32".
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -20,12 +21,25 @@ from uuid_utils.compat import uuid7
 from clearing.identifiers import ALPHABET, BODY_LENGTH, check_prefix, format_id
 from gateway.errors import MalformedIdError
 
-__all__ = ["SHARD_COUNT", "format_id", "ids_from", "in_shard", "new_id", "parse_id", "shard_of"]
+__all__ = [
+    "ALL_SHARDS",
+    "SHARD_COUNT",
+    "every_shard",
+    "first_id_at",
+    "format_id",
+    "ids_from",
+    "in_shard",
+    "new_id",
+    "parse_id",
+    "shard_of",
+]
 
 SHARD_COUNT: Final = 64
+ALL_SHARDS: Final = tuple(range(SHARD_COUNT))
 _SHARD_MASK: Final = SHARD_COUNT - 1
 _VALUE_OF: Final = {character: value for value, character in enumerate(ALPHABET)}
 _BITS_PER_CHARACTER: Final = 5
+_TIME_SHIFT: Final = 80
 _MAX_UUID: Final = (1 << 128) - 1
 _BARE: Final = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _source: ContextVar[Callable[[], UUID] | None] = ContextVar("id_source", default=None)
@@ -56,9 +70,19 @@ def new_id(*, shard: int | None = None) -> UUID:
     return fresh if shard is None else in_shard(fresh, shard)
 
 
+def first_id_at(instant: datetime) -> UUID:
+    """Return the smallest UUIDv7 of an instant, to the millisecond (RFC 9562 section 5.7)."""
+    return UUID(int=int(instant.timestamp() * 1000) << _TIME_SHIFT)
+
+
 def shard_of(identifier: UUID) -> int:
     """Return the shard, 0 to 63, that an id carries: the low six bits of its last byte."""
     return identifier.int & _SHARD_MASK
+
+
+def every_shard() -> Sequence[int]:
+    """All shards: what a process that leases none looks through."""
+    return ALL_SHARDS
 
 
 def in_shard(identifier: UUID, shard: int) -> UUID:

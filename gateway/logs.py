@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, TextIO
 
 import structlog
@@ -40,6 +41,13 @@ _SECRET_TEXT: Final = re.compile(
 )
 # Without the local variables, which may hold anything.
 _exceptions: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_WRITTEN_HERE: Final = frozenset({"timestamp", "level", "logger"})  # by the steps before, never by a caller
+# Routes, methods and parties come again in every line: what was found harmless is not searched anew.
+_harmless: Final[set[str]] = set()
+_TEXTS_KEPT: Final = 1024
+_LONGEST_KEPT: Final = 64
+_NAMES_KEPT: Final = 512
+_OUR_REQUEST_ID: Final = re.compile(r"req_[0-9a-z]{26}")
 _SAFE_NAMES: Final = frozenset(
     {"authorization_id", "token_uid_hash", "api_key_prefix", "authorization_reference"}
 )
@@ -105,13 +113,16 @@ def configure_logs(
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace secrets in a line, by name and by form; the last step before it is written."""
-    return {name: _clean(name, value, depth=0) for name, value in event.items()}
+    return {
+        name: value if name in _WRITTEN_HERE else _clean(name, value, depth=0)
+        for name, value in event.items()
+    }
 
 
 def _clean(name: str, value: Any, *, depth: int) -> Any:
     if isinstance(value, SecretStr | SecretBytes):
         return REDACTED
-    if name not in _SAFE_NAMES and value is not None and _SECRET_NAME.search(name):
+    if value is not None and _is_secret(name):
         return REDACTED
     if isinstance(value, str):
         return _blotted(value)
@@ -126,9 +137,22 @@ def _clean(name: str, value: Any, *, depth: int) -> Any:
     return value
 
 
+@lru_cache(maxsize=_NAMES_KEPT)
+def _is_secret(name: str) -> bool:
+    """Whether a value under that name is not to be shown."""
+    return name not in _SAFE_NAMES and _SECRET_NAME.search(name) is not None
+
+
 def _blotted(text: str) -> str:
     """A text without the card numbers and secrets in it."""
-    return _SECRET_TEXT.sub(REDACTED, _KEY_SECRET.sub(rf"\1 {REDACTED}", mask_card_numbers(text)))
+    if text in _harmless or _OUR_REQUEST_ID.fullmatch(text):
+        return text
+    shown = _SECRET_TEXT.sub(REDACTED, _KEY_SECRET.sub(rf"\1 {REDACTED}", mask_card_numbers(text)))
+    if shown == text and len(text) <= _LONGEST_KEPT:  # a secret is never kept
+        if len(_harmless) >= _TEXTS_KEPT:
+            _harmless.clear()
+        _harmless.add(text)
+    return shown
 
 
 def first_line(error: BaseException) -> str:

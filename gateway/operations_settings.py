@@ -45,6 +45,9 @@ class OperationsSettings(BaseSettings):
     database_statement_cache_size: int = Field(
         100, ge=0, le=10_000, description="prepared statements kept of a connection; 0 for a pooler without"
     )
+    rate_limit_hosts: int = Field(
+        1, ge=1, le=1000, description="hosts that a balancer spreads requests over: each takes its part"
+    )
     tracing: bool = Field(
         default=False, description="send OpenTelemetry traces, as OTEL_EXPORTER_OTLP_ENDPOINT says"
     )

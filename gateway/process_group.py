@@ -20,10 +20,12 @@ from typing import Final
 import structlog
 
 from gateway.config import Settings
+from gateway.shared_buckets import SharedBuckets
 
 _log = structlog.get_logger(__name__)
 READY: Final = b"ready\n"
 GO: Final = b"go\n"
+_BUCKETS: Final = "buckets"
 _STOP_SECONDS: Final = 5.0  # beside the grace that a member gives its requests
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 10.0
@@ -48,6 +50,11 @@ class GroupMember:
     def to_text(self) -> str:
         """As a member's command line has it."""
         return f"{self.number}:{self.of}:{self.descriptor}:{self.directory}"
+
+    @property
+    def buckets_path(self) -> Path:
+        """The file in which the rate limits of the group are counted."""
+        return self.directory / _BUCKETS
 
     def socket(self) -> socket.socket:
         """The listening socket of the group."""
@@ -89,6 +96,7 @@ class ProcessGroup:
         """
         self._waiting = set(range(1, self.count + 1))
         with bound_socket(settings.host, settings.port) as listening, _directory() as directory:
+            SharedBuckets.create(directory / _BUCKETS)
             keepers = [
                 asyncio.ensure_future(self._keep(number, listening, directory, stop))
                 for number in range(1, self.count + 1)

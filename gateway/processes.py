@@ -13,19 +13,27 @@ import structlog
 from aiohttp import web
 
 from gateway import outbound
+from gateway.acts.act import JobAct, acting
 from gateway.api.http_server import GatewayRunner
 from gateway.api.process_metrics import ProcessMetrics
 from gateway.api.server import EDGE_METRICS
 from gateway.api.tls import server_context
 from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
 from gateway.config import Settings
+from gateway.ids import new_id
 from gateway.jobs.job_loops import JobLoops
+from gateway.jobs.shard_job import ShardJob
+from gateway.jobs.shard_ownership import ShardOwnership
+from gateway.jobs.shard_worker import ShardWorker
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.jobs.work_notices import hear_notices, send_notices
 from gateway.operations_settings import RecoveryMode
 from gateway.process_group import GroupMember
+from gateway.shared_buckets import SharedBuckets
 from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
+from gateway.work_signal import WorkSignal, signal_requests
 from gateway.worker import collect_garbage_less_often, run_jobs
 from gateway.worker_health import health_server
 
@@ -42,13 +50,15 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _listen(settings: Settings, stop: asyncio.Event, tls: SSLContext | None) -> None:
     async with open_application(settings, application="gateway") as app:
-        await prepare(app)
-        runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
+        await _prepare(app)
+        signal, served = WorkSignal(), build_web(app)
+        signal_requests(served, signal)
+        runner = GatewayRunner(served, shutdown_timeout_seconds=settings.shutdown_grace_seconds)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
         try:
-            await _serve(app, stop, with_jobs=_has_jobs(settings))
+            await _serve(app, stop, signal, with_jobs=_has_jobs(settings))
         finally:
             await runner.cleanup()
 
@@ -65,8 +75,10 @@ async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMe
 async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: GroupMember) -> None:
     tls = server_context(settings)
     async with open_application(settings, application="gateway") as app:
-        await prepare(app)
-        served = build_web(app)
+        await _prepare(app)
+        buckets = SharedBuckets(member.buckets_path)
+        signal, served = WorkSignal(), build_web(app, buckets=buckets)
+        signal_requests(served, signal)
         edge = served[EDGE_METRICS]
         edge.group = ProcessMetrics(
             number=member.number, of=member.of, directory=member.directory, own=edge.own
@@ -83,11 +95,17 @@ async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: Gro
                 watch = asyncio.ensure_future(_stop_at_end(parent, stop))
                 try:
                     with_jobs = _has_jobs(settings) and member.number == 1
-                    await _serve(app, stop, with_jobs=with_jobs)
+                    await _serve(app, stop, signal, with_jobs=with_jobs)
                 finally:
                     watch.cancel()
         finally:
             await runner.cleanup()
+            buckets.close()
+
+
+async def _prepare(app: Application) -> None:
+    with acting(JobAct(name="start")):
+        await prepare(app)
 
 
 def _has_jobs(settings: Settings) -> bool:
@@ -100,9 +118,11 @@ async def _stop_at_end(parent: asyncio.StreamReader, stop: asyncio.Event) -> Non
     stop.set()
 
 
-async def _serve(app: Application, stop: asyncio.Event, *, with_jobs: bool) -> None:
+async def _serve(app: Application, stop: asyncio.Event, signal: WorkSignal, *, with_jobs: bool) -> None:
     if with_jobs:
-        await work(app, stop, JobLoops())
+        await work(app, stop, JobLoops(), signal)
+    else:
+        await send_notices(app.pool, signal, sender=str(new_id()), stop=stop)
     await stop.wait()
 
 
@@ -127,7 +147,7 @@ def traced(settings: Settings, *, service: str) -> Iterator[None]:
 
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
     async with open_application(settings, application="worker") as app:
-        await prepare(app)
+        await _prepare(app)
         loops = JobLoops()
         async with health_server(
             loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port
@@ -136,18 +156,20 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
             if settings.recovery_mode is RecoveryMode.CLOSED:
                 await stop.wait()  # a restored database is checked first: nothing is sent to anybody
             else:
-                await work(app, stop, loops)
+                await work(app, stop, loops, WorkSignal())
 
 
-async def work(app: Application, stop: asyncio.Event, loops: JobLoops) -> None:
-    """Run every job until `stop`."""
+async def work(app: Application, stop: asyncio.Event, loops: JobLoops, signal: WorkSignal) -> None:
+    """Run every job until `stop`, then give the shards back. `signal` says that this process left work."""
     collect_garbage_less_often()
     poll_s = app.settings.worker_poll_ms / 1000
+    shards = ShardOwnership(pool=app.pool, clock=app.clock, signal=signal)
+    every = jobs(app, owned=shards.fences)
     # Connections of their own: receivers that no longer answer take none from the OCPI peers.
     client = outbound.session(
         app.sandbox, connections=_DELIVERIES.all, connections_per_host=_DELIVERIES.per_endpoint
     )
-    delivery = WebhookDeliveryJob(
+    webhooks = WebhookDeliveryJob(
         delivery=WebhookDelivery(
             pool=app.pool,
             client=client,
@@ -156,6 +178,14 @@ async def work(app: Application, stop: asyncio.Event, loops: JobLoops) -> None:
             limits=_DELIVERIES,
         )
     )
+    by_shard = [job for job in every if isinstance(job, ShardJob)]
+    others = [job for job in every if not isinstance(job, ShardJob)]
+    worker = ShardWorker(shards=shards, webhooks=webhooks, jobs=by_shard, loops=loops)
     async with client, asyncio.TaskGroup() as group:
-        group.create_task(run_jobs(jobs(app), stop=stop, poll_s=poll_s, loops=loops), name="jobs")
-        group.create_task(delivery.run(stop=stop, poll_s=poll_s, loops=loops), name="delivery")
+        group.create_task(worker.run(stop=stop), name="shard worker")
+        running = run_jobs(others, stop=stop, poll_s=poll_s, loops=loops, signal=signal)
+        group.create_task(running, name="jobs")
+        sender = str(shards.owner)
+        group.create_task(send_notices(app.pool, signal, sender=sender, stop=stop), name="notices sent")
+        heard = hear_notices(app.settings.direct_url, signal, sender=sender, stop=stop)
+        group.create_task(heard, name="notices heard")

@@ -1,7 +1,8 @@
 """Token buckets: so many requests a second for each API key or address, a burst on top, and what is left.
 
-Owns: the arithmetic and the headers. Must not know who a key belongs to. Each gateway process counts alone,
-so the limit of an installation is that of a process times their number.
+Owns: the arithmetic, the headers, and buckets in the memory of one process. Must not know who a key belongs
+to. `shared_buckets` has buckets that several processes of one host count in together; of several hosts each
+gives out its share of a rule.
 Source: draft-ietf-httpapi-ratelimit-headers.
 """
 
@@ -9,34 +10,89 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.errors import RateLimitExceededError
 
+TOKEN: Final = 1_000_000  # of a bucket's micro-tokens
 _MAX_BUCKETS: Final = 50_000
-_MICRO: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateRule:
-    """`per_second` tokens come back each second, up to `burst`."""
+    """`per_second` tokens come back each second, up to `burst`; of `hosts`, each gives out that part."""
 
     name: str
     per_second: int
     burst: int
+    hosts: int = 1
 
     def __post_init__(self) -> None:
         if self.per_second < 1 or self.burst < 1:
             raise ValueError(f"rate rule {self.name}: expected at least 1 a second and a burst of at least 1")
+        if self.hosts < 1:
+            raise ValueError(f"rate rule {self.name}: expected at least 1 host")
+
+    @property
+    def full(self) -> int:
+        """Micro-tokens of a full bucket: one token at least."""
+        return max(TOKEN, self.burst * TOKEN // self.hosts)
+
+    @property
+    def refill(self) -> int:
+        """Micro-tokens that come back each second."""
+        return max(1, self.per_second * TOKEN // self.hosts)
+
+    def refilled(self, tokens: int, *, seconds: float) -> int:
+        """What a bucket of so many micro-tokens holds that long afterwards."""
+        return min(self.full, tokens + int(max(0.0, seconds) * self.refill))
+
+
+class Buckets(Protocol):
+    """Where buckets are kept, by rule and key. Times are monotonic seconds of the host."""
+
+    def look(self, key: str, *, rule: RateRule, at: float) -> int:
+        """The micro-tokens of a bucket."""
+
+    def take(self, key: str, *, rule: RateRule, at: float) -> int:
+        """The micro-tokens of a bucket, of which one token is taken where there is one."""
+
+
+class ProcessBuckets:
+    """Buckets of this process alone, the least recently used forgotten first."""
+
+    def __init__(self) -> None:
+        # micro-tokens, when
+        self._buckets: OrderedDict[tuple[RateRule, str], tuple[int, float]] = OrderedDict()
+
+    def look(self, key: str, *, rule: RateRule, at: float) -> int:
+        """The micro-tokens of a bucket."""
+        tokens, since = self._buckets.get((rule, key), (rule.full, at))
+        return rule.refilled(tokens, seconds=at - since)
+
+    def take(self, key: str, *, rule: RateRule, at: float) -> int:
+        """The micro-tokens of a bucket, of which one token is taken where there is one."""
+        tokens = self.look(key, rule=rule, at=at)
+        self._buckets[rule, key] = (tokens - TOKEN if tokens >= TOKEN else tokens, at)
+        self._buckets.move_to_end((rule, key))
+        while len(self._buckets) > _MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        return tokens
 
 
 class RateLimiter:
-    """Buckets by key, the least recently used forgotten first. Times are monotonic seconds."""
+    """One rule over buckets by key. Times are monotonic seconds.
 
-    def __init__(self, rule: RateRule) -> None:
+    Args:
+        rule: what each key may send.
+        buckets: where they are kept; of this process alone by default.
+    """
+
+    def __init__(self, rule: RateRule, *, buckets: Buckets | None = None) -> None:
         self._rule = rule
-        self._buckets: OrderedDict[str, tuple[int, float]] = OrderedDict()  # micro-tokens, when
-        self._policy = f'"{rule.name}";q={rule.burst};w={math.ceil(rule.burst / rule.per_second)}'
+        self._buckets = ProcessBuckets() if buckets is None else buckets
+        quota = rule.full // TOKEN
+        self._policy = f'"{rule.name}";q={quota};w={math.ceil(rule.full / rule.refill)}'
 
     def take(self, key: str, *, at: float) -> Mapping[str, str]:
         """Take one token and return the headers that show what is left.
@@ -44,14 +100,13 @@ class RateLimiter:
         Raises:
             RateLimitExceededError: the bucket is empty.
         """
-        tokens = self._refilled(key, at=at)
-        self._keep(key, tokens=tokens - _MICRO if tokens >= _MICRO else tokens, at=at)
+        tokens = self._buckets.take(key, rule=self._rule, at=at)
         self._reject_empty(tokens)
-        return self._headers(tokens - _MICRO)
+        return self._headers(tokens - TOKEN)
 
     def count(self, key: str, *, at: float) -> None:
         """Take one token if there is one; the next `check` tells when it was the last."""
-        self._keep(key, tokens=max(0, self._refilled(key, at=at) - _MICRO), at=at)
+        self._buckets.take(key, rule=self._rule, at=at)
 
     def check(self, key: str, *, at: float) -> None:
         """Look at the bucket without taking from it.
@@ -59,33 +114,21 @@ class RateLimiter:
         Raises:
             RateLimitExceededError: the bucket is empty.
         """
-        if key in self._buckets:
-            self._reject_empty(self._refilled(key, at=at))
-
-    def _refilled(self, key: str, *, at: float) -> int:
-        full = self._rule.burst * _MICRO
-        tokens, since = self._buckets.get(key, (full, at))
-        return min(full, tokens + int(max(0.0, at - since) * self._rule.per_second * _MICRO))
-
-    def _keep(self, key: str, *, tokens: int, at: float) -> None:
-        self._buckets[key] = (tokens, at)
-        self._buckets.move_to_end(key)
-        while len(self._buckets) > _MAX_BUCKETS:
-            self._buckets.popitem(last=False)
+        self._reject_empty(self._buckets.look(key, rule=self._rule, at=at))
 
     def _reject_empty(self, tokens: int) -> None:
-        if tokens >= _MICRO:
+        if tokens >= TOKEN:
             return
-        wait = math.ceil((_MICRO - tokens) / (self._rule.per_second * _MICRO))
+        rule = self._rule
+        wait = math.ceil((TOKEN - tokens) / rule.refill)
         raise RateLimitExceededError(
-            f"This {self._rule.name} may send {self._rule.per_second} requests a second,"
-            f" {self._rule.burst} at once.",
+            f"This {rule.name} may send {rule.per_second} requests a second, {rule.burst} at once.",
             headers={**self._headers(tokens), "Retry-After": str(max(1, wait))},
         )
 
     def _headers(self, tokens: int) -> dict[str, str]:
-        reset = math.ceil((self._rule.burst * _MICRO - tokens) / (self._rule.per_second * _MICRO))
+        reset = math.ceil((self._rule.full - tokens) / self._rule.refill)
         return {
             "RateLimit-Policy": self._policy,
-            "RateLimit": f'"{self._rule.name}";r={tokens // _MICRO};t={reset}',
+            "RateLimit": f'"{self._rule.name}";r={tokens // TOKEN};t={reset}',
         }

@@ -30,7 +30,7 @@ async def seal_secrets(pool: Pool, cipher: SecretCipher) -> SealedSecrets:
     Raises:
         ConfigurationError: no key of the settings opens a stored secret.
     """
-    with acting(UNIT_OF_WORK.get() or Act(operation="seal secrets")):
+    with acting(UNIT_OF_WORK.get() or Act(operation="seal secrets", principal="job:seal_secrets")):
         return SealedSecrets(
             webhook_endpoints=await reencrypt(pool, cipher),
             contract_pool_feeds=await reencrypt_feed_secrets(pool, cipher),

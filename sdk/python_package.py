@@ -10,7 +10,7 @@ from typing import Final
 from openapi_python_client import generate
 from openapi_python_client.config import Config, ConfigFile, MetaType
 
-from sdk.sources import DESCRIPTION, HAND_WRITTEN, SdkError, version
+from sdk.sources import DESCRIPTION, HAND_WRITTEN, SdkError, api_version, version
 
 PACKAGE: Final = "networkcore_sdk"
 _PROJECT: Final = """\
@@ -25,7 +25,7 @@ description = "A typed client for the networkcore API"
 readme = "README.md"
 requires-python = ">=3.11"
 license = "Apache-2.0"
-dependencies = ["attrs>=22.2", "httpx>=0.23.1,<1", "standardwebhooks>=1,<2"]
+dependencies = ["attrs>=22.2", "cryptography>=42", "httpx>=0.23.1,<1", "standardwebhooks>=1,<2"]
 
 [tool.setuptools.packages.find]
 include = ["{package}*"]
@@ -33,6 +33,11 @@ include = ["{package}*"]
 [tool.setuptools.package-data]
 "*" = ["py.typed"]
 """
+_API_VERSION: Final = '''\
+"""The version of the API that this package speaks."""
+
+API_VERSION = "{version}"
+'''
 
 
 def generate_client(folder: Path) -> Path:
@@ -62,6 +67,7 @@ def write_package(folder: Path) -> Path:
     package = generate_client(folder)
     for module in sorted((HAND_WRITTEN / "python").glob("*.py")):
         shutil.copy(module, package)
+    (package / "api_version.py").write_text(_API_VERSION.format(version=api_version()), encoding="utf-8")
     shutil.copy(HAND_WRITTEN / "python/README.md", folder)
     project = _PROJECT.format(version=version(), package=PACKAGE)
     (folder / "pyproject.toml").write_text(project, encoding="utf-8")

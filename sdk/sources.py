@@ -23,6 +23,11 @@ def description() -> dict[str, Any]:
     return found
 
 
+def api_version() -> str:
+    """The version of the API that the description is of; the packages name it in every request."""
+    return str(description()["info"]["version"])
+
+
 def version() -> str:
     """The version of the project, which the packages carry."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -9,9 +9,13 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from sdk.sources import DESCRIPTION, HAND_WRITTEN, SdkError, version
+from sdk.sources import DESCRIPTION, HAND_WRITTEN, SdkError, api_version, version
 
 _TIMEOUT_S: Final = 300
+_API_VERSION: Final = """\
+/** The version of the API that this package speaks. */
+export const API_VERSION = "{version}";
+"""
 
 
 def find_npm() -> str | None:
@@ -34,6 +38,7 @@ def write_package(folder: Path) -> Path:
     shutil.copy(DESCRIPTION, folder / "openapi.json")
     about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     (folder / "package.json").write_text(json.dumps(about | {"version": version()}, indent=2) + "\n")
+    (folder / "src/api-version.ts").write_text(_API_VERSION.format(version=api_version()), encoding="utf-8")
     for arguments in (["ci", "--ignore-scripts"], ["run", "generate"], ["run", "build"]):
         done = subprocess.run(  # noqa: S603 - arguments of ours
             [npm, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -56,8 +57,10 @@ def open_tmp_path() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_server(open_tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """One PostgreSQL 18 for the whole run of this process; not durable, for speed."""
-    with EmbeddedPostgres(open_tmp_path / "postgres", durable=False) as server:
+    """One PostgreSQL for the whole run of this process: 18, or that of TEST_POSTGRES_BIN; not durable."""
+    named = os.environ.get("TEST_POSTGRES_BIN")
+    programs = Path(named) if named else None
+    with EmbeddedPostgres(open_tmp_path / "postgres", durable=False, programs=programs) as server:
         yield server
 
 

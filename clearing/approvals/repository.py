@@ -71,10 +71,17 @@ async def lock(connection: Connection, request_id: UUID) -> ApprovalRequest | No
 
 
 async def list_requests(
-    connection: Connection, *, state: ApprovalState | None, limit: int
+    connection: Connection,
+    *,
+    state: ApprovalState | None,
+    limit: int,
+    of: tuple[str, str] | None = None,
+    before: UUID | None = None,
 ) -> list[ApprovalRequest]:
-    """Requests in one state, or in any, the latest first."""
-    return [_request(row) for row in await rows(_sql.requests(connection, state=state, limit=limit))]
+    """Requests in one state, or in any, the latest first; `of` is a pair and a reference of it."""
+    pair, reference = of or (None, None)
+    found = _sql.requests(connection, state=state, pair=pair, reference=reference, before=before, limit=limit)
+    return [_request(row) for row in await rows(found)]
 
 
 async def decide(

@@ -98,10 +98,15 @@ async def get(connection: Connection, request_id: UUID) -> ApprovalRequest:
 
 
 async def list_requests(
-    connection: Connection, *, state: ApprovalState | None = None, limit: int = 100
+    connection: Connection,
+    *,
+    state: ApprovalState | None = None,
+    limit: int = 100,
+    of: tuple[str, str] | None = None,
+    before: UUID | None = None,
 ) -> list[ApprovalRequest]:
-    """Requests in one state, or in any, the latest first."""
-    return await repository.list_requests(connection, state=state, limit=limit)
+    """Requests in one state, or in any, the latest first, those before one; `of` a pair and a reference."""
+    return await repository.list_requests(connection, state=state, limit=limit, of=of, before=before)
 
 
 async def approve(connection: Connection, request_id: UUID, *, by: str, now: datetime) -> ApprovalRequest:

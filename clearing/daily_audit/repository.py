@@ -24,6 +24,12 @@ async def list_checkpoints(connection: Connection) -> list[SealedCheckpoint]:
     return [SealedCheckpoint(**dict(row)) for row in await rows(_sql.checkpoints(connection))]
 
 
+async def find_latest_checkpoint(connection: Connection) -> SealedCheckpoint | None:
+    """The last checkpoint without its content; None before the first."""
+    row = await _sql.latest_checkpoint(connection)
+    return None if row is None else SealedCheckpoint(**dict(row))
+
+
 async def load_content(connection: Connection, sequence: int) -> str:
     """The bytes that a checkpoint seals."""
     content: str = await _sql.checkpoint_content(connection, sequence=sequence)

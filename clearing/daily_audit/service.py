@@ -38,6 +38,11 @@ _POSITIONS_A_STEP: Final = 64
 _DRIVER_SERIES: Final = ("DI-", "DC-", "DR-", "DB-")
 
 
+async def find_latest_checkpoint(connection: Connection) -> SealedCheckpoint | None:
+    """Up to where the last daily run proved everything, and when; None before the first."""
+    return await repository.find_latest_checkpoint(connection)
+
+
 async def open_run(connection: Connection, *, shares: int, known: tuple[int, str] | None = None) -> LedgerRun:
     """Verify the checkpoints and read where the journal stands.
 

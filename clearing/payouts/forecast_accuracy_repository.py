@@ -30,6 +30,20 @@ class ForecastError:
     payments: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastDay:
+    """A past day's last forecast before it and what was paid on it, in minor units.
+
+    `forecast_minor` None: no forecast had it, or none was made before that day.
+    """
+
+    day: date
+    party_id: str
+    currency: str
+    forecast_minor: int | None
+    actual_minor: int
+
+
 async def start_run(connection: Connection, day: date, *, now: datetime) -> bool:
     """Whether this transaction stores the day's forecast; False: it is stored already."""
     return await _sql.start_run(connection, day=day, now=now) is not None
@@ -63,3 +77,11 @@ async def list_errors(connection: Connection, *, since: date, until: date) -> li
     """The errors of the days from `since` to before `until`, summed."""
     found = await rows(_sql.errors(connection, since=since, until=until))
     return [ForecastError(**dict(row.items())) for row in found]
+
+
+async def list_days(
+    connection: Connection, *, since: date, until: date, party_id: str | None
+) -> list[ForecastDay]:
+    """The days from `since` to before `until`, the latest first; of one party, or of all."""
+    found = await rows(_sql.days(connection, since=since, until=until, party_id=party_id))
+    return [ForecastDay(**dict(row.items())) for row in found]

@@ -11,7 +11,7 @@ from clearing.connection import Connection
 from clearing.payouts import forecast_accuracy_repository as repository
 from clearing.payouts.disbursement_service import DisbursementService
 from clearing.payouts.forecast_accuracy import expected_payments, forecast_payments
-from clearing.payouts.forecast_accuracy_repository import ForecastError
+from clearing.payouts.forecast_accuracy_repository import ForecastDay, ForecastError
 from clearing.reference_data import bundled_data
 
 DAYS_AHEAD: Final = 14
@@ -49,3 +49,13 @@ async def list_errors(connection: Connection, *, now: datetime) -> list[Forecast
     """The distance of the last 30 days' forecasts from what was paid, as last computed."""
     today = now.date()
     return await repository.list_errors(connection, since=today - WINDOW, until=today)
+
+
+async def list_days(
+    connection: Connection, *, now: datetime, days: int, party_id: str | None
+) -> list[ForecastDay]:
+    """Forecast beside actual of so many days up to today, the latest first."""
+    until = now.date() + timedelta(days=1)
+    return await repository.list_days(
+        connection, since=until - timedelta(days=days), until=until, party_id=party_id
+    )

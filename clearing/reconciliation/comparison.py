@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
+from hashlib import md5
 from itertools import combinations
 from types import MappingProxyType
 from typing import Final
+from uuid import UUID
 
 
 class ReconciliationPair(StrEnum):
@@ -154,6 +156,12 @@ _ACCOUNTS: Final = MappingProxyType(
         ReconciliationPair.BANK_BALANCE: "bank:settlement",
     }
 )
+
+
+def difference_id(*, pair: str, reference: str, currency: str) -> UUID:
+    """The id of the difference of a reference: the same as the database gives it, whenever it is seen."""
+    named = f"{pair}|{reference}|{currency}".encode()
+    return UUID(md5(named, usedforsecurity=False).hexdigest())
 
 
 def compare(

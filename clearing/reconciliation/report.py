@@ -54,6 +54,9 @@ class OpenDifference:
     id: UUID = _NO_ID
     prefix: str = "rdf"  # of its id, as the API shows it
     candidates: Sequence[str] = ()
+    left_minor: int | None = None  # what each side has open; None where it has nothing
+    right_minor: int | None = None
+    resolved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,31 @@ class ItemCount:
     items: int
     open: int
     oldest_open: date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSum:
+    """What one side of a pair has open in one currency: items, their sum in minor units, the oldest."""
+
+    pair: str
+    side: str
+    currency: str
+    items: int
+    amount_minor: int
+    oldest: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceAge:
+    """The open differences of one owner: how many, by days since they arose."""
+
+    owner: str
+    differences: int
+    up_to_7: int
+    up_to_30: int
+    up_to_90: int
+    over_90: int
+    oldest: date
 
 
 def json_line(difference: OpenDifference) -> str:

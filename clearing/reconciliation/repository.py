@@ -5,13 +5,13 @@ Owns: rows to values and back. Must not know: what agrees and what differs.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import astuple, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
 from clearing.reconciliation.comparison import Difference, OpenGroup, OpenItem, WithinTolerance
-from clearing.reconciliation.report import ItemCount, OpenDifference
+from clearing.reconciliation.report import DifferenceAge, ItemCount, OpenDifference, OpenSum
 
 _sql = named_queries("reconciliation")
 _PAGE: Final = 5_000
@@ -214,6 +214,45 @@ async def read_differences(connection: Connection, *, today: date) -> AsyncItera
         if len(page) < _PAGE:
             return
         after = {name: page[-1][name] for name in after}
+
+
+async def list_differences(
+    connection: Connection,
+    *,
+    today: date,
+    difference_id: UUID | None = None,
+    owner: str | None = None,
+    pair: str | None = None,
+    min_age_days: int = 0,
+    after: UUID | None = None,
+    limit: int = 1,
+) -> list[OpenDifference]:
+    """Open differences with the sums of their sides, or the one of an id, whatever its state."""
+    found = await rows(
+        _sql.listed_differences(
+            connection,
+            id=difference_id,
+            owner=owner,
+            of_pair=pair,
+            since=None if difference_id else today - timedelta(days=min_age_days),
+            after=after,
+            limit=limit,
+        )
+    )
+    return [
+        OpenDifference(**dict(row.items()), age_days=max(0, (today - row["since"]).days)) for row in found
+    ]
+
+
+async def sum_open_items(connection: Connection) -> list[OpenSum]:
+    """What each side of each pair has open, by currency."""
+    return [OpenSum(**dict(row.items())) for row in await rows(_sql.open_sums(connection))]
+
+
+async def count_ages(connection: Connection, *, today: date) -> list[DifferenceAge]:
+    """Open differences by owner and age."""
+    found = await rows(_sql.difference_ages(connection, today=today))
+    return [DifferenceAge(**dict(row.items())) for row in found]
 
 
 async def count_items(connection: Connection) -> list[ItemCount]:

@@ -29,11 +29,14 @@ SELECT id, resolution, state, subject, pair, reference, party_id, currency, amou
 FROM clearing.approval_request WHERE id = :id FOR UPDATE;
 
 -- name: requests
--- The latest first; of one state, or all.
+-- The latest first, those proposed before one; of one state, or all; of one reference of a pair, or all.
 SELECT id, resolution, state, subject, pair, reference, party_id, currency, amount_minor, entries, reason, requires_approval,
     proposed_by, proposed_at, decided_by, decided_at
-FROM clearing.approval_request WHERE (:state::text IS NULL OR state = :state)
-ORDER BY proposed_at DESC, id LIMIT :limit;
+FROM clearing.approval_request AS r WHERE (:state::text IS NULL OR state = :state)
+  AND (:pair::text IS NULL OR pair = :pair::text AND :reference::text = ANY (string_to_array(reference, chr(31))))
+  AND (:before::uuid IS NULL OR (proposed_at, id) < (
+      SELECT b.proposed_at, b.id FROM clearing.approval_request AS b WHERE b.id = :before::uuid))
+ORDER BY proposed_at DESC, id DESC LIMIT :limit;
 
 -- name: decide^
 UPDATE clearing.approval_request SET state = :state, decided_by = :by, decided_at = :now

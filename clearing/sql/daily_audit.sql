@@ -4,6 +4,10 @@
 -- name: checkpoints
 SELECT sequence, sealed_at, shares, content_sha256, previous_hash, hash FROM clearing.audit_checkpoint ORDER BY sequence;
 
+-- name: latest_checkpoint^
+SELECT sequence, sealed_at, shares, content_sha256, previous_hash, hash FROM clearing.audit_checkpoint
+ORDER BY sequence DESC LIMIT 1;
+
 -- name: checkpoint_content$
 SELECT content FROM clearing.audit_checkpoint WHERE sequence = :sequence;
 

@@ -38,6 +38,26 @@ WITH day AS (
 INSERT INTO clearing.forecast_error (pay_on, ahead, currency, error_minor, paid_minor, payments)
 SELECT pay_on, ahead, currency, sum(abs(paid - forecast)), sum(paid), count(*) FROM compared GROUP BY pay_on, ahead, currency;
 
+-- name: days
+-- Each day's last forecast before it, beside what was paid on it: by party and currency, the latest day first.
+WITH day AS (
+    SELECT d::date AS pay_on, (SELECT max(forecast_on) FROM clearing.forecast_run WHERE forecast_on < d::date) AS forecast_on
+    FROM generate_series(:since::date, :until::date - 1, interval '1 day') AS d
+), paid AS (
+    SELECT d.party_id, d.currency, d.period AS pay_on, sum(d.amount_minor) AS minor
+    FROM clearing.disbursement AS d
+    WHERE d.state IN ('paid', 'returned') AND d.period >= :since::date AND d.period < :until::date
+      AND (:party_id::text IS NULL OR d.party_id = :party_id::text)
+    GROUP BY d.party_id, d.currency, d.period
+), expected AS (
+    SELECT s.party_id, s.currency, s.pay_on, s.amount_minor AS minor
+    FROM day JOIN clearing.forecast_snapshot AS s ON s.forecast_on = day.forecast_on AND s.pay_on = day.pay_on
+    WHERE :party_id::text IS NULL OR s.party_id = :party_id::text
+)
+SELECT pay_on AS day, party_id, currency, expected.minor::bigint AS forecast_minor, coalesce(paid.minor, 0)::bigint AS actual_minor
+FROM paid FULL JOIN expected USING (party_id, currency, pay_on)
+ORDER BY pay_on DESC, party_id, currency;
+
 -- name: errors
 SELECT ahead, currency, sum(error_minor)::bigint AS error_minor, sum(paid_minor)::bigint AS paid_minor,
        sum(payments)::bigint AS payments

@@ -208,6 +208,40 @@ FROM clearing.reconciliation_difference
 WHERE resolved_at IS NULL AND (pair, reference, currency) > (:pair, :reference, :currency)
 ORDER BY pair, reference, currency LIMIT :limit;
 
+-- name: listed_differences
+-- Open differences, or one of any state, each with what its two sides have open; in the order of their key, those after one.
+WITH listed AS (
+    SELECT id, pair, reference, currency, type, amount_minor, since, owner, proposal, detail, first_seen_at, candidates, resolved_at
+    FROM clearing.reconciliation_difference
+    WHERE (:id::uuid IS NULL AND resolved_at IS NULL OR id = :id::uuid)
+      AND (:owner::text IS NULL OR owner = :owner::text) AND (:of_pair::text IS NULL OR pair = :of_pair::text)
+      AND (:since::date IS NULL OR since <= :since::date)
+      AND (:after::uuid IS NULL OR (pair, reference, currency) > (
+          SELECT a.pair, a.reference, a.currency FROM clearing.reconciliation_difference AS a WHERE a.id = :after::uuid))
+    ORDER BY pair, reference, currency LIMIT :limit
+)
+SELECT listed.*, open.left_minor, open.right_minor FROM listed
+LEFT JOIN LATERAL (
+    SELECT sum(i.amount_minor) FILTER (WHERE i.side = 'left')::bigint AS left_minor,
+           sum(i.amount_minor) FILTER (WHERE i.side = 'right')::bigint AS right_minor
+    FROM clearing.reconciliation_item AS i
+    WHERE i.pair = listed.pair AND i.reference = listed.reference AND i.currency = listed.currency AND i.matched_at IS NULL
+) AS open ON true
+ORDER BY listed.pair, listed.reference, listed.currency;
+
+-- name: open_sums
+SELECT pair, side, currency, count(*) AS items, sum(amount_minor)::bigint AS amount_minor, min(occurred_on) AS oldest
+FROM clearing.reconciliation_item WHERE matched_at IS NULL GROUP BY pair, side, currency ORDER BY pair, side, currency;
+
+-- name: difference_ages
+SELECT owner, count(*) AS differences,
+       count(*) FILTER (WHERE :today::date - since <= 7) AS up_to_7,
+       count(*) FILTER (WHERE :today::date - since BETWEEN 8 AND 30) AS up_to_30,
+       count(*) FILTER (WHERE :today::date - since BETWEEN 31 AND 90) AS up_to_90,
+       count(*) FILTER (WHERE :today::date - since > 90) AS over_90,
+       min(since) AS oldest
+FROM clearing.reconciliation_difference WHERE resolved_at IS NULL GROUP BY owner ORDER BY owner;
+
 -- name: item_counts
 SELECT pair, side, count(*) AS items, count(*) FILTER (WHERE matched_at IS NULL) AS open,
        min(occurred_on) FILTER (WHERE matched_at IS NULL) AS oldest_open

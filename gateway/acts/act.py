@@ -5,8 +5,10 @@ it wrote anything. Must not know which operations are administrative, or how act
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+
+import asyncpg
 
 from gateway.acts import repository
 from gateway.database import UNIT_OF_WORK, Connection, UnitOfWork, encode_json
@@ -16,7 +18,7 @@ from gateway.database import UNIT_OF_WORK, Connection, UnitOfWork, encode_json
 class Act:
     """Who does what. `operation` is the API's, a command or a migration; `path` holds nothing personal.
 
-    `principal` None: nobody is named, as in a program's own start.
+    `principal` None: nobody is named, as in a change by hand.
     """
 
     operation: str
@@ -34,7 +36,26 @@ class Act:
 
     async def end(self, connection: Connection) -> None:
         """Record the operation itself where the transaction wrote something that no trigger has recorded."""
-        await repository.record_operation(connection)
+        with suppress(asyncpg.ReadOnlySQLTransactionError):  # nothing was written, and nothing can be
+            await repository.record_operation(connection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobAct:
+    """What a program does by itself, such as a job: what it changes in watched tables names it, nothing else.
+
+    `name` is the job's; the principal of its acts is `job:` with that name.
+    """
+
+    name: str
+
+    async def begin(self, connection: Connection) -> None:
+        """Name the job to the triggers of this transaction."""
+        act = Act(operation=f"job {self.name}", principal=f"job:{self.name}")
+        await repository.set_act(connection, encode_json(asdict(act)))
+
+    async def end(self, connection: Connection) -> None:
+        """Record nothing: a job's round is no administrative act by itself."""
 
 
 @contextmanager

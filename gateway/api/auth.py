@@ -41,6 +41,7 @@ class Caller:
     key: str
     scopes: frozenset[Scope]
     principal: str = ""
+    api_version: str | None = None  # the pin of the key; None: the newest
 
     @property
     def admin(self) -> bool:
@@ -148,7 +149,11 @@ class KeyRing:
         if known.networks and not _within(address, known.networks):
             raise unauthenticated("This key does not work from this address.")
         return Caller(
-            party_id=known.party_id, key=prefix, scopes=known.held_scopes, principal=known.principal
+            party_id=known.party_id,
+            key=prefix,
+            scopes=known.held_scopes,
+            principal=known.principal,
+            api_version=known.api_version,
         )
 
     async def _lookup(self, prefix: str, *, now: datetime) -> party_repository.KeyCheck | None:

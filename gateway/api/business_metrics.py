@@ -6,7 +6,7 @@ read again at most every 15 seconds.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from gateway.api.services import ApiServices
-from gateway.audit_repository import AUDIT_RESULTS, AuditRun, find_latest_run
+from gateway.audit_run_repository import AUDIT_RESULTS, AuditRun, find_latest_run
 from gateway.database import transaction
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import OpenExceptionCount
@@ -40,6 +40,7 @@ class SettlementSlaMetrics:
             wall = services.clock.wall_now()
             if self.until is None or wall >= self.until:
                 waiting = await services.exceptions.count_open()
+                limits = (await services.exceptions.age_limits()).values
                 async with transaction(services.pool, isolation="repeatable_read") as connection:
                     sla = await read_settlement_sla(connection, now=services.now())
                     oldest = await find_oldest_undelivered_event(connection)
@@ -48,6 +49,7 @@ class SettlementSlaMetrics:
                         connection, now=services.now(), wall_now=wall
                     )
                 self.text = render(sla, oldest_event_at=oldest, now=services.now(), waiting=waiting)
+                self.text += render_age_limits(limits)
                 self.text += render_audit(audited, wall_now=wall)
                 self.text += render_retention(age_s=unremoved_s)
                 self.until = wall + _FRESH
@@ -172,6 +174,19 @@ def _controlled(
         ["class", "currency"],
         accounts,
     )
+
+
+def render_age_limits(limits: Mapping[ExceptionKind, timedelta]) -> bytes:
+    """From which age exceptions of each kind are overdue."""
+    registry = CollectorRegistry()
+    _labeled(
+        registry,
+        "exception_age_limit_seconds",
+        "Age from which an exception of the kind is overdue.",
+        ["kind"],
+        {(kind.value,): limit.total_seconds() for kind, limit in limits.items()},
+    )
+    return generate_latest(registry)
 
 
 def _exceptions(registry: CollectorRegistry, waiting: Sequence[OpenExceptionCount], *, now: datetime) -> None:

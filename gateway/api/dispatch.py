@@ -17,9 +17,9 @@ from aiohttp import web
 
 from gateway.acts.act import acting
 from gateway.address_limit import AddressLimiter
-from gateway.api import problems, request_bodies
+from gateway.api import problems, request_bodies, versioning
 from gateway.api.auth import Caller
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, encode
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, encode
 from gateway.api.error_mapping import problem_for
 from gateway.api.idempotency import (
     HEADER,
@@ -27,16 +27,26 @@ from gateway.api.idempotency import (
     KeyRule,
     PendingResponse,
     RequestIdentity,
+    kept_answer,
     read_key,
     request_hash,
 )
 from gateway.api.problems import CONTENT_TYPE, FieldError, ProblemDetails, ProblemError, document
 from gateway.api.request_acts import act_of, reading_of
+from gateway.api.request_log import CALLER
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
-from gateway.ids import new_id
-from gateway.rate_limit import RateLimiter
+from gateway.errors import MalformedIdError
+from gateway.ids import new_id, parse_id, shard_of
+from gateway.key_claim import UNKEYED, KeptAnswer, KeyClaim
+from gateway.version_rules import bytes_in_newest, bytes_in_version
 
+# What belongs to a session, by the path of one, with its id's prefix: its keys lie in the session's shard.
+_OF_A_SESSION: Final = (
+    ("/v1/sessions/{id}/", "ses"),
+    ("/v1/authorizations/{id}/", "auth"),
+    ("/v1/disputes/{id}/", "dsp"),
+)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 RATE_HEADERS: Final = web.RequestKey("rate_headers", dict)
 _JSON: Final = "application/json"
@@ -51,7 +61,7 @@ class Dispatcher:
         self._services = services
         options = services.options
         self._gate = IdempotencyGate(pool=services.pool, clock=services.clock, lock=options.idempotency_lock)
-        self._by_key = RateLimiter(options.key_rate)
+        self._by_key = services.limits.limiter(options.key_rate)
 
     @property
     def addresses(self) -> AddressLimiter:
@@ -60,11 +70,18 @@ class Dispatcher:
 
     def handler(self, endpoint: ApiEndpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The aiohttp handler of one endpoint."""
+        services = self._services
 
         async def handle(request: web.Request) -> web.StreamResponse:
             work = await self._answer(endpoint, request)
-            body = work.body if work.stream is None else work.stream
-            return web.Response(status=work.status, headers=work.headers, body=body)
+            if work.stream is not None:
+                return web.Response(status=work.status, headers=work.headers, body=work.stream)
+            shown = work.body
+            if work.headers.get("Content-Type") == _JSON:
+                shown = bytes_in_version(
+                    services.options.versions, shown, version=request[versioning.VERSION]
+                )
+            return web.Response(status=work.status, headers=work.headers, body=shown)
 
         return handle
 
@@ -74,15 +91,19 @@ class Dispatcher:
             party_id=caller.party_id, key_prefix=caller.key, principal=caller.principal or caller.key
         )
         if not endpoint.public:
+            request[CALLER] = caller
             request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
         if not endpoint.public:
             caller.need(endpoint.scopes)
+        version = self._version(endpoint, request, caller)
         request_bodies.check_address(request)
         raw = await self._read(endpoint, request)
         if endpoint.media_type is None:
             request_bodies.check_content(raw)
         key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
-        body = _understood(endpoint, raw)
+        versions = self._services.options.versions
+        newest = bytes_in_newest(versions, endpoint.operation, raw, version=version)
+        body = _understood(endpoint, newest)
         query = (
             request_bodies.parse_query(endpoint.query, request.query) if endpoint.query is not None else None
         )
@@ -92,28 +113,73 @@ class Dispatcher:
                 given=dict(request.query),
             )
 
-        async def work(resource_id: UUID) -> PendingResponse:
-            return await self._work(
-                endpoint,
-                request,
-                ApiRequest(
-                    services=self._services,
-                    caller=caller,
-                    path=request.match_info,
-                    query=query,
-                    body=body,
-                    raw=raw,
-                    headers=request.headers,
-                    resource_id=resource_id,
-                ),
+        def call_of(resource_id: UUID, claim: KeyClaim) -> ApiRequest:
+            return ApiRequest(
+                services=self._services,
+                caller=caller,
+                path=request.match_info,
+                query=query,
+                body=body,
+                raw=newest,
+                headers=request.headers,
+                resource_id=resource_id,
+                key=claim,
+                api_version=version,
             )
 
         if key is None:
-            return await work(new_id())
-        asked = request_hash(method=request.method, path=request.path_qs, body=raw)
-        return await self._gate.run(
-            RequestIdentity(party_id=caller.party_id, key=key, request_hash=asked), work
+            return await self._work(endpoint, request, call_of(new_id(), UNKEYED))
+        identity = RequestIdentity(
+            party_id=caller.party_id,
+            key=key,
+            request_hash=request_hash(method=request.method, path=request.path_qs, body=raw),
+            shard=_shard_of_path(endpoint.path, request.match_info),
         )
+        if endpoint.keyed_work is None:
+            return await self._gate.run(
+                identity, lambda resource: self._work(endpoint, request, call_of(resource, UNKEYED))
+            )
+        keyed = endpoint.keyed_work
+        return await self._gate.run_claiming(
+            identity,
+            lambda claim: self._keyed(keyed, request, call_of(claim.resource_id, claim)),
+        )
+
+    async def _keyed(self, keyed: KeyedWork, request: web.Request, call: ApiRequest) -> PendingResponse:
+        """Work that claims its key with its first write and stores its answer with its last."""
+
+        def answer(outcome: Any) -> PendingResponse:
+            try:
+                answered = keyed.answer(call, outcome)
+            except ProblemError as error:
+                return self.reject(error.rejection, request)
+            return _work_of(answered, keep=answered.keep)
+
+        def render(outcome: Any) -> KeptAnswer | None:
+            rendered = answer(outcome)
+            final = rendered.keep and not rendered.frees_key and rendered.status < _SERVER_ERROR
+            return kept_answer(rendered) if final else None
+
+        call.key.render = render
+        try:
+            async with asyncio.timeout(self._services.options.request_timeout_seconds):
+                outcome = await keyed.perform(call)
+        except Exception as error:  # a rejection is an answer to keep; the rest is raised again
+            rejection = problem_for(error)
+            if rejection is None:
+                raise
+            return self.reject(rejection, request)
+        return answer(outcome) if call.key.kept is None else call.key.kept.sent
+
+    def _version(self, endpoint: ApiEndpoint, request: web.Request, caller: Caller) -> str:
+        options = self._services.options
+        version = versioning.choose_version(
+            options.versions, request.headers.get(versioning.HEADER), pinned=caller.api_version
+        )
+        versioning.note_version(
+            request, options.versions, version, operation=endpoint.operation, base_url=options.base_url
+        )
+        return version
 
     async def _caller(self, endpoint: ApiEndpoint, request: web.Request) -> Caller:
         addresses = self._services.addresses
@@ -189,6 +255,15 @@ def _understood(endpoint: ApiEndpoint, raw: bytes) -> Any:
             errors=[FieldError(pointer="", expected="a JSON object")],
         )
     return request_bodies.parse_body(endpoint.body, raw)
+
+
+def _shard_of_path(path: str, given: Mapping[str, str]) -> int | None:
+    """The shard of the session that a path names; None: it names none, or no id of ours."""
+    prefix = next((kind for beginning, kind in _OF_A_SESSION if path.startswith(beginning)), None)
+    try:
+        return None if prefix is None else shard_of(parse_id(prefix, given["id"]))
+    except MalformedIdError:
+        return None
 
 
 def _work_of(answer: ApiResponse, *, keep: bool) -> PendingResponse:

@@ -43,17 +43,21 @@ def documentation_routes(services: ApiServices, described: Sequence[ApiEndpoint]
 
     @cache
     def divided() -> Reference:
-        return build_reference(document, base_url=base_url)  # long to make, so only once somebody reads it
+        # Long to make, so only once somebody reads it.
+        return build_reference(document, base_url=base_url, try_it=services.options.sandbox)
 
     async def one_page(request: web.Request) -> web.Response:
         asked = request.query.get("q", "").strip()
         found = divided().found(asked) if asked else divided().pages.get(request.path)
         if found is None:
             raise web.HTTPNotFound
-        return web.Response(text=found, content_type="text/html", headers=reference.HEADERS)
+        return web.Response(text=found, content_type="text/html", headers=divided().headers)
 
     async def its_style(_request: web.Request) -> web.Response:
         return web.Response(body=reference.style(), content_type="text/css", headers=_FOREVER)
+
+    async def its_script(_request: web.Request) -> web.Response:
+        return web.Response(body=reference.script(), content_type="text/javascript", headers=_FOREVER)
 
     async def entrance(_request: web.Request) -> web.Response:
         return web.Response(status=_FOUND, headers={"Location": reference.ROOT})
@@ -78,7 +82,10 @@ def documentation_routes(services: ApiServices, described: Sequence[ApiEndpoint]
         "/problems/{code}": one_problem,
     }
     found = [web.get(path, _limited(services, page)) for path, page in readable.items()]
-    return [web.get(reference.STYLE, its_style), *found]
+    kept = [web.get(reference.STYLE, its_style)]
+    if services.options.sandbox:
+        kept.append(web.get(reference.SCRIPT, its_script))
+    return [*kept, *found]
 
 
 def _limited(services: ApiServices, page: _Page) -> _Page:

@@ -19,8 +19,10 @@ from gateway.api.operation_scopes import scopes_of
 from gateway.api.problems import FieldError, ProblemError, ProblemKind
 from gateway.api.services import ApiServices
 from gateway.api_schemas import PublicSchema
+from gateway.api_versions import NEWEST
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.scopes import Scope
 
 _MAX_VERSION_DIGITS: Final = 9
@@ -70,6 +72,8 @@ class ApiRequest:
     raw: bytes
     headers: Mapping[str, str]
     resource_id: UUID
+    key: KeyClaim = UNKEYED
+    api_version: str = NEWEST  # of the caller; a handler sees bodies of the newest version only
 
     def path_id(self, name: str, prefix: str) -> UUID:
         """The id in the path. Raises ProblemError `not_found` where the text is no id of that kind."""
@@ -112,6 +116,17 @@ Handler = Callable[[ApiRequest], Awaitable[ApiResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyedWork:
+    """A handler in two parts, whose key is claimed with its first write and answered with its last.
+
+    `perform` gives `ApiRequest.key` to the one service it calls; `answer` makes the answer of its outcome.
+    """
+
+    perform: Callable[[ApiRequest], Awaitable[Any]]
+    answer: Callable[[ApiRequest, Any], ApiResponse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiEndpoint:
     """One method on one path, for keys with one of `scopes`; `public` means no key at all."""
 
@@ -135,6 +150,7 @@ class ApiEndpoint:
     located: bool = False  # the answer names the path of what was created
     also_gives: Sequence[str] = ()  # media types of a 200, by what the query asks for
     key_rule: KeyRule = KeyRule.NONE
+    keyed_work: KeyedWork | None = None  # the handler's own parts, where its key is part of its writes
     problems: Sequence[ProblemKind] = ()
 
     @property

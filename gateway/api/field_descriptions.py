@@ -290,6 +290,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
 HEADERS: Final[Mapping[str, str]] = {
     "ETag": "the object's version; send it as If-Match to change only the version that you have read",
     "Idempotent-Replayed": "true if this is the stored response to an earlier request with the same key",
+    "Networkcore-Version": "version of the API of this answer",
     "Location": "path of the created object",
     "RateLimit": "requests left (r), and seconds until the quota is full again (t)",
     "RateLimit-Policy": "the quota and its window",

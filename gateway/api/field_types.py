@@ -128,6 +128,29 @@ class ListQuery(QueryModel):
     )
 
 
+class PaymentFilterQuery(ListQuery):
+    """Filters that sessions and authorizations have in common; all of them must match."""
+
+    evse_id: EvseId | None = None
+    created_from: InstantIn | None = Field(None, description="inclusive, RFC 3339")
+    created_before: InstantIn | None = Field(None, description="exclusive, RFC 3339")
+    amount_min: NonNegativeMinor | None = Field(None, description="inclusive, minor units of the currency")
+    amount_max: NonNegativeMinor | None = Field(None, description="inclusive, minor units of the currency")
+    currency: CurrencyCode | None = None
+    decline_code: Token | None = Field(
+        None, description="the issuer's reason", examples=["insufficient_funds"]
+    )
+    metadata: Line | None = Field(
+        None, pattern=r"^[^:]{1,40}:", description="one of your own pairs", examples=["order:7"]
+    )
+
+
+def metadata_pair(text: str | None) -> dict[str, str]:
+    """The pair that a filter names as `name:value`; none for no filter."""
+    name, _, value = (text or "").partition(":")
+    return {name: value} if text else {}
+
+
 def fingerprint(text: str) -> bytes:
     """A SHA-256 in a path. Raises ProblemError `not_found` for any other text: there is no such thing."""
     if _SHA256.fullmatch(text) is None:

@@ -1,8 +1,8 @@
 """The Idempotency-Key header: the same request, the same answer, the work at most once.
 
-Owns: reading the header, claiming the key before the work, keeping the answer after it. Must not know
-what the work is. Only a request that was understood claims its key; answers of 5xx and problems that time
-may pass by themselves are not kept, so a retry runs the work again, with the same resource id.
+Owns: reading the header, claiming the key before or with the work, keeping the answer with or after it. Must
+not know what the work is. Only a request that was understood claims its key; answers of 5xx and problems
+that time may pass by themselves are not kept, so a retry runs the work again, with the same resource id.
 Source: draft-ietf-httpapi-idempotency-key-header (400 missing, 422 reused, 409 in flight).
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import BinaryIO, Final, assert_never
@@ -22,7 +22,9 @@ from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.idempotency_repository import shard_of_key
 from gateway.ids import new_id
+from gateway.key_claim import KeptAnswer, KeyClaim, KeyInUseError
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
@@ -59,11 +61,15 @@ class PendingResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestIdentity:
-    """What makes two requests the same: whose, under which key, and the hash of method, path and body."""
+    """What makes two requests the same: whose, under which key, and the hash of method, path and body.
+
+    `shard` is that of the session whose path was called; None: the key's own.
+    """
 
     party_id: str
     key: str
     request_hash: bytes
+    shard: int | None = None
 
 
 def read_key(header: str | None, *, rule: KeyRule) -> str | None:
@@ -112,23 +118,74 @@ class IdempotencyGate:
         Raises:
             ProblemError: `idempotency_in_flight` with Retry-After, or `idempotency_key_reused`.
         """
+
+        async def after_claim(key: KeyClaim) -> PendingResponse:
+            await key.ensure(self._pool)
+            return await work(key.resource_id)
+
+        return await self.run_claiming(request, after_claim)
+
+    async def run_claiming(
+        self, request: RequestIdentity, work: Callable[[KeyClaim], Awaitable[PendingResponse]]
+    ) -> PendingResponse:
+        """As `run`; the work claims the key with its first write and may store the answer with its last.
+
+        Work that wrote nothing has its key claimed after it: an answer that the key has already, stands. Work
+        that meets a key in use has had no effect; it is done again where its holder has died.
+        """
         now = self._clock.wall_now()
-        locked_until = now + self._lock
-        wanted = store.Claim(
-            party_id=request.party_id,
-            key=request.key,
-            request_hash=request.request_hash,
-            resource_id=new_id(),
-            now=now,
-            locked_until=locked_until,
+        shard = shard_of_key(request.party_id, request.key) if request.shard is None else request.shard
+        key = KeyClaim(
+            store.Claim(
+                name=store.KeyName(shard=shard, party_id=request.party_id, key=request.key),
+                request_hash=request.request_hash,
+                resource_id=new_id(shard=shard),
+                now=now,
+                locked_until=now + self._lock,
+            )
         )
-        async with self._pool.acquire() as connection:
-            outcome = await store.claim(connection, wanted)
+        held = _HeldKey(pool=self._pool, clock=self._clock, lock=self._lock, key=key)
+        held.begin()
+        try:
+            return await self._run(key, held, work)
+        finally:
+            await held.end()
+
+    async def _run(
+        self, key: KeyClaim, held: "_HeldKey", work: Callable[[KeyClaim], Awaitable[PendingResponse]]
+    ) -> PendingResponse:
+        while True:
+            resource_id, found = key.resource_id, None
+            try:
+                answer = await work(key)
+            except KeyInUseError as in_use:
+                answer, found = None, in_use.outcome
+            if key.kept is not None:
+                held.done = True
+                sent: PendingResponse = key.kept.sent
+                return sent
+            if not key.claimed and answer is not None and answer.status >= _FIRST_SERVER_ERROR:
+                return answer  # it may have been written all the same: the next attempt looks
+            if not key.claimed:
+                stored = await self._claim(key, found)
+                if stored is not None:
+                    return stored
+            if answer is None or key.resource_id != resource_id:
+                continue  # an earlier holder has died: its work goes on, on its resource
+            await held.finish(answer)
+            return answer
+
+    async def _claim(self, key: KeyClaim, outcome: store.ClaimOutcome | None) -> PendingResponse | None:
+        """Claim the key by itself; the answer that it has already. Raises ProblemError where it is in use."""
+        if key.wanted is None:
+            return None
+        if outcome is None:
+            async with self._pool.acquire() as connection:
+                outcome = await store.claim(connection, key.wanted)
         match outcome:
-            case store.ClaimedKey(resource_id=resource_id):
-                return await self._work(
-                    request, work, resource_id=resource_id, held=_Lock(locked_until=locked_until)
-                )
+            case store.ClaimedKey():
+                key.take(outcome)
+                return None
             case store.AnswerRecord(status=status, headers=headers, body=body):
                 return PendingResponse(status=status, headers={**headers, REPLAYED_HEADER: "true"}, body=body)
             case store.OtherRequest():
@@ -137,87 +194,100 @@ class IdempotencyGate:
                     "An earlier request with this key had another method, path or body.",
                 )
             case store.RequestInFlight(locked_until=until):
-                raise _in_flight(until, now=now)
+                raise _in_flight(until, now=key.wanted.now)
             case never:
                 assert_never(never)
 
-    async def _work(
-        self,
-        request: RequestIdentity,
-        work: Callable[[UUID], Awaitable[PendingResponse]],
-        *,
-        resource_id: UUID,
-        held: "_Lock",
-    ) -> PendingResponse:
-        done = False
-        renewing = asyncio.create_task(self._renew(request, held))
-        try:
-            answer = await work(resource_id)
-            await _stop(renewing)
-            if answer.frees_key:
-                await self._free(request, held)
-                done = True
-            elif answer.keep and answer.status < _FIRST_SERVER_ERROR:
-                await self._keep(request, answer)
-                done = True
-            return answer
-        finally:
-            await _stop(renewing)
-            if not done:
-                await self._unlock(request, held)
-
-    async def _renew(self, request: RequestIdentity, held: "_Lock") -> None:
-        """Keep the lock while the work goes on."""
-        while True:
-            await asyncio.sleep(self._lock.total_seconds() / _RENEWALS)
-            until = self._clock.wall_now() + self._lock
-            async with self._pool.acquire() as connection:
-                kept = await store.renew(
-                    connection,
-                    party_id=request.party_id,
-                    key=request.key,
-                    locked_until=held.locked_until,
-                    renewed_until=until,
-                )
-            if not kept:
-                return
-            held.locked_until = until
-
-    async def _free(self, request: RequestIdentity, held: "_Lock") -> None:
-        async with self._pool.acquire() as connection:
-            await store.free(
-                connection, party_id=request.party_id, key=request.key, locked_until=held.locked_until
-            )
-
-    async def _keep(self, request: RequestIdentity, answer: PendingResponse) -> None:
-        async with self._pool.acquire() as connection:
-            await store.store_answer(
-                connection,
-                party_id=request.party_id,
-                key=request.key,
-                status=answer.status,
-                headers=answer.headers,
-                body=answer.body if answer.kept_body is None else answer.kept_body,
-            )
-
-    async def _unlock(self, request: RequestIdentity, held: "_Lock") -> None:
-        async with self._pool.acquire() as connection:
-            await store.unlock(
-                connection, party_id=request.party_id, key=request.key, locked_until=held.locked_until
-            )
-
 
 @dataclass(slots=True, kw_only=True)
-class _Lock:
-    """A claimed key, until when."""
+class _HeldKey:
+    """A claimed key: kept while its work goes on, and given back or answered at its end."""
 
-    locked_until: datetime
+    pool: Pool
+    clock: Clock
+    lock: timedelta
+    key: KeyClaim
+    done: bool = False
+    _locked_until: datetime = field(init=False)
+    _timer: asyncio.TimerHandle | None = None
+    _renewing: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.key.wanted is None:
+            raise ValueError("a key is held that there is not")
+        self._locked_until = self.key.wanted.locked_until
+
+    def begin(self) -> None:
+        """Renew the lock from a third of its time on: most work is done before."""
+        self._timer = asyncio.get_running_loop().call_later(self._pause_seconds, self._begin_to_renew)
+
+    async def finish(self, answer: PendingResponse) -> None:
+        """Store the answer, or free the key, as the answer says."""
+        await self._stop()
+        async with self.pool.acquire() as connection:
+            if answer.frees_key:
+                await store.free(connection, self._name, locked_until=self._locked_until)
+            elif answer.keep and answer.status < _FIRST_SERVER_ERROR:
+                kept = kept_answer(answer)
+                await store.store_answer(
+                    connection, self._name, status=kept.status, headers=kept.headers, body=kept.body
+                )
+            else:
+                await store.unlock(connection, self._name, locked_until=self._locked_until)
+        self.done = True
+
+    async def end(self) -> None:
+        """Give a key back that was claimed and has no answer, so that a retry need not wait."""
+        await self._stop()
+        if self.key.claimed and not self.done:
+            async with self.pool.acquire() as connection:
+                await store.unlock(connection, self._name, locked_until=self._locked_until)
+
+    @property
+    def _name(self) -> store.KeyName:
+        if self.key.wanted is None:
+            raise ValueError("a key is held that there is not")
+        return self.key.wanted.name
+
+    @property
+    def _pause_seconds(self) -> float:
+        return self.lock.total_seconds() / _RENEWALS
+
+    def _begin_to_renew(self) -> None:
+        self._renewing = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        while True:
+            until = self.clock.wall_now() + self.lock
+            if self.key.claimed:
+                async with self.pool.acquire() as connection:
+                    kept = await store.renew(
+                        connection, self._name, locked_until=self._locked_until, renewed_until=until
+                    )
+                if not kept:
+                    return
+                self._locked_until = until
+            await asyncio.sleep(self._pause_seconds)
+
+    async def _stop(self) -> None:
+        """End the renewing; what it met counts for nothing beside the work's own outcome."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            self._renewing = None
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
-    """End the renewing; what it met counts for nothing beside the work's own outcome."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def kept_answer(answer: PendingResponse) -> KeptAnswer:
+    """An answer as it is stored: without secrets that are shown once."""
+    return KeptAnswer(
+        status=answer.status,
+        headers=answer.headers,
+        body=answer.body if answer.kept_body is None else answer.kept_body,
+        sent=answer,
+    )
 
 
 def _in_flight(until: datetime, *, now: datetime) -> ProblemError:

@@ -20,6 +20,7 @@ from gateway.api.operation_scopes import scopes_of
 from gateway.api.process_metrics import ProcessMetrics
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
+from gateway.jobs.shard_owners import ShardSummary, list_shard_owners, summarize
 from gateway.payments import psp_incident_repository
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -48,6 +49,16 @@ class EdgeMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+
+        self._lost = Counter(
+            "networkcore_request_log_lost",
+            "Requests of API keys that the request log has lost.",
+            registry=self.registry,
+        )
+
+    def count_lost(self, entries: int) -> None:
+        """Count requests that the request log has lost."""
+        self._lost.inc(entries)
 
     def own(self) -> bytes:
         """This process's own, in Prometheus' text format."""
@@ -102,6 +113,7 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
         holds = await status_repository.count_holds_ending(
             connection, before=services.now() + _HOLD_ENDS_WITHIN
         )
+        shards = summarize(await list_shard_owners(connection, wall_now=now), wall_now=now)
     queued = Gauge("networkcore_tasks", "Tasks by kind and state.", ("kind", "state"), registry=registry)
     late = Gauge(
         "networkcore_task_oldest_due_seconds",
@@ -142,7 +154,34 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
     for code, count in refused.items():
         mistakes.labels(code).set(count)
     _deliveries(registry, deliveries, oldest_seconds=_age(oldest, now))
+    _shards(registry, shards)
     return registry
+
+
+def _shards(registry: CollectorRegistry, found: ShardSummary) -> None:
+    owned = Gauge(
+        "networkcore_shards", "Shards that a worker owns, by its name.", ("worker",), registry=registry
+    )
+    for worker, count in found.owned.items():
+        owned.labels(worker).set(count)
+    Gauge(
+        "networkcore_shards_without_owner",
+        "Shards that no worker owns: nothing that is due in them is done.",
+        registry=registry,
+    ).set(found.without_owner)
+    Counter(
+        "networkcore_shard_leases_taken_over",
+        "Leases that ended because their worker neither renewed them nor gave them back.",
+        registry=registry,
+    ).inc(found.taken_over)
+    late = Gauge(
+        "networkcore_work_oldest_due_seconds",
+        "Since when the oldest work is due that no worker has taken.",
+        ("kind",),
+        registry=registry,
+    )
+    for kind, seconds in found.oldest_due_s.items():
+        late.labels(kind).set(seconds)
 
 
 def _deliveries(registry: CollectorRegistry, found: Mapping[str, Any], *, oldest_seconds: float) -> None:

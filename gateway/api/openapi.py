@@ -11,13 +11,14 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from gateway import api_schemas
-from gateway.api import idempotency, problems
+from gateway.api import idempotency, problems, versioning
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.examples import example_of
 from gateway.api.field_descriptions import FIELDS, HEADERS, PARAMETERS
 from gateway.api.idempotency import KeyRule
 from gateway.api.openapi_components import REFERENCE, Mode, Schema, inlined, list_schema, named_schemas
 from gateway.api.problems import ProblemKind
+from gateway.api_versions import VERSIONS
 from gateway.scopes import named
 from gateway.webhooks.events import API_VERSION, DATA_MODELS, EventType
 
@@ -45,6 +46,11 @@ _PROBLEM_SCHEMA: Final = {
             "type": "array",
             "items": {"$ref": "#/components/schemas/ProblemField"},
             "description": FIELDS["errors"],
+        },
+        "known_versions": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "the versions of the API that there are, where the request names another one",
         },
         "decline_code": {"type": ["string", "null"], "description": FIELDS["decline_code"]},
         "authorization": {"type": ["string", "null"], "description": "the authorization that failed"},
@@ -78,7 +84,9 @@ def openapi_document(endpoints: Sequence[ApiEndpoint], *, base_url: str) -> dict
             "version": API_VERSION,
             "summary": "One captured payment per charging session, cleared and disbursed.",
             "description": f"Objects and events are those of API version {API_VERSION}. Amounts are "
-            "integers in the currency's minor unit. Unknown fields are rejected.",
+            "integers in the currency's minor unit. Unknown fields are rejected. Every answer names its "
+            f"version in `{versioning.HEADER}`: the one that the request names in the same header, else the "
+            "one that its key is pinned to.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": base_url}],
@@ -185,6 +193,7 @@ def _operation(endpoint: ApiEndpoint, names: Mapping[type[BaseModel], str]) -> d
         "summary": endpoint.summary,
         "tags": [endpoint.tag],
         "parameters": _parameters(endpoint),
+        **({"deprecated": True} if endpoint.operation in VERSIONS.operations else {}),
         "responses": _responses(endpoint, names),
     }
     about = endpoint.description
@@ -307,7 +316,7 @@ def _response_name(kinds: Sequence[ProblemKind]) -> str:
 
 
 def _headers(endpoint: ApiEndpoint, status: int) -> dict[str, Any]:
-    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
+    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy", versioning.HEADER]
     if endpoint.etag:
         names.append("ETag")
     if endpoint.located and status != _OK:
@@ -331,6 +340,7 @@ def _problems(endpoint: ApiEndpoint) -> list[ProblemKind]:
         kinds += [problems.BODY_TOO_LARGE, problems.UNSUPPORTED_MEDIA_TYPE, problems.REQUEST_TIMEOUT]
     elif endpoint.query is not None:
         kinds.append(problems.INVALID_PARAMETERS)
+    kinds.append(problems.UNKNOWN_API_VERSION)
     if endpoint.key_rule is KeyRule.REQUIRED:
         kinds.append(problems.IDEMPOTENCY_KEY_MISSING)
     if endpoint.key_rule is not KeyRule.NONE:

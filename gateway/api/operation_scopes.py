@@ -12,7 +12,14 @@ from gateway.scopes import Scope
 
 # These need no key: what their path names is the proof.
 WITHOUT_KEY: Final = frozenset(
-    {"getBuyerPage", "getDriverReceipt", "getNamedInvoice", "getNamedInvoices", "nameBuyer"}
+    {
+        "getBuyerPage",
+        "getDriverReceipt",
+        "getNamedInvoice",
+        "getNamedInvoices",
+        "listWebhookKeys",  # public keys
+        "nameBuyer",
+    }
 )
 
 OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
@@ -136,6 +143,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "listBankDetails",
                 "listDisbursements",
                 "listDocuments",
+                "listForecastDays",
                 "listMeterKeys",
                 "listMeterPolicies",
                 "listPartyChecks",
@@ -153,7 +161,9 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "submitBankDetails",
             }
         ),
-        Scope.WEBHOOKS_READ: frozenset({"getWebhookEndpoint", "listDeliveries", "listWebhookEndpoints"}),
+        Scope.WEBHOOKS_READ: frozenset(
+            {"getWebhookEndpoint", "listDeliveries", "listDeliveryAttempts", "listWebhookEndpoints"}
+        ),
         Scope.WEBHOOKS_WRITE: frozenset(
             {
                 "changeWebhookEndpoint",
@@ -166,9 +176,12 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             }
         ),
         Scope.EVENTS_READ: frozenset({"getEvent", "listEvents"}),
-        Scope.KEYS_READ: frozenset({"listApiKeys", "listClientCertificates", "listPeople"}),
+        Scope.KEYS_READ: frozenset(
+            {"getRequest", "listApiKeys", "listClientCertificates", "listPeople", "listRequests"}
+        ),
         Scope.KEYS_WRITE: frozenset(
             {
+                "changeApiKey",
                 "createApiKey",
                 "createPersonLink",
                 "invitePerson",
@@ -231,6 +244,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "findPersonalData",
                 "getDisputeEvidence",
                 "getException",
+                "getExceptionAgeLimits",
                 "listErasures",
                 "listExceptions",
             }
@@ -242,6 +256,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "erasePersonalData",
                 "resolveException",
                 "retryClearing",
+                "setExceptionAgeLimits",
                 "submitDisputeEvidence",
             }
         ),
@@ -249,7 +264,10 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
             {
                 "downloadPaymentFile",
                 "getClosingCheck",
+                "getDifferenceEvidence",
                 "getJournal",
+                "getReconciliation",
+                "getReconciliationDifference",
                 "getTopup",
                 "getTrialBalance",
                 "getVatReturn",
@@ -257,6 +275,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "listApprovalRequests",
                 "listBankMessages",
                 "listConnectedAccounts",
+                "listDifferenceEvidence",
                 "listDisbursementsAwaitingApproval",
                 "listPaymentFiles",
                 "listReceivables",
@@ -268,6 +287,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
         ),
         Scope.FINANCE_WRITE: frozenset(
             {
+                "addDifferenceEvidence",
                 "approveBankDetails",
                 "approveDisbursement",
                 "approveRequest",

@@ -77,16 +77,16 @@ def problem_page(kind: ProblemKind) -> str:
         [
             f"<h1>{escape(kind.title)}</h1>",
             f"<p class='dim'><code>{kind.code}</code>, HTTP status {kind.status}</p>",
-            f"<p>{_code(kind.remedy)}</p><p>{again}</p>",
+            f"<p>{inline_code(kind.remedy)}</p><p>{again}</p>",
             "<p><a href='/problems'>All problems</a> · <a href='/docs'>Reference</a></p>",
         ],
     )
 
 
-def html_page(title: str, body: Iterable[str]) -> str:
+def html_page(title: str, body: Iterable[str], *, language: str = "en") -> str:
     """A page with its style; `body` is HTML, its texts escaped."""
     return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f"<!doctype html><html lang='{language}'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width,initial-scale=1'>"
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
     )
@@ -121,8 +121,10 @@ def operation_section(
         f"<h3 id='{operation['operationId']}'>{escape(operation['summary'])}</h3>",
         f"<p><code><span class='verb'>{method.upper()}</span> {escape(path)}</code></p>",
     ]
+    if operation.get("deprecated"):
+        parts.append("<p class='deprecated'>Deprecated: <a href='/reference/versions'>until when</a></p>")
     if "description" in operation:
-        parts.append(f"<p>{_code(operation['description'])}</p>")
+        parts.append(f"<p>{inline_code(operation['description'])}</p>")
     rows = [
         _row(one["name"], one["schema"], one.get("description", ""), required=one.get("required", False))
         for one in operation["parameters"]
@@ -133,7 +135,8 @@ def operation_section(
     if rows:
         parts.append(f"<table>{''.join(rows)}</table>")
     answers = "".join(
-        f"<tr><td>{status}</td><td>{_code(answer['description'])}{_answer_type(document, answer)}</td></tr>"
+        f"<tr><td>{status}</td><td>{inline_code(answer['description'])}"
+        f"{_answer_type(document, answer)}</td></tr>"
         for status, answer in _answers(document, operation)
     )
     parts.append(f"<table><tr><th>answer</th><th></th></tr>{answers}</table>")
@@ -189,7 +192,7 @@ def _row(name: str, schema: Mapping[str, Any], about: str, *, required: bool) ->
     must = "required" if required else "optional"
     return (
         f"<tr><td><code>{escape(name)}</code></td><td class='dim'>{_type(schema)}</td>"
-        f"<td class='dim'>{must}</td><td>{_code(about)}</td></tr>"
+        f"<td class='dim'>{must}</td><td>{inline_code(about)}</td></tr>"
     )
 
 
@@ -240,12 +243,13 @@ def _schemas(document: Mapping[str, Any]) -> str:
 def object_section(document: Mapping[str, Any], name: str, schema: Mapping[str, Any]) -> str:
     """One object with its fields, likewise."""
     rows = _fields(document, schema)
-    return f"<h3 id='object-{name}'>{escape(name)}</h3><p>{_code(schema.get('description', ''))}</p>" + (
-        f"<table>{''.join(rows)}</table>" if rows else f"<p class='dim'>{_type(schema)}</p>"
+    return (
+        f"<h3 id='object-{name}'>{escape(name)}</h3><p>{inline_code(schema.get('description', ''))}</p>"
+        + (f"<table>{''.join(rows)}</table>" if rows else f"<p class='dim'>{_type(schema)}</p>")
     )
 
 
-def _code(text: str) -> str:
+def inline_code(text: str) -> str:
     """Escaped text in which `this` is code and a blank line parts paragraphs."""
     pieces = escape(text).replace("\n\n", "<br><br>").split("`")
     return "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))

@@ -102,6 +102,13 @@ INVALID_PARAMETERS: Final = _kind(
     "The request has invalid or unknown fields",
     "Each entry of `errors` names a field by JSON pointer and what is expected there.",
 )
+UNKNOWN_API_VERSION: Final = _kind(
+    "unknown_api_version",
+    400,
+    "There is no such version of the API",
+    "`known_versions` lists those that there are. Send one of them as `Networkcore-Version`, or leave the "
+    "header out: then the version that is pinned on your key holds.",
+)
 CARD_NUMBER_REJECTED: Final = _kind(
     "card_number_rejected",
     422,

@@ -1,7 +1,9 @@
 """The API's reference in pages: one for each subject and each object, with side bar, search and examples.
 
-Owns: how the OpenAPI document is divided into pages, and what a search finds. Must not know any resource. The
-pages are made once, run no script and fetch nothing but their style; `/docs` has all on one page.
+Owns: how the OpenAPI document is divided into pages, what a search finds, and what a page lets a sandbox's
+reader try. Must not know any resource. The pages are made once and fetch nothing but their style; a sandbox's
+have one script of ours, by which a request is sent with a test key. A production gateway's run none: a live
+key has no place in a page. `/docs` has all on one page.
 """
 
 import hashlib
@@ -16,13 +18,24 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from gateway.api import pages
+from gateway.api.changelog import POLICY, describe_deprecation
+from gateway.api_versions import VERSIONS
+from gateway.version_rules import changelog_rows
 
 ROOT: Final = "/reference"
 STYLE: Final = f"{ROOT}/reference.css"
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'",
-    "Cache-Control": "public, max-age=300",
+SCRIPT: Final = f"{ROOT}/reference.js"
+VERSIONS_PAGE: Final = f"{ROOT}/versions"
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_CACHED: Final = {"Cache-Control": "public, max-age=300"}
+HEADERS: Final = {"Content-Security-Policy": _POLICY, **_CACHED}
+# Of pages that send requests: one script of ours, this origin alone, and no text ever becomes markup.
+TRY_HEADERS: Final = {
+    "Content-Security-Policy": f"{_POLICY}; script-src 'self'; connect-src 'self';"
+    " require-trusted-types-for 'script'",
+    **_CACHED,
 }
 _MOST_FOUND: Final = 50
 _MOST_DEPTH: Final = 6
@@ -48,6 +61,7 @@ class Reference:
     pages: Mapping[str, str]
     entries: Sequence[ReferenceEntry]
     subjects: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
 
     def found(self, query: str) -> str:
         """The page of what a search finds."""
@@ -57,8 +71,8 @@ class Reference:
         )
 
 
-def build_reference(document: Mapping[str, Any], *, base_url: str) -> Reference:
-    """All pages of a document."""
+def build_reference(document: Mapping[str, Any], *, base_url: str, try_it: bool = False) -> Reference:
+    """All pages of a document; with `try_it` an operation can be called from its page."""
     subjects = [(tag["name"], f"{ROOT}/{_slug(tag['name'])}") for tag in document["tags"]]
     found = {
         ROOT: _render(
@@ -67,11 +81,19 @@ def build_reference(document: Mapping[str, Any], *, base_url: str) -> Reference:
     }
     for name, address in subjects:
         operations = [
-            _operation(document, base_url, path, method, operation)
+            _operation(document, base_url, path, method, operation, try_it=try_it)
             for path, method, operation in _operations(document)
             if name in operation["tags"]
         ]
-        found[address] = _render("subject", subjects, title=name, operations=operations, current=address)
+        found[address] = _render(
+            "subject",
+            subjects,
+            title=name,
+            operations=operations,
+            current=address,
+            script=_versioned(SCRIPT, script()) if try_it else None,
+            versions=json.dumps(list(VERSIONS.names)),
+        )
     for name, schema in document["components"]["schemas"].items():
         found[_object_address(name)] = _render(
             "object",
@@ -83,7 +105,13 @@ def build_reference(document: Mapping[str, Any], *, base_url: str) -> Reference:
     found[f"{ROOT}/event-types"] = _render(
         "events", subjects, title="Event types", fields=_linked(pages.events_section(document))
     )
-    return Reference(pages=found, entries=list(_entries(document)), subjects=subjects)
+    found[VERSIONS_PAGE] = _render("versions", subjects, title="Versions", **_changelog())
+    return Reference(
+        pages=found,
+        entries=list(_entries(document)),
+        subjects=subjects,
+        headers=TRY_HEADERS if try_it else HEADERS,
+    )
 
 
 def search(entries: Sequence[ReferenceEntry], query: str) -> list[ReferenceEntry]:
@@ -130,6 +158,34 @@ def style() -> bytes:
     return _file("reference.css").encode()
 
 
+def script() -> bytes:
+    """The script of pages that send requests."""
+    return _file("reference.js").encode()
+
+
+def _changelog() -> dict[str, Any]:
+    """The policy and each version with its changes, their texts escaped."""
+    return {
+        "policy": [_marked(line) for line in POLICY],
+        "releases": [
+            {
+                "name": version.name,
+                "about": _marked(version.about),
+                "deprecated": version.deprecation and describe_deprecation(version.deprecation),
+                "changes": [_marked(change.about) for change in changes],
+            }
+            for version, changes in changelog_rows(VERSIONS)
+        ],
+        "operations": [
+            (name, describe_deprecation(one)) for name, one in sorted(VERSIONS.operations.items())
+        ],
+    }
+
+
+def _marked(text: str) -> Markup:
+    return Markup(pages.inline_code(text))  # noqa: S704 - escaped by pages
+
+
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -137,7 +193,13 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping
 
 
 def _operation(
-    document: Mapping[str, Any], base_url: str, path: str, method: str, operation: Mapping[str, Any]
+    document: Mapping[str, Any],
+    base_url: str,
+    path: str,
+    method: str,
+    operation: Mapping[str, Any],
+    *,
+    try_it: bool,
 ) -> dict[str, Any]:
     answer = next(
         (
@@ -152,10 +214,43 @@ def _operation(
         "summary": operation["summary"],
         "section": _linked(pages.operation_section(document, path, method, operation)),
         "request": _request(document, base_url, path, method, operation),
+        "tried": json.dumps(_tried(document, path, method, operation)) if try_it else None,
         "answer": None
         if answer is None
         else _text(answer["example"] if "example" in answer else sample(document, answer["schema"])),
     }
+
+
+def _tried(
+    document: Mapping[str, Any], path: str, method: str, operation: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the page's script builds a form of."""
+    content = operation.get("requestBody", {}).get("content", {})
+    media = next(iter(content), None)
+    body = content.get("application/json")
+    return {
+        "method": method.upper(),
+        "path": path,
+        "summary": operation["summary"],
+        "public": operation.get("security") == [],
+        "media": media,
+        "body": None if body is None else _text(_body_of(document, body)),
+        "parameters": [
+            {
+                "name": one["name"],
+                "in": one["in"],
+                "required": one.get("required", False),
+                "about": one.get("description", ""),
+                "values": one["schema"].get("enum"),
+                "example": str((one["schema"].get("examples") or [one["schema"].get("default", "")])[0]),
+            }
+            for one in operation["parameters"]
+        ],
+    }
+
+
+def _body_of(document: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
+    return body["example"] if "example" in body else sample(document, body["schema"])
 
 
 def _request(
@@ -173,8 +268,10 @@ def _request(
     lines += [f"  -H '{name}: {'first-1' if name == 'Idempotency-Key' else '...'}'" for name in headers]
     body = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if body is not None:
-        value = body["example"] if "example" in body else sample(document, body["schema"])
-        lines += ["  -H 'Content-Type: application/json'", f"  -d '{_text(value)}'"]
+        lines += [
+            "  -H 'Content-Type: application/json'",
+            f"  -d '{_text(_body_of(document, body))}'",
+        ]
     return " \\\n".join(lines)
 
 
@@ -199,6 +296,12 @@ def _entries(document: Mapping[str, Any]) -> Iterator[ReferenceEntry]:
         )
     for name in document["webhooks"]:
         yield ReferenceEntry(title=name, about="event", address=f"{ROOT}/event-types", words=f"{name} event")
+    yield ReferenceEntry(
+        title="Versions",
+        about="what each version changed, and how one ends",
+        address=VERSIONS_PAGE,
+        words=f"versions changelog deprecation sunset networkcore-version {' '.join(VERSIONS.names)}".lower(),
+    )
 
 
 def _linked(section: str) -> Markup:
@@ -219,10 +322,21 @@ def _slug(name: str) -> str:
 
 
 def _render(name: str, subjects: Sequence[tuple[str, str]], **context: Any) -> str:
-    digest = hashlib.sha256(style()).hexdigest()[:12]
-    given = {"query": "", "current": "", **context}
+    given = {"query": "", "current": "", "script": None, "versions": "[]", **context}
     template = _environment().get_template("reference.html")
-    return template.render(kind=name, subjects=subjects, style=f"{STYLE}?v={digest}", root=ROOT, **given)
+    return template.render(
+        kind=name,
+        subjects=subjects,
+        style=_versioned(STYLE, style()),
+        root=ROOT,
+        versions_page=VERSIONS_PAGE,
+        **given,
+    )
+
+
+def _versioned(address: str, content: bytes) -> str:
+    """An address that changes with its content, so that it may be kept for ever."""
+    return f"{address}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 @cache

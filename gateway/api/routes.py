@@ -39,6 +39,7 @@ from gateway.api.partners import (
     ocpi_tokens,
     parties,
     people,
+    request_log,
     site_hosts,
     webhook_deliveries,
     webhook_endpoints,
@@ -69,7 +70,15 @@ from gateway.api.plug_and_charge import (
     trust,
     trust_lists,
 )
-from gateway.api.reconciliation import bank_messages, books, differences, receivables, resolutions, summary
+from gateway.api.reconciliation import (
+    bank_messages,
+    books,
+    differences,
+    evidence,
+    receivables,
+    resolutions,
+    summary,
+)
 
 # Every resource, in the order in which the description of the API lists them.
 _RESOURCES: Final = (
@@ -107,12 +116,14 @@ _RESOURCES: Final = (
     disbursement_approvals,
     bank_messages,
     differences,
+    evidence,
     resolutions,
     receivables,
     documents,
     exceptions,
     acts,
     events,
+    request_log,
     webhook_endpoints,
     webhook_deliveries,
     parties,

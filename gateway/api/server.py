@@ -6,7 +6,7 @@ what a resource does. Nothing leaves here as a traceback.
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -26,15 +26,18 @@ from gateway.api.metrics import EdgeMetrics, metrics_routes, route_of
 from gateway.api.plug_and_charge.contract_pools import contract_pool_routes
 from gateway.api.problems import ProblemDetails, ProblemError
 from gateway.api.recovery import recovery_middlewares
+from gateway.api.request_log import RequestLog
 from gateway.api.routes import endpoints
 from gateway.api.security_headers import security_headers
-from gateway.api.services import ApiServices
+from gateway.api.services import ApiOptions, ApiServices
+from gateway.api.versioning import headers_of_answer
 from gateway.card_numbers import holds_card_number, mask_card_numbers
 from gateway.errors import RateLimitExceededError
 from gateway.ids import format_id, new_id
 from gateway.logs import first_line
 
 EDGE_METRICS: Final = web.AppKey("edge_metrics", EdgeMetrics)
+REQUEST_LOG: Final = web.AppKey("request_log", RequestLog)
 SERVICES: Final = web.AppKey("services", ApiServices)
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -51,16 +54,19 @@ def build_api(services: ApiServices) -> web.Application:
     """
     dispatcher = Dispatcher(services)
     metrics = EdgeMetrics()
+    request_log = RequestLog(services, count_lost=metrics.count_lost)
     app = web.Application(
         middlewares=[
-            _boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls)),
+            _boundary(dispatcher, metrics, request_log, services.options),
             *recovery_middlewares(services.options.recovery_mode),
         ],
         client_max_size=services.options.max_body_bytes,
     )
     app[SERVICES] = services
     app[EDGE_METRICS] = metrics
+    app[REQUEST_LOG] = request_log
     app.cleanup_ctx.append(key_use_context(services))
+    app.cleanup_ctx.append(request_log.context())
     described = endpoints(sandbox=services.options.sandbox)
     add_endpoints(app, dispatcher, described)
     app.add_routes(psp_webhook_routes(services))
@@ -77,7 +83,11 @@ def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Seque
         app.router.add_route(endpoint.method, endpoint.path, dispatcher.handler(endpoint))
 
 
-def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[str, str]) -> Middleware:
+def _boundary(
+    dispatcher: Dispatcher, metrics: EdgeMetrics, request_log: RequestLog, options: ApiOptions
+) -> Middleware:
+    secure, versions = security_headers(tls=options.own_tls), options.versions
+
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if request.path in _QUIET:
@@ -108,11 +118,16 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[s
         response.headers["Server"] = "networkcore"
         for name, value in secure.items():
             response.headers.setdefault(name, value)
+        for name, value in headers_of_answer(request, versions).items():
+            response.headers[name] = value
         for name, value in request.get(RATE_HEADERS, {}).items():
             response.headers[name] = value
         seconds = time.perf_counter() - started
         metrics.observe(request, status=response.status, seconds=seconds)
         if request.path not in _QUIET:
+            request_log.note(
+                request, response, request_id=request_id, route=route_of(request), seconds=seconds
+            )
             _log.info(
                 "request",
                 method=request.method,

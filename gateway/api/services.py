@@ -14,16 +14,19 @@ from gateway.acts.service import ActService
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.idempotency import LOCK
+from gateway.api_versions import VERSIONS
 from gateway.books.services import BookServices
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
+from gateway.edge_limits import EdgeLimits
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.evse_directory import EvseDirectory
+from gateway.ocpi.operator_directory import OperatorDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
@@ -35,6 +38,7 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.partners.request_log_service import RequestLogService
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
@@ -44,6 +48,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.people.saved_views import SavedViewService
 from gateway.people.service import PeopleService
 from gateway.personal_data.administration import PersonAdministration
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
@@ -52,9 +57,11 @@ from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.rate_limit import RateRule
 from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.evidence_service import EvidenceService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
+from gateway.version_rules import VersionCatalogue
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from pnc.ev_certificate_pool import ContractPool
@@ -75,6 +82,7 @@ class ApiOptions:
     allow_private_receivers: bool = False
     own_tls: bool = False
     recovery_mode: RecoveryMode = RecoveryMode.OFF
+    versions: VersionCatalogue = VERSIONS
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
 
     @property
@@ -91,6 +99,7 @@ class ApiServices:
     clock: Clock
     keys: KeyRing
     options: ApiOptions
+    limits: EdgeLimits = field(default_factory=EdgeLimits)
     addresses: AddressLimiter = field(default_factory=AddressLimiter)
     payments: PaymentService
     clearing: ClearingServices
@@ -141,6 +150,26 @@ class ApiServices:
     def people(self) -> PeopleService:
         """Who may sign in, and what people did."""
         return PeopleService(pool=self.pool, clock=self.clock)
+
+    @property
+    def operators(self) -> OperatorDirectory:
+        """What operators are and have sent, for people."""
+        return OperatorDirectory(pool=self.pool)
+
+    @property
+    def request_log(self) -> RequestLogService:
+        """What API keys asked, for their developers."""
+        return RequestLogService(pool=self.pool)
+
+    @property
+    def evidence(self) -> EvidenceService:
+        """What people attach to differences."""
+        return EvidenceService(pool=self.pool, clock=self.clock)
+
+    @property
+    def saved_views(self) -> SavedViewService:
+        """The filters that people keep under a name."""
+        return SavedViewService(pool=self.pool, clock=self.clock)
 
     def now(self) -> datetime:
         """Business time."""

@@ -101,7 +101,12 @@ def journal_command(
         verified=options["verify"],
     )
     output.mkdir(parents=True, exist_ok=True)
-    written = _run(lambda books: books.exports.write_journal(choice, output), command="journal", chart=chart)
+    written = _run(
+        lambda books: books.exports.write_journal(choice, output),
+        command="journal",
+        chart=chart,
+        reading=True,
+    )
     proof = written.proof
     click.echo(
         f"{written.path}  {proof.transfers} transfers of {proof.entries} entries  sha256 {proof.sha256}"
@@ -279,10 +284,14 @@ def _point(one: ClosingPoint) -> Mapping[str, Any]:
 
 
 def _run(
-    work: Callable[[BookServices], Awaitable[_Result]], *, command: str, chart: Path | None = None
+    work: Callable[[BookServices], Awaitable[_Result]],
+    *,
+    command: str,
+    chart: Path | None = None,
+    reading: bool = False,
 ) -> _Result:
     async def run() -> _Result:
-        async with open_pool(f"books {command}") as pool:
+        async with open_pool(f"books {command}", reading=reading) as pool:
             async with transaction(pool) as connection:
                 clock = await read_clock(connection)
             path = os.environ.get(_CHART) if chart is None else str(chart)

@@ -205,6 +205,7 @@ def account_statement_command(
     written = in_transaction(
         partial(_account_statement, account=account, currency=currency, span=span, output=output),
         command="clearing account-statement",
+        reading=True,
         isolation="repeatable_read",
     )
     if written <= _HEAD_AND_FOOT:

@@ -82,7 +82,7 @@ def events_command(*, party_id: str, state: str | None, as_json: bool) -> None:
             connection, feed_id=feed.id, state=state, before=None, limit=_SHOWN
         )
 
-    found = in_transaction(work, command="contract-pool events")
+    found = in_transaction(work, command="contract-pool events", reading=True)
     rows: list[Mapping[str, Any]] = [
         {
             "id": format_id(EVENT_PREFIX, record.id),

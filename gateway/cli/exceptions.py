@@ -21,8 +21,9 @@ from gateway.cli.transaction import in_transaction
 from gateway.clock import Clock
 from gateway.database import Connection
 from gateway.exception_kinds import ExceptionKind, ExceptionState
+from gateway.exceptions.age_limits import AgeLimits, read_age_limits, set_age_limits
 from gateway.exceptions.decisions import decision_of
-from gateway.exceptions.due import due_at
+from gateway.exceptions.due import DUE_AFTER, MAX_HOURS, MIN_HOURS, due_at, hours_of, is_allowed
 from gateway.exceptions.presenter import PREFIX, next_step_of
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import KINDS, ExceptionRecord
@@ -157,6 +158,56 @@ def resolve_command(
         return _details(view, now=clock.now())
 
     _print(in_transaction(work, command="exceptions resolve"), as_json=as_json)
+
+
+@command.command(name="limits")
+@click.option("--set", "given", multiple=True, metavar="KIND=HOURS", help="Set a limit; repeatable.")
+@click.option("--default", "dropped", multiple=True, metavar="KIND", help="Its default again; repeatable.")
+@click.option("--by", help="The person who sets it.")
+@as_json_option
+def limits_command(
+    *, given: tuple[str, ...], dropped: tuple[str, ...], by: str | None, as_json: bool
+) -> None:
+    """Show from which age exceptions of each kind are overdue, or set some limits."""
+    wanted: dict[ExceptionKind, int | None] = dict(_limit(text) for text in given)
+    wanted |= {_kind(text): None for text in dropped}
+    if wanted and not by:
+        raise click.UsageError("--set and --default need --by, the person who sets it")
+
+    async def work(connection: Connection) -> AgeLimits:
+        if wanted:
+            now = (await read_clock(connection)).now()
+            return await set_age_limits(connection, wanted, by=by or "", now=now)
+        return await read_age_limits(connection)
+
+    found = in_transaction(work, command="exceptions limits")
+    own = {one.kind: one for one in found.own}
+    rows = [
+        {
+            "kind": kind.value,
+            "hours": hours_of(found.values[kind]),
+            "default": hours_of(DUE_AFTER[kind]),
+            "set_by": own[kind].set_by if kind in own else None,
+            "set_at": own[kind].set_at if kind in own else None,
+        }
+        for kind in ExceptionKind
+    ]
+    show_rows(rows, title="Age limits of exceptions", none="No kinds.", as_json=as_json)
+
+
+def _limit(text: str) -> tuple[ExceptionKind, int]:
+    name, _, hours = text.partition("=")
+    if not hours.strip().isdecimal() or not is_allowed(int(hours)):
+        raise click.UsageError(f"--set {text!r}: expected KIND=HOURS, HOURS from {MIN_HOURS} to {MAX_HOURS}")
+    return _kind(name), int(hours)
+
+
+def _kind(text: str) -> ExceptionKind:
+    try:
+        return ExceptionKind(text.strip())
+    except ValueError:
+        kinds = ", ".join(ExceptionKind)
+        raise click.UsageError(f"{text.strip()!r} is no kind of exception; one of {kinds}") from None
 
 
 def _with_queue(work: Callable[[Connection, ExceptionService, datetime], Awaitable[_Result]]) -> _Result:

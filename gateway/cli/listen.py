@@ -5,7 +5,6 @@ webhook needs a public https address; a developer's machine has none, so the eve
 """
 
 import asyncio
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,15 @@ from gateway.cli.command_group import suggestion
 from gateway.cli.process import run_async
 from gateway.errors import GatewayError
 from gateway.webhooks.events import EventType
-from gateway.webhooks.signing import SECRET_PREFIX, new_secret, secret_text, signed_headers
+from gateway.webhooks.signing import (
+    SigningKey,
+    WebhookScheme,
+    new_signing_key,
+    public_key_text,
+    read_signing_key,
+    secret_text,
+    signed_headers,
+)
 
 _PAGE: Final = 100
 _PAUSE_S: Final = 0.5
@@ -64,7 +71,14 @@ class Forwarded:
 )
 @click.option("--events", default="*", help="Types, separated by commas; all unless given.")
 @click.option(
-    "--secret", envvar="WEBHOOK_SECRET", help="Sign with this whsec_ secret; unless given, a fresh one."
+    "--secret",
+    envvar="WEBHOOK_SECRET",
+    help="Sign with this whsec_ secret or whsk_ private key; unless given, a fresh one.",
+)
+@click.option(
+    "--signature",
+    type=click.Choice([one.value for one in WebhookScheme]),
+    help="How a fresh key signs: v1 with a shared secret, v1a with Ed25519.",
 )
 @click.option(
     "--after", metavar="EVENT_ID", help="Begin behind this event; unless given, with what happens now."
@@ -77,14 +91,18 @@ def command(
     receiver: str,
     events: str,
     secret: str | None,
+    signature: str | None,
     after: str | None,
     count: int | None,
 ) -> None:
     """Forward a party's events to a program on this machine, signed as webhooks are."""
     if not receiver.startswith(("http://", "https://")):
         raise click.UsageError(f"--to {receiver!r} is no URL: it begins with http:// or https://")
-    signing = new_secret() if secret is None else read_secret(secret)
-    click.echo(f"Signing secret: {secret_text(signing)}" if secret is None else "Signing with your secret.")
+    if secret is not None and signature is not None:
+        raise click.UsageError("--signature is for a fresh key; the beginning of --secret says how it signs")
+    scheme = WebhookScheme(signature or WebhookScheme.SYMMETRIC)
+    signing = new_signing_key(scheme) if secret is None else read_secret(secret)
+    click.echo(describe_key(signing, fresh=secret is None))
     types = None if events == "*" else read_types(events)
     try:
         run_async(_listen(url, api_key, receiver, types=types, signing=signing, after=after, count=count))
@@ -92,15 +110,19 @@ def command(
         click.echo("Stopped.")
 
 
-def read_secret(text: str) -> bytes:
-    """The bytes of a `whsec_` secret. Raises click.UsageError; the text is not shown."""
+def read_secret(text: str) -> SigningKey:
+    """The key of a `whsec_` or `whsk_` text. Raises click.UsageError; the text is not shown."""
     try:
-        found = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+        return read_signing_key(text)
     except ValueError:
-        found = b""
-    if not text.startswith(SECRET_PREFIX) or not found:
-        raise click.UsageError("--secret is no signing secret: it is whsec_ and base64")
-    return found
+        raise click.UsageError("--secret is no signing secret: it is whsec_ or whsk_ and base64") from None
+
+
+def describe_key(key: SigningKey, *, fresh: bool) -> str:
+    """What the receiver configures: a fresh secret, or the public key of an asymmetric one."""
+    if key.public_key is not None:
+        return f"Public key: {public_key_text(key.public_key)}"
+    return f"Signing secret: {secret_text(key.secret)}" if fresh else "Signing with your secret."
 
 
 def read_types(text: str) -> str:
@@ -125,7 +147,7 @@ async def _listen(
     receiver: str,
     *,
     types: str | None,
-    signing: bytes,
+    signing: SigningKey,
     after: str | None,
     count: int | None,
 ) -> None:
@@ -163,7 +185,7 @@ async def _next_page(api: ApiClient, cursor: str, wanted: Mapping[str, str]) -> 
 
 
 async def forward(
-    session: aiohttp.ClientSession, receiver: str, event: Mapping[str, Any], *, signing: bytes
+    session: aiohttp.ClientSession, receiver: str, event: Mapping[str, Any], *, signing: SigningKey
 ) -> Forwarded:
     """Send one event as its webhook would be, up to three times; the last answer."""
     body = json.dumps(event, separators=(",", ":")).encode()

@@ -88,7 +88,8 @@ def list_all(party: str | None, *, as_json: bool) -> None:
         lambda connection: tokens.list_tokens_of(
             connection, party_id=party, types=[*TokenType, EMAID], after=None, limit=_MAX_ROWS
         ),
-        command="ocpi tokens",
+        command="ocpi tokens list",
+        reading=True,
     )
     rows = [
         {

@@ -86,7 +86,7 @@ def list_people(*, party: str | None) -> None:
                 f"{person.public_id}  {person.party_id:<16} {person.role.value:<14} {person.email}  {state}"
             )
 
-    _run(work)
+    _run(work, reading=True)
 
 
 @command.command()
@@ -105,9 +105,9 @@ def _address(token: str) -> str:
     return sign_in_address(load_platform_settings(os.environ).base_url, token)
 
 
-def _run(work: Callable[[PeopleService], Awaitable[None]]) -> None:
+def _run(work: Callable[[PeopleService], Awaitable[None]], *, reading: bool = False) -> None:
     async def run() -> None:
-        async with open_pool("people") as pool:
+        async with open_pool("people", reading=reading) as pool:
             async with pool.acquire() as connection:
                 clock = await read_clock(connection)
             await work(PeopleService(pool=pool, clock=clock))

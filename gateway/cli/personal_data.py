@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import click
 
-from gateway.acts.service import record_reading
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.erase import person_service, subject_of, subject_options
 from gateway.cli.tables import as_json_option, show_rows
-from gateway.cli.transaction import command_act, in_transaction
+from gateway.cli.transaction import in_transaction
 from gateway.database import Connection
 from gateway.ids import format_id
 from gateway.personal_data import person_repository
@@ -43,10 +42,9 @@ def export_command(*, output: Path | None, **given: str | None) -> None:
     service = person_service()
 
     async def work(connection: Connection) -> Mapping[str, Sequence[Any]]:
-        await record_reading(connection, command_act("personal-data export"))
         return await service.export(connection, subject)
 
-    found = in_transaction(work, command="personal-data export", isolation="repeatable_read")
+    found = in_transaction(work, command="personal-data export", isolation="repeatable_read", reading=True)
     if output is None:
         click.echo(json.dumps(export_json(found), ensure_ascii=False, indent=2))
         return

@@ -14,15 +14,18 @@ from gateway.cli.tables import as_json_option, show_rows
 from gateway.cli.transaction import open_pool
 from gateway.database import transaction
 from gateway.personal_data.retention_service import RetentionLine, RetentionReport, RetentionService
-from gateway.personal_data.rules import list_not_personal
+from gateway.personal_data.rules import RetentionPolicy, list_not_personal
 
 
 @click.command(name="retention")
 @click.option("--run", "remove", is_flag=True, help="Remove now what is due, as a worker does once a day.")
 @click.option("--columns", is_flag=True, help="Show the columns of each rule.")
 @click.option("--not-personal", is_flag=True, help="Show the columns without personal data, and why.")
+@click.option(
+    "--legal", is_flag=True, help="Show how long each country's law keeps billing records, and by what."
+)
 @as_json_option
-def command(*, remove: bool, columns: bool, not_personal: bool, as_json: bool) -> None:
+def command(*, remove: bool, columns: bool, not_personal: bool, legal: bool, as_json: bool) -> None:
     """Show what personal data are kept, until when, and how many rows are due. Nothing is changed.
 
     NETWORKCORE_RETENTION_PATH names a TOML file that changes periods; without it the bundled table counts.
@@ -32,12 +35,37 @@ def command(*, remove: bool, columns: bool, not_personal: bool, as_json: bool) -
         show_rows(listed, title="No personal data", none="", as_json=as_json)
         return
     policy = read_policy()
+    if legal:
+        show_rows(_legal_rows(policy), title="Billing records by law", none="", as_json=as_json)
+        return
     service = RetentionService(policy=policy, environment=read_environment())
     report = asyncio.run(_work(service, remove=remove))
     rows = [_row(line, columns=columns or as_json) for line in report.lines]
     show_rows(rows, title=f"Personal data, table of {policy.as_of}", none="No rules.", as_json=as_json)
     if not as_json:
         click.echo(last_run(report))
+        if policy.unconfirmed:
+            click.echo(
+                f"Legal periods that are not confirmed: {', '.join(policy.unconfirmed)}."
+                " Ask counsel, and set them in your own file (networkcore retention --legal)."
+            )
+
+
+def _legal_rows(policy: RetentionPolicy) -> list[dict[str, Any]]:
+    return [
+        {
+            "country": "every other" if country == "*" else country,
+            "years": period.years,
+            "law": period.law,
+            "confirmed": "by the operator"
+            if period.is_own
+            else "yes"
+            if period.confirmed
+            else "no: from memory",
+            "source": period.source,
+        }
+        for country, period in policy.legal.items()
+    ]
 
 
 async def _work(service: RetentionService, *, remove: bool) -> RetentionReport:

@@ -95,7 +95,7 @@ async def _write_all(
 ) -> list[str]:
     """The names of those that were not found."""
     missing = []
-    async with open_pool("clearing settlement-statement") as pool:
+    async with open_pool("clearing settlement-statement", reading=True) as pool:
         if span is not None:
             async with pool.acquire() as connection:
                 wanted = await list_paid_between(connection, since=span[0], until=span[1], party_id=party)

@@ -21,7 +21,7 @@ from clearing.receivables.ageing import WRITE_OFF_AFTER_DAYS
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from clearing.services import build_clearing
 from gateway import status_repository
-from gateway.audit_repository import AuditRun, find_latest_run
+from gateway.audit_run_repository import AuditRun, find_latest_run
 from gateway.cli.clock import offline_now
 from gateway.cli.tables import open_console
 from gateway.config import load_database_url, load_inbox_path
@@ -33,6 +33,7 @@ from gateway.exceptions.service import ExceptionService
 from gateway.ids import format_id
 from gateway.jobs.bank_alerts import list_bank_alerts
 from gateway.jobs.rate_alerts import list_rate_alerts
+from gateway.jobs.shard_owners import ShardSummary, list_shard_owners, summarize
 from gateway.migrations import list_pending
 from gateway.partners.market_clock_repository import load_market_anchor
 from gateway.personal_data import retention_service
@@ -60,6 +61,7 @@ class SystemStatus:
     exceptions: tuple[dict[str, Any], ...]
     alerts: tuple[str, ...]
     settlement_sla: dict[str, Any]
+    shards: dict[str, Any]
 
 
 @click.command(name="status")
@@ -99,10 +101,12 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
             exceptions=(),
             alerts=alerts,
             settlement_sla={},
+            shards={},
         )
     async with connect(dsn, application="networkcore status") as connection:
         tasks = tuple(dict(row) for row in await status_repository.count_tasks(connection, wall_now=wall_now))
         requests = tuple(dict(row) for row in await status_repository.open_psp_requests(connection))
+        shards = summarize(await list_shard_owners(connection, wall_now=wall_now), wall_now=wall_now)
         deliveries = dict(await status_repository.count_deliveries(connection, wall_now=wall_now))
         anchor = await load_market_anchor(connection)
         now = wall_now if anchor is None else anchor.business_time(wall_now)  # money's days are business days
@@ -135,6 +139,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         ),
         settlement_sla=settlement_sla_json(sla, oldest_event_at=oldest_event_at)
         | {"exchange_rate_age_days": rate_age_days(sla, now=now)},
+        shards=shards_json(shards),
     )
 
 
@@ -146,6 +151,7 @@ def status_json(status: SystemStatus) -> dict[str, Any]:
         "pending_migrations": list(status.pending_migrations),
         "tasks": [_plain(row) for row in status.tasks],
         "open_psp_requests": [_plain(row) for row in status.open_psp_requests],
+        "shards": status.shards,
         "deliveries": status.deliveries,
         "exception_counts": status.exception_counts,
         "exceptions": [_plain(row) for row in status.exceptions],
@@ -172,6 +178,8 @@ def show(status: SystemStatus, console: Console) -> None:
     for table in (tasks, requests):
         if table.row_count:
             console.print(table)
+    if status.shards:
+        console.print(shards_line(status.shards), markup=False)
     if status.deliveries:
         figures = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in status.deliveries.items())
         console.print(f"webhooks: {figures}")
@@ -188,6 +196,21 @@ def show(status: SystemStatus, console: Console) -> None:
         console.print(alert, style="red", markup=False)
     if not status.alerts:
         console.print("nothing needs a person", style="green")
+
+
+def shards_json(shards: ShardSummary) -> dict[str, Any]:
+    """Who owns how many shards, as JSON-ready values."""
+    return {
+        "owned": dict(shards.owned),
+        "without_owner": shards.without_owner,
+        "leases_taken_over": shards.taken_over,
+    }
+
+
+def shards_line(shards: dict[str, Any]) -> str:
+    """The owners of the shards in one line."""
+    owned = ", ".join(f"{worker} {count}" for worker, count in shards["owned"].items())
+    return f"shards: {owned or 'no worker owns any'}; without an owner: {shards['without_owner']}"
 
 
 def _exception(one: ExceptionRecord) -> dict[str, Any]:

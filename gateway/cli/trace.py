@@ -75,7 +75,7 @@ async def _of_session(text: str) -> Mapping[str, Any]:
         session_id = parse_id("ses", text)
     except MalformedIdError as error:
         raise click.UsageError(f"{text!r} is neither a file nor a session: {error}") from None
-    async with open_pool("trace") as pool:
+    async with open_pool("trace", reading=True) as pool:
         try:
             return await read_trace(pool, session_id)
         except (RecordNotFoundError, RecordConflictError) as error:

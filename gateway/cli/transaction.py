@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 import asyncpg
+import click
 
 from gateway.acts.act import Act, acting
+from gateway.acts.service import record_reading
 from gateway.config import load_database_url
 from gateway.database import Connection, Isolation, Pool, create_pool, transaction
 from gateway.errors import DatabaseNotMigratedError
@@ -23,8 +25,10 @@ _Result = TypeVar("_Result")
 
 
 @asynccontextmanager
-async def open_pool(command: str, *, max_size: int = 1) -> AsyncIterator[Pool]:
+async def open_pool(command: str, *, max_size: int = 1, reading: bool = False) -> AsyncIterator[Pool]:
     """A pool on DATABASE_URL for one run of `command`.
+
+    `reading`: it shows or writes personal data or the books, which is an act of its own, recorded before it.
 
     Raises:
         ConfigurationError: DATABASE_URL is missing or wrong.
@@ -40,9 +44,19 @@ async def open_pool(command: str, *, max_size: int = 1) -> AsyncIterator[Pool]:
     )
     try:
         with naming_missing_tables(), acting(command_act(command)):
+            if reading:
+                await _record_reading(pool, command)
             yield pool
     finally:
         await pool.close()
+
+
+async def _record_reading(pool: Pool, command: str) -> None:
+    try:
+        async with transaction(pool) as connection:
+            await record_reading(connection, command_act(command))
+    except asyncpg.ReadOnlySQLTransactionError as error:  # of a standby: it can be read without us anyway
+        click.echo(f"no act is recorded of this reading: {error}", err=True)
 
 
 def command_act(command: str) -> Act:
@@ -72,11 +86,15 @@ def in_transaction(
     *,
     command: str,
     isolation: Isolation = "read_committed",
+    reading: bool = False,
 ) -> _Result:
     """Run it in one transaction on DATABASE_URL and commit; an error undoes it. Raises as `open_pool`."""
 
     async def run() -> _Result:
-        async with open_pool(command) as pool, transaction(pool, isolation=isolation) as connection:
+        async with (
+            open_pool(command, reading=reading) as pool,
+            transaction(pool, isolation=isolation) as connection,
+        ):
             return await work(connection)
 
     return asyncio.run(run())

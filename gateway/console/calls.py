@@ -100,6 +100,10 @@ class ConsoleCalls:
         """Whether the person's scopes allow an operation."""
         return not self._caller.scopes.isdisjoint(self._operations[operation].scopes)
 
+    def need(self, operation: str) -> None:
+        """Let pass who may read an operation. Raises ProblemError `missing_scope` for others."""
+        self._allowed(operation)
+
     async def read(
         self, operation: str, *, query: Mapping[str, str] = _NO_HEADERS, **path: str
     ) -> dict[str, Any]:

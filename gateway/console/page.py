@@ -1,15 +1,13 @@
 """One page for one person: what it may call, in which language and zone, and how it answers.
 
-Owns: the values that every template has, forms, CSV. Must not know what a page is about.
+Owns: the values that every template has, and forms. Must not know what a page is about.
 """
 
-import csv
-import io
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -25,8 +23,14 @@ from gateway.people.roles import ActArea
 _ONCE_BYTES: Final = 18
 _SEE_OTHER: Final = 303
 _OK: Final = 200
-# A spreadsheet runs a cell that begins so: such a text is written with an apostrophe before it.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormFile:
+    """A file of a form, as the browser sent it: neither its name nor its content is checked."""
+
+    name: str
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,7 @@ class ConsolePage:
     t: Texts
     zone: tzinfo
     form: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FormFile] = field(default_factory=dict)
 
     @property
     def own_party(self) -> str | None:
@@ -62,6 +67,9 @@ class ConsolePage:
             "csrf": self.signed_in.csrf_token,
             "once": secrets.token_urlsafe(_ONCE_BYTES),
             "may": lambda area: self.calls.may_act(ActArea(area)),
+            "can": lambda operation, area: (
+                self.calls.may_act(ActArea(area)) and self.calls.may_read(operation)
+            ),
             "nav": navigation(self.calls, self.request.path),
             "here": self.request.path,
             "environment": self.services.options.environment,
@@ -97,33 +105,24 @@ class ConsolePage:
 
     def back(self, address: str, outcome: ActOutcome | None = None) -> web.Response:
         """Back to a page after an act, with what became of it."""
-        notice = "done" if outcome is None or not outcome.rejected else f"rejected: {outcome.text}"
+        return self.back_with(address, "" if outcome is None or not outcome.rejected else outcome.text)
+
+    def back_with(self, address: str, problem: str) -> web.Response:
+        """Back to a page after an act; `problem` says why it was rejected, "" that it is done."""
+        notice = f"rejected: {problem}" if problem else "done"
         mark = "&" if "?" in address else "?"
         return web.Response(
             status=_SEE_OTHER,
             headers={"Location": f"{address}{mark}{urlencode({'notice': notice})}", **PAGE_HEADERS},
         )
 
-    def csv(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> web.Response:
-        """A list as a file: UTF-8 with a byte order mark, RFC 4180, amounts in minor units."""
-        written = io.StringIO()
-        writer = csv.writer(written)
-        writer.writerow(columns)
-        writer.writerows([_cell(value) for value in row] for row in rows)
-        return web.Response(
-            body=f"\ufeff{written.getvalue()}".encode(),
-            headers={
-                **PAGE_HEADERS,
-                "Content-Type": "text/csv; charset=utf-8",
-                "Content-Disposition": f'attachment; filename="{name}.csv"',
-            },
-        )
-
 
 View = Callable[[ConsolePage], Any]
+_Item = TypeVar("_Item")
 
 
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    dangerous = isinstance(value, str) and text.startswith(_FORMULA)
-    return f"'{text}" if dangerous else text
+def paged(found: Sequence[_Item], *, limit: int, cursor: Callable[[_Item], str]) -> dict[str, Any]:
+    """A list as a page shows it, from up to `limit` + 1 items: the extra one shows that there are more."""
+    shown = found[:limit]
+    more = len(found) > limit
+    return {"data": shown, "has_more": more, "next_cursor": cursor(shown[-1]) if more else None}

@@ -30,7 +30,7 @@ PAGE_HEADERS: Final[Mapping[str, str]] = {
 }
 STATIC_HEADERS: Final[Mapping[str, str]] = {"Cache-Control": "public, max-age=31536000, immutable"}
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_FILES: Final = ("console.css", "console.js", "icon.svg")
+_FILES: Final = ("console.css", "console.js", "proof.js", "icon.svg")
 _HASH_CHARACTERS: Final = 12
 
 
@@ -79,6 +79,7 @@ def environment() -> Environment:
         when=_when,
         number=_number,
         span=_span,
+        duration=figures.duration,
         code=_code,
         clock=_clock,
         key_text=_key_text,

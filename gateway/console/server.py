@@ -13,9 +13,10 @@ from urllib.parse import urlencode, urlsplit
 import structlog
 from aiohttp import web
 
+from clearing.reconciliation.evidence import MOST_BYTES
 from gateway import outbound
 from gateway.adapters.openid import OpenIdClient, OpenIdHttpProvider
-from gateway.api import problems
+from gateway.api import problems, request_bodies
 from gateway.api.dispatch import REQUEST_ID
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
@@ -28,18 +29,19 @@ from gateway.console import sign_in_pages
 from gateway.console.calls import ConsoleCalls
 from gateway.console.cookies import LANGUAGE, ZONE, ConsoleCookies
 from gateway.console.figures import zone_of
-from gateway.console.page import ConsolePage
+from gateway.console.page import ConsolePage, FormFile
 from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, static_files
-from gateway.console.sign_in_pages import SignInPages
+from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
 from gateway.console.texts import LANGUAGES, Texts, choose_language
 from gateway.console.views.routes import FORMS, PAGES
 from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.sign_in import SignInService
-from gateway.rate_limit import RateLimiter, RateRule
+from gateway.rate_limit import RateRule
 
 _log = structlog.get_logger(__name__)
 _PERSON_RATE: Final = RateRule(name="person", per_second=20, burst=200)
 _MAX_FORM_BYTES: Final = 32_768
+_MAX_FILE_FORM_BYTES: Final = MOST_BYTES + _MAX_FORM_BYTES
 _SEE_OTHER: Final = 303
 _SERVER_ERROR: Final = 500
 _OWN_PAGE: Final = frozenset({"same-origin", "none"})
@@ -84,11 +86,16 @@ class Console:
         self._operations: Mapping[str, ApiEndpoint] = {
             endpoint.operation: endpoint for endpoint in endpoints(sandbox=services.options.sandbox)
         }
-        self._by_person = RateLimiter(_PERSON_RATE)
+        self._by_person = services.limits.limiter(_PERSON_RATE)
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        SignInPages(services=self._services, sign_in=self._sign_in, cookies=self._cookies).add_to(app)
+        SignInPages(
+            services=self._services,
+            sign_in=self._sign_in,
+            cookies=self._cookies,
+            by_address=self._services.limits.limiter(SIGN_IN_RATE),
+        ).add_to(app)
         app.router.add_get(f"{STATIC_PATH}/{{name}}", _static)
         app.router.add_post("/console/sign-out", self._guarded(self._sign_out, form=True))
         for path, view in PAGES.items():
@@ -110,6 +117,7 @@ class Console:
             page = await self._page(request, signed_in)
             try:
                 self._by_person.take(signed_in.person.public_id, at=time.monotonic())
+                _check_query(request)
                 if form:
                     page = await self._with_form(page)
                 return await view(page)
@@ -149,9 +157,16 @@ class Console:
         """The page with its form's fields, once the form is known to be ours."""
         request = page.request
         check_origin(request)
-        if (request.content_length or 0) > _MAX_FORM_BYTES:
+        with_file = request.content_type == "multipart/form-data"
+        if (request.content_length or 0) > (_MAX_FILE_FORM_BYTES if with_file else _MAX_FORM_BYTES):
             raise ProblemError(problems.BODY_TOO_LARGE, "The form is too long.")
-        fields = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        posted = await request.post()
+        fields = {name: value for name, value in posted.items() if isinstance(value, str)}
+        files = {
+            name: FormFile(name=value.filename, content=value.file.read())
+            for name, value in posted.items()
+            if isinstance(value, web.FileField)
+        }
         if not hmac.compare_digest(fields.get("csrf", "").encode(), page.signed_in.csrf_token.encode()):
             raise ProblemError(
                 problems.MISSING_SCOPE, "The form is not of this sign-in; open the page again and repeat."
@@ -164,6 +179,7 @@ class Console:
             t=page.t,
             zone=page.zone,
             form=fields,
+            files=files,
         )
 
     async def _sign_out(self, page: ConsolePage) -> web.StreamResponse:
@@ -195,6 +211,13 @@ def check_origin(request: web.Request) -> None:
         foreign = urlsplit(origin).netloc != request.host
     if foreign:
         raise ProblemError(problems.MISSING_SCOPE, "The form was sent by another site.")
+
+
+def _check_query(request: web.Request) -> None:
+    """Reject what no list can be searched by: NUL, which no text column holds, and card numbers."""
+    if "\x00" in request.path or any("\x00" in value for value in request.query.values()):
+        raise ProblemError(problems.INVALID_PARAMETERS, "The address holds a character that no text has.")
+    request_bodies.check_address(request)
 
 
 def _to_sign_in(request: web.Request) -> web.Response:

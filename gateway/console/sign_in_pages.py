@@ -6,7 +6,7 @@ opening it: mail filters open links.
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -40,7 +40,7 @@ class SignInPages:
     services: ApiServices
     sign_in: SignInService
     cookies: ConsoleCookies
-    by_address: RateLimiter = field(default_factory=lambda: RateLimiter(SIGN_IN_RATE))
+    by_address: RateLimiter
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""

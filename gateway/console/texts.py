@@ -1,4 +1,4 @@
-"""The console's texts in its four languages, from one catalogue.
+"""The console's texts in its four languages, from one catalogue in several files.
 
 Owns: which languages there are, and how one is chosen. Must not know any page. A test compares the languages.
 """
@@ -16,14 +16,16 @@ LANGUAGES: Final[Mapping[str, str]] = {
     "it": "Italiano",
 }
 _DEFAULT: Final = "en"
+# What pages share, payments and books; then what operators, developers and the night shift read.
+FILES: Final = ("texts.json", "texts_operators.json")
 
 
 @cache
 def catalogue() -> Mapping[str, Mapping[str, str]]:
     """Every text by its key and language."""
-    found: Mapping[str, Mapping[str, str]] = json.loads(
-        (files("gateway.console") / "texts.json").read_text(encoding="utf-8")
-    )
+    found: dict[str, Mapping[str, str]] = {}
+    for name in FILES:
+        found |= json.loads((files("gateway.console") / name).read_text(encoding="utf-8"))
     return found
 
 

@@ -15,7 +15,7 @@ from gateway.migrations import PACKAGES
 
 _SHARD: Final = re.compile(r"(?<!:):shard\b")
 # SET, ANALYZE and the like have no plan.
-_UTILITIES: Final = frozenset({"allow_minutes", "analyze_items", "raise_work_mem"})
+_UTILITIES: Final = frozenset({"allow_minutes", "analyze_items", "plan_each", "raise_work_mem"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

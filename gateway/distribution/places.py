@@ -35,6 +35,12 @@ BY_NAME: Final[Mapping[str, str]] = MappingProxyType({"gateway.session_lookup": 
 # Tables with the shard, in no key: so few rows that they stay on the coordinator.
 FEW_ROWS: Final = ("gateway.unbooked_charge",)
 
+# Primary keys that get the shard before their table is distributed: table, name, columns. One
+# PostgreSQL finds an Idempotency-Key in any shard; a distributed database in its own (decision 0928).
+KEYS_WITH_SHARD: Final = MappingProxyType(
+    {"gateway.idempotency_key": ("idempotency_key_pkey", "shard, party_id, key")}
+)
+
 # Tables of the coordinator alone, each group with its reason.
 ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -65,6 +71,7 @@ ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.double_tap_policy",
             "gateway.driver_page",
             "gateway.erasure",
+            "gateway.exception_age_limit",
             "gateway.market_clock",
             "gateway.migration",
             "gateway.missing_cdr_policy",
@@ -113,6 +120,7 @@ ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "clearing.bank_notice",
             "clearing.payment_file",
             "clearing.payment_file_item",
+            "clearing.difference_evidence",
             "clearing.reconciliation_difference",
             "clearing.reconciliation_item",
             "clearing.reconciliation_run",
@@ -149,9 +157,11 @@ ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.person_link",
             "gateway.person_session",
             "gateway.recent_authorization",
+            "gateway.saved_view",
             "gateway.sign_in_attempt",
             "gateway.terminal_location",
         ),
+        "of the processes themselves": ("gateway.request_log", "gateway.worker"),
         "exceptions: one queue for people": (
             "gateway.exception",
             "gateway.exception_event",
@@ -161,7 +171,6 @@ ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "clearing.meter_record",
             "gateway.contract_pool_event",
             "gateway.contract_pool_position",
-            "gateway.idempotency_key",
             "gateway.ocpi_booking",
             "gateway.ocpi_booking_location",
             "gateway.ocpi_cdr",
@@ -169,6 +178,7 @@ ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.ocpi_connector",
             "gateway.ocpi_emaid_feed",
             "gateway.ocpi_financial_advice",
+            "gateway.ocpi_handshake_step",
             "gateway.ocpi_hub_client",
             "gateway.ocpi_invoice",
             "gateway.ocpi_location",
@@ -185,7 +195,6 @@ ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "gateway.ocpi_terminal",
             "gateway.ocpi_token",
             "gateway.ocpi_token_authorization",
-            "gateway.psp_event",
         ),
     }
 )
@@ -202,11 +211,6 @@ KEYS_BETWEEN_SHARDS: Final = (
         table="gateway.capture",
         name="capture_shard_session_id_fkey",
         definition="FOREIGN KEY (shard, session_id) REFERENCES gateway.session(shard, id)",
-    ),
-    ForeignKey(
-        table="gateway.delivery",
-        name="delivery_shard_event_id_fkey",
-        definition="FOREIGN KEY (shard, event_id) REFERENCES gateway.event(shard, id)",
     ),
     ForeignKey(
         table="gateway.dispute",

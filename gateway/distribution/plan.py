@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from gateway.distribution.places import BY_NAME, FEW_ROWS, KEYS_BETWEEN_SHARDS, ON_COORDINATOR, ForeignKey
+from gateway.distribution.places import (
+    BY_NAME,
+    FEW_ROWS,
+    KEYS_BETWEEN_SHARDS,
+    KEYS_WITH_SHARD,
+    ON_COORDINATOR,
+    ForeignKey,
+)
 from gateway.errors import GatewayError
 
 SHARD_COLUMN: Final = "shard"
@@ -76,12 +83,11 @@ def place_table(table: SchemaTable) -> PlacedTable:
         if len(listed) == 1:
             return PlacedTable(name=table.name, place=Place.COORDINATOR, column=None)
         raise DistributionError(f"{table.name} has no place; name it once in gateway/distribution/places.py")
-    # One row a shard is about the shards, not of them.
-    if table.name in FEW_ROWS or frozenset({SHARD_COLUMN}) in table.unique_keys:
+    if table.name in FEW_ROWS:
         return PlacedTable(name=table.name, place=Place.COORDINATOR, column=None)
     if listed:
         raise DistributionError(f"{table.name} has the shard and is kept on the coordinator: {listed[0]}")
-    if not all(SHARD_COLUMN in key for key in table.unique_keys):
+    if table.name not in KEYS_WITH_SHARD and not all(SHARD_COLUMN in key for key in table.unique_keys):
         raise DistributionError(f"{table.name}: a unique key lacks the shard, which distributes it")
     return PlacedTable(name=table.name, place=Place.SHARD, column=SHARD_COLUMN)
 

@@ -85,6 +85,13 @@ async def add_key(connection: Connection, key: ForeignKey) -> None:
     await connection.execute(f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}")
 
 
+async def put_shard_into_key(connection: Connection, table: str, *, name: str, columns: str) -> None:
+    """Make a table's primary key anew with the shard in it."""
+    await connection.execute(
+        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} PRIMARY KEY ({columns})"
+    )
+
+
 async def distribute_table(
     connection: Connection, table: PlacedTable, *, with_table: str | None, shard_count: int
 ) -> None:

@@ -9,14 +9,15 @@ from typing import Final
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS: Final = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
-        gateway/clearing: captured_sessions lock_due lock_sessions mark_sessions published_authorizations
-        gateway/clearing: published_captures published_sessions
+        gateway/clearing: captured_sessions lock_sessions mark_sessions published_authorizations
+        gateway/clearing: published_captures published_sessions take
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture
         gateway/daily_audit: cleared_of open_sessions uncaptured_price uncleared_capture
+        gateway/payments: kept_psp_events
         gateway/plug_and_charge: amounts_of_authorizations
         gateway/session_originals: originals
         gateway/tasks: finish_tasks
-        gateway/webhooks: record_attempts
+        gateway/webhooks: claim_in_shards pending_endpoints_in_shards record_attempts
         clearing/daily_audit: captured_of
         clearing/driver_document: delete_pending of_sessions pending_of_sessions
         clearing/ledger: known_entries
@@ -24,24 +25,26 @@ SEVERAL_SHARDS: Final = {
         clearing/settlement_statements: transfers
     """,
     "which shards have work, and what is due in any of them": """
-        gateway/clearing: shards_due
+        gateway/clearing: find_due
         gateway/disputes: announce_deadlines
         gateway/holds: actions_waiting holds_ending stale_sessions
         gateway/plug_and_charge: ended_sessions
-        gateway/psp_requests: shards_with_open_requests
+        gateway/shard_leases: find_due_work
         gateway/stated_usage: usage_to_settle
-        gateway/tasks: shards_with_tasks
         gateway/unbooked_charges: list_unsettled_adoptions
-        gateway/webhooks: oldest_undelivered shards_pending shards_to_fan_out
+        gateway/webhooks: oldest_undelivered
         clearing/driver_document: pending_of_supplier pending_to_retry
         clearing/exchange_rates: waiting_for_rates
         pnc/decisions: decisions_without_notice
     """,
+    "which worker owns which shard": """
+        gateway/shard_leases: give_back_shards list_leases renew_shards
+    """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
-        gateway/exceptions: retry_task
+        gateway/exceptions: stopped_task_shard
+        gateway/idempotency: find
         gateway/ocpi_cdrs: session_by_name session_of_token
         gateway/payers: save_attached_method
-        gateway/payments: keep_psp_event
         gateway/unbooked_charges: find_known is_capture list_unknown_charges
         pnc/decisions: decisions_of_transaction
     """,
@@ -67,8 +70,9 @@ SEVERAL_SHARDS: Final = {
         gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
+        pnc/overview: list_decisions
         gateway/disputes: list_disputes
-        gateway/payments: list_authorizations list_captures list_sessions
+        gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
         gateway/webhooks: list_deliveries list_events
         clearing/disbursements: list_disbursements open_payables select_disbursement select_disbursements
@@ -94,7 +98,8 @@ SEVERAL_SHARDS: Final = {
         clearing/reconciliation: read_captures
     """,
     "what one person did, wherever it was: found, exported, erased": """
-        gateway/person: authorizations_of erase_authorizations erase_disputes erase_events
+        gateway/person: authorizations_of erase_answers erase_authorizations erase_disputes erase_events
+        gateway/person: erase_psp_events
         gateway/person: erase_invoice_links erase_receipt_links erase_refunds erase_sessions
         gateway/person: export_rows found_rows kept_rows operators_of psp_names_of
         gateway/person: sessions_of why_not_erased
@@ -102,8 +107,9 @@ SEVERAL_SHARDS: Final = {
         pnc/personal_data: export_decisions
     """,
     "a batch of what is over its time, in a pause of the other work": """
-        gateway/retention: apply_psp_event
-        gateway/retention: due_billing_record due_dispute due_event due_invoice_link
+        gateway/idempotency: sweep
+        gateway/retention: due_billing_record due_delivery_attempt due_dispute due_event
+        gateway/retention: due_idempotency_key due_invoice_link
         gateway/retention: due_payment_authorization due_psp_event due_receipt_link due_refund
         gateway/retention: due_session
     """,
@@ -113,6 +119,7 @@ SEVERAL_SHARDS: Final = {
     """,
     "figures of the console over a range of days": """
         gateway/console: captured captured_by_bucket declined last_captured_at refunded
+        gateway/operations: throughput unknown_outcomes
         clearing/party_share: flows shares
     """,
     "the audit, which proves all rows": """
@@ -140,7 +147,7 @@ REACHED_BY_SESSION: Final = {
 
 
 # Sent to one PostgreSQL alone: a distributed database is sent the statement of one shard beside it.
-NOT_DISTRIBUTED: Final = frozenset({"gateway/clearing: lock_due", "gateway/clearing: lock_sessions"})
+NOT_DISTRIBUTED: Final = frozenset({"gateway/clearing: lock_sessions"})
 
 
 def listed_statements() -> list[str]:

@@ -11,18 +11,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, FromRow, named_queries
+from gateway.driver_page.start_state import StartState
 from gateway.ids import shard_of
 
 _sql: Final[Any] = named_queries("gateway", "driver_pages.sql")
-
-
-class StartState(StrEnum):
-    """How far a remote start has come; a CHECK of gateway.driver_payment repeats the states."""
-
-    NONE = "none"
-    ASKED = "asked"  # about to be sent, or lost with its process
-    SENT = "sent"  # the state of its OCPI command counts
-    NOT_OFFERED = "not_offered"  # the operator takes no commands: the driver plugs in
 
 
 class ReleaseReason(StrEnum):

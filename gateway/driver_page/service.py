@@ -29,9 +29,9 @@ from gateway.driver_page.repository import (
     NewPayment,
     ReleaseReason,
     ReportedSession,
-    StartState,
 )
 from gateway.driver_page.stages import FINAL_STAGES, PaymentFacts, Stage, may_cancel, stage_of
+from gateway.driver_page.start_state import NOT_SENT, StartState
 from gateway.ids import format_id, new_id, parse_id
 from gateway.ocpi.remote import RemoteControlService
 from gateway.payments.errors import (
@@ -49,7 +49,6 @@ KEPT: Final = timedelta(days=90)  # how long the address of a payment can be ope
 TOKEN_LENGTH: Final = 43  # 256 bits in base64url
 START_LOST_AFTER: Final = timedelta(seconds=30)
 STOP_AGAIN_AFTER: Final = timedelta(seconds=20)
-_NOT_SENT: Final = frozenset({StartState.NONE, StartState.ASKED})
 _BUSY_WINDOW: Final = timedelta(minutes=10)
 _MOST_PER_EVSE: Final = 20  # payments begun within the window: more are somebody trying cards
 
@@ -134,7 +133,7 @@ class DriverPaymentService:
             view = await self._view(record, with_action=True) or view
         if await self._unseen_price(record, view):
             view = await self._view(record) or view
-        elif view.authorization.state is PaymentState.AUTHORIZED and record.start in _NOT_SENT:
+        elif view.authorization.state is PaymentState.AUTHORIZED and record.start in NOT_SENT:
             await self._start(record, view.session.id)
         return await self._complete(await self._known(token), view)
 

@@ -1,13 +1,13 @@
 """What the driver page works with, built once by the composition root."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.address_limit import AddressLimiter, IpNetwork
+from gateway.address_limit import AddressLimiter
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page.offers import OfferService
 from gateway.driver_page.service import DriverPaymentService
+from gateway.edge_limits import EdgeLimits
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.services import OcpiServices
@@ -47,7 +47,7 @@ def build_driver_page(
     payments: PaymentService,
     buyers: BuyerService,
     documents: DocumentService,
-    trusted_proxies: Sequence[IpNetwork] = (),
+    limits: EdgeLimits,
 ) -> DriverPageServices:
     """Compose the page over the services of the API; drivers reach it where OCPI peers reach us."""
     pool, clock = ocpi.pool, ocpi.clock
@@ -59,8 +59,8 @@ def build_driver_page(
         payments=payments,
         buyers=buyers,
         documents=documents,
-        looking=AddressLimiter(LOOKING, trusted_proxies=trusted_proxies),
-        paying=AddressLimiter(PAYING, trusted_proxies=trusted_proxies),
+        looking=limits.by_address(LOOKING),
+        paying=limits.by_address(PAYING),
     )
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from gateway.api_schemas import SessionState
-from gateway.driver_page.repository import StartState
+from gateway.driver_page.start_state import StartState
 from gateway.payments.state_machine import PaymentState
 
 

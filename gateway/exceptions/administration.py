@@ -4,13 +4,15 @@ Owns: the transaction of each, and that the queue is in step with its causes bef
 HTTP, who may ask, any kind of exception. `key` is the API key that asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from clearing.services import ClearingServices
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+from gateway.exception_kinds import ExceptionKind
+from gateway.exceptions.age_limits import AgeLimits, read_age_limits, set_age_limits
 from gateway.exceptions.decisions import Decision
 from gateway.exceptions.repository import ExceptionFilter, OpenExceptionCount
 from gateway.exceptions.rules import ExceptionRecord
@@ -67,6 +69,16 @@ class ExceptionAdministration:
         async with transaction(self.pool) as connection:
             await self._queue.refresh(connection, now=self.clock.now(), wall_now=self.clock.wall_now())
             return await self._queue.count_open(connection, now=self.clock.now())
+
+    async def age_limits(self) -> AgeLimits:
+        """From which age exceptions of each kind are overdue."""
+        async with self.pool.acquire() as connection:
+            return await read_age_limits(connection)
+
+    async def set_age_limits(self, hours: Mapping[ExceptionKind, int | None], *, key: str) -> AgeLimits:
+        """Set the limits of these kinds, in hours; None: its default. Raises ExceptionConflictError."""
+        async with principal_transaction(self.pool, key=key) as (connection, by):
+            return await set_age_limits(connection, hours, by=by, now=self.clock.now())
 
     @property
     def _queue(self) -> ExceptionService:

@@ -1,6 +1,6 @@
-"""By when an exception is handled: an age limit for each kind.
+"""By when an exception is handled: an age limit for each kind, the default or one that was set.
 
-Owns: the limits. Must not know the clock, the queue, who is alerted.
+Owns: the defaults and what may be set. Must not know the clock, the queue, who is alerted.
 """
 
 from collections.abc import Mapping
@@ -53,6 +53,26 @@ DUE_AFTER: Final[Mapping[ExceptionKind, timedelta]] = MappingProxyType(
 )
 
 
+MIN_HOURS: Final = 1
+MAX_HOURS: Final = 8760  # a year
+
+
+def limits_with(hours: Mapping[ExceptionKind, int]) -> Mapping[ExceptionKind, timedelta]:
+    """The age limit of every kind, where these were set."""
+    return dict(DUE_AFTER) | {kind: timedelta(hours=limit) for kind, limit in hours.items()}
+
+
+def hours_of(limit: timedelta) -> int:
+    """An age limit in whole hours, as it is shown and set."""
+    return int(limit.total_seconds()) // 3600
+
+
+def is_allowed(hours: int) -> bool:
+    """Whether an age limit may be set to so many hours."""
+    return MIN_HOURS <= hours <= MAX_HOURS
+
+
 def due_at(record: ExceptionRecord) -> datetime:
     """By when it is to be handled, business time."""
-    return record.since + DUE_AFTER[record.kind]
+    limit = None if record.limit_hours is None else timedelta(hours=record.limit_hours)
+    return record.since + (limit or DUE_AFTER[record.kind])

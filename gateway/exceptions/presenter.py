@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway import exception_schemas
-from gateway.exceptions.due import due_at
+from gateway.exception_kinds import ExceptionKind
+from gateway.exceptions.age_limits import AgeLimits
+from gateway.exceptions.due import due_at, hours_of
 from gateway.exceptions.repository import ExceptionHistoryRecord
 from gateway.exceptions.rules import KINDS, ExceptionRecord, NextStep, next_step
 from gateway.ids import format_id
@@ -50,5 +52,18 @@ def exception_object(
         else [
             exception_schemas.ExceptionEventSchema(at=one.at, kind=one.kind, actor=one.actor, note=one.note)
             for one in history
+        ],
+    )
+
+
+def age_limits_object(limits: AgeLimits) -> exception_schemas.ExceptionAgeLimitsSchema:
+    """The public age limits."""
+    return exception_schemas.ExceptionAgeLimitsSchema(
+        hours={kind: hours_of(limits.values[kind]) for kind in ExceptionKind},
+        own=[
+            exception_schemas.ExceptionAgeLimitSchema(
+                kind=one.kind, hours=one.hours, set_by=one.set_by, set_at=one.set_at
+            )
+            for one in limits.own
         ],
     )

@@ -70,6 +70,16 @@ class ExceptionFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgeLimitRecord:
+    """From how many hours on exceptions of a kind are overdue, as a person set it."""
+
+    kind: ExceptionKind
+    hours: int
+    set_by: str
+    set_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenExceptionCount:
     """How many exceptions of a kind are open, since when the oldest, how many are past their limit."""
 
@@ -256,6 +266,31 @@ async def open_counts(
     ]
 
 
+async def list_age_limits(connection: Connection) -> list[AgeLimitRecord]:
+    """The age limits that were set. One of a kind that this release does not know is left out."""
+    known = {kind.value for kind in ExceptionKind}
+    return [
+        AgeLimitRecord(
+            kind=ExceptionKind(row["kind"]), hours=row["hours"], set_by=row["set_by"], set_at=row["set_at"]
+        )
+        async for row in _sql.age_limits(connection)
+        if row["kind"] in known
+    ]
+
+
+async def put_age_limits(
+    connection: Connection, hours: Mapping[ExceptionKind, int], *, by: str, now: datetime
+) -> None:
+    """Set the age limits of these kinds; one that has that value already keeps who set it."""
+    kinds = [kind.value for kind in hours]
+    await _sql.put_age_limits(connection, kinds=kinds, hours=list(hours.values()), by=by, now=now)
+
+
+async def delete_age_limits(connection: Connection, kinds: Sequence[ExceptionKind]) -> None:
+    """Let these kinds have their defaults."""
+    await _sql.delete_age_limits(connection, kinds=[kind.value for kind in kinds])
+
+
 async def load_proposal(connection: Connection, exception_id: UUID) -> ResolutionProposal | None:
     """What a first person has proposed about an exception."""
     row = await _sql.load_proposal(connection, id=exception_id)
@@ -281,8 +316,11 @@ async def delete_proposal(connection: Connection, exception_id: UUID) -> None:
 
 
 async def retry_task(connection: Connection, task_id: UUID, *, wall_now: datetime) -> bool:
-    """Let a stopped task run again."""
-    return await _sql.retry_task(connection, id=task_id, wall_now=wall_now) is not None
+    """Let a stopped task run again. A task's id does not name its shard, so that is read first."""
+    shard = await _sql.stopped_task_shard(connection, id=task_id)
+    if shard is None:
+        return False
+    return await _sql.retry_task(connection, shard=shard, id=task_id, wall_now=wall_now) is not None
 
 
 async def retry_message(connection: Connection, message_id: UUID, *, wall_now: datetime) -> bool:

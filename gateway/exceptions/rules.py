@@ -356,7 +356,7 @@ class FoundException:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExceptionRecord:
-    """A row of the queue."""
+    """A row of the queue. `limit_hours`: the age limit that was set for its kind; None: the default."""
 
     id: UUID
     kind: ExceptionKind
@@ -372,6 +372,7 @@ class ExceptionRecord:
     since: datetime
     opened_at: datetime
     resolved_at: datetime | None
+    limit_hours: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

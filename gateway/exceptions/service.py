@@ -22,8 +22,8 @@ from gateway.database import Connection
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 from gateway.exceptions import four_eyes, repository
 from gateway.exceptions.actions import ACTIONS, ActionRequest
+from gateway.exceptions.age_limits import limits_of
 from gateway.exceptions.decisions import Decision, action_of, misfit
-from gateway.exceptions.due import DUE_AFTER
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.exceptions.presenter import PREFIX, exception_object, next_step_of
 from gateway.exceptions.repository import (
@@ -87,16 +87,16 @@ class ExceptionService:
         self, connection: Connection, wanted: ExceptionFilter, *, before: UUID | None = None, limit: int
     ) -> Sequence[ExceptionRecord]:
         """Exceptions as of the last refresh, newest first, those older than `before`."""
-        return await repository.list_exceptions(
-            connection, wanted, limits=DUE_AFTER, before=before, limit=limit
-        )
+        limits = limits_of(await repository.list_age_limits(connection))
+        return await repository.list_exceptions(connection, wanted, limits=limits, before=before, limit=limit)
 
     async def count_open(self, connection: Connection, *, now: datetime) -> Sequence[OpenExceptionCount]:
         """The open exceptions by kind, as of the last refresh.
 
         Empty means that nothing waits for a person.
         """
-        return await repository.open_counts(connection, limits=DUE_AFTER, now=now)
+        limits = limits_of(await repository.list_age_limits(connection))
+        return await repository.open_counts(connection, limits=limits, now=now)
 
     async def get(self, connection: Connection, exception_id: UUID) -> ExceptionView:
         """One exception with its history. Raises ExceptionNotFoundError."""

@@ -5,21 +5,24 @@ Must not know how clearing prices, taxes, converts or splits.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
 import structlog
+from typing_extensions import override
 
 from clearing.errors import ClosedPeriodError
 from clearing.sessions.service import ClearingBatch, SessionClearingService
-from gateway.clock import Clock
-from gateway.database import Connection, Pool, transaction
+from gateway.database import Connection, transaction
 from gateway.failure_log import is_transient, log_failure
 from gateway.ids import format_id, new_id
 from gateway.jobs import clearing_repository, task_queue
 from gateway.jobs.clearing_repository import SessionMark
+from gateway.jobs.shard_job import ShardJob
 from gateway.jobs.task_queue import Task
 from gateway.jobs.task_runner import is_permanent
 from gateway.payments import presenters
@@ -45,47 +48,53 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class ClearingJob:
-    """Clears what was captured. Several run side by side: rows locked by one are skipped by the others.
+class ClearingJob(ShardJob):
+    """Clears what was captured.
 
-    With much to do, batches are in flight together, each in a transaction of its own: while one computes,
-    PostgreSQL writes the others.
+    With much to do, batches are in flight together, each in a transaction of its own and in other shards:
+    while one computes, PostgreSQL writes the others.
     """
 
-    pool: Pool
-    clock: Clock
     sessions: SessionClearingService
     batch_size: int
     chain: int
     tariffs: TariffSnapshotService = field(default_factory=TariffSnapshotService)
-    name: str = TaskKind.CLEAR_SESSION.value
-    _distributed: bool | None = field(default=None, init=False)
+    chance: random.Random = field(default_factory=random.SystemRandom)
 
-    async def run_once(self) -> int:
-        """Clear what is due, some tens of batches at most. Returns how many sessions were leased."""
-        async with self.pool.acquire() as connection:
-            if self._distributed is None:
-                self._distributed = await clearing_repository.is_distributed(connection)
-            shards = await clearing_repository.list_shards_due(connection, wall_now=self.clock.wall_now())
-        if not shards:
-            return 0
+    @property
+    @override
+    def kind(self) -> str:
+        """The kind of its tasks."""
+        return TaskKind.CLEAR_SESSION.value
+
+    @override
+    async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
+        """Clear what is due, some tens of batches at most; how many sessions of each shard."""
         try:
-            return await self._batches(shards)
+            return await self._batches(fences)
         except Exception as error:  # a session that can't be cleared must not stop the others
             if _may_pass(error):
                 raise
             log_failure(_log, "clearing_batch_failed", error)
-        return await self._one_by_one(shards)
+        return await self._one_by_one(fences)
 
-    async def _batches(self, shards: Sequence[int]) -> int:
+    async def _batches(self, fences: Mapping[int, int]) -> Mapping[int, int]:
         """Batches until less than half of one is found; another beside each that is not, up to the bound."""
-        counts: list[int] = []
+        done: Counter[int] = Counter()
+        choice = _BatchChoice(shards=tuple(fences), chance=self.chance)
 
         async def work() -> None:
             for _ in range(_ROUNDS):
-                count = await self._batch(shards, more=more)
-                counts.append(count)
-                if 2 * count < self.batch_size:
+                tasks = await self._choose(choice)
+                full = 2 * len(tasks) >= self.batch_size
+                if full:
+                    more()
+                try:
+                    taken = await self._batch(tasks, fences)
+                finally:
+                    choice.end(tasks)
+                done.update(task.shard for task in taken)
+                if not full or not taken:
                     return
 
         def more() -> None:
@@ -99,28 +108,46 @@ class ClearingJob:
         except ExceptionGroup as failed:
             passing = (error for error in failed.exceptions if _may_pass(error))
             raise next(passing, failed.exceptions[0]) from None
-        return sum(counts)
+        return done
 
-    async def _batch(self, shards: Sequence[int], *, more: Callable[[], None]) -> int:
+    async def _choose(self, choice: "_BatchChoice") -> list[Task]:
+        """Tasks of a batch, in shards that no other batch in flight is in."""
+        async with choice.lock:
+            tasks: list[Task] = []
+            for shards in choice.next():
+                wanted = self.batch_size - len(tasks)
+                async with self.pool.acquire() as connection:
+                    tasks += await clearing_repository.find_due(
+                        connection, shards=shards, wall_now=self.clock.wall_now(), batch=wanted
+                    )
+                if len(tasks) >= self.batch_size:
+                    break
+            choice.begin(tasks, full=len(tasks) >= self.batch_size)
+            return tasks
+
+    async def _batch(self, tasks: Sequence[Task], fences: Mapping[int, int]) -> Sequence[Task]:
+        """Clear those of the tasks that can still be taken, and return them."""
+        if not tasks:
+            return tasks
         async with transaction(self.pool) as connection:
             await clearing_repository.plan_by_index(connection)
-            tasks = await self._lock(connection, shards)
-            if 2 * len(tasks) >= self.batch_size:
-                more()
-            if tasks:
-                await self._clear(connection, tasks)
-        return len(tasks)
+            taken = await clearing_repository.take(
+                connection, tasks, fences=fences, wall_now=self.clock.wall_now()
+            )
+            if taken:
+                await self._clear(connection, taken)
+        return taken
 
-    async def _one_by_one(self, shards: Sequence[int]) -> int:
+    async def _one_by_one(self, fences: Mapping[int, int]) -> Mapping[int, int]:
         """After a batch failed: each session by itself; the one at fault becomes an exception."""
-        async with transaction(self.pool) as connection:
-            tasks = await self._lock(connection, shards)
-        done = 0
+        async with self.pool.acquire() as connection:
+            tasks = await clearing_repository.find_due(
+                connection, shards=list(fences), wall_now=self.clock.wall_now(), batch=self.batch_size
+            )
+        done: Counter[int] = Counter()
         for task in tasks:
             try:
-                async with transaction(self.pool) as connection:
-                    await self._clear(connection, [task])
-                done += 1
+                done[task.shard] += len(await self._batch([task], fences))
             except Exception as error:  # the boundary of one session
                 if _may_pass(error):
                     raise
@@ -135,27 +162,13 @@ class ClearingJob:
                     )
         return done
 
-    async def _lock(self, connection: Connection, shards: Sequence[int]) -> list[Task]:
-        """Tasks of every shard, each with its share of the batch, locked until the transaction ends."""
-        share = -(-self.batch_size // len(shards))
-        return await clearing_repository.lock_due(
-            connection,
-            shards=shards,
-            wall_now=self.clock.wall_now(),
-            share=share,
-            distributed=bool(self._distributed),
-        )
-
     async def _clear(self, connection: Connection, tasks: Sequence[Task]) -> None:
-        captured = await clearing_repository.load_captured_sessions(
-            connection, tasks, distributed=bool(self._distributed)
-        )
+        captured = await clearing_repository.load_captured_sessions(connection, tasks)
         batch = await self.sessions.clear_batch(
             connection, captured, now=self.clock.now(), batch_id=new_id(), chain=self.chain
         )
         await self._mark(connection, batch)
         await self._publish(connection, batch)
-        await task_queue.finish(connection, tasks)
         _log.info(
             "cleared", sessions=len(batch.cleared), uncleared=len(batch.uncleared), again=len(batch.already)
         )
@@ -187,6 +200,36 @@ class ClearingJob:
             if place % _PORTION == 0:
                 await asyncio.sleep(0)
         await events.record(connection, published, now=self.clock.now())
+
+
+@dataclass(slots=True, kw_only=True)
+class _BatchChoice:
+    """In which shards the next batch of a round is looked for.
+
+    As long as batches are full, each begins at another shard: the index gives one shard after the other, and
+    the first ones would keep the last ones waiting.
+    """
+
+    shards: tuple[int, ...]
+    chance: random.Random
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _busy: Counter[int] = field(default_factory=Counter)
+    _full: bool = False
+
+    def next(self) -> list[tuple[int, ...]]:
+        """The shards to look in, in turn: those that no batch in flight is in."""
+        free = sorted(shard for shard in self.shards if not self._busy[shard])
+        begin = self.chance.randrange(len(free)) if self._full and free else 0
+        return [part for part in (tuple(free[begin:]), tuple(free[:begin])) if part]
+
+    def begin(self, tasks: Sequence[Task], *, full: bool) -> None:
+        """A batch was found in these shards."""
+        self._busy.update({task.shard for task in tasks})
+        self._full = full
+
+    def end(self, tasks: Sequence[Task]) -> None:
+        """The batch has ended."""
+        self._busy.subtract({task.shard for task in tasks})
 
 
 def _may_pass(error: Exception) -> bool:

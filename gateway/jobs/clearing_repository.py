@@ -30,48 +30,50 @@ class SessionMark:
     flag: str = ""
 
 
-async def list_shards_due(connection: Connection, *, wall_now: datetime) -> list[int]:
-    """Shards in which a session is due to be cleared."""
-    return [row["shard"] async for row in _QUERIES.shards_due(connection, wall_now=wall_now)]
-
-
 async def plan_by_index(connection: Connection) -> None:
     """Have the transaction's statements planned for the tables' present size."""
     await _QUERIES.plan_by_index(connection)
 
 
-async def is_distributed(connection: Connection) -> bool:
-    """Whether Citus distributes this database: rows of several shards are locked shard by shard then."""
-    found: bool = await _QUERIES.is_distributed(connection)
-    return found
-
-
-async def lock_due(
-    connection: Connection, *, shards: Sequence[int], wall_now: datetime, share: int, distributed: bool
+async def find_due(
+    connection: Connection, *, shards: Sequence[int], wall_now: datetime, batch: int
 ) -> list[Task]:
-    """At most `share` due tasks of each shard, locked until the transaction ends; locked ones are skipped."""
-    if not distributed:
-        due = _QUERIES.lock_due(connection, shards=shards, wall_now=wall_now, share=share)
-        return [task_of(row) async for row in due]
-    found: list[Task] = []
-    for shard in shards:
-        rows = _QUERIES.lock_due_of_shard(connection, shard=shard, wall_now=wall_now, limit=share)
-        found += [task_of(row) async for row in rows]
-    return found
+    """At most `batch` due tasks of these shards; nothing is locked."""
+    rows = _QUERIES.find_due(connection, shards=list(shards), wall_now=wall_now, batch=batch)
+    return [task_of(row) async for row in rows]
 
 
-async def load_captured_sessions(
-    connection: Connection, tasks: Iterable[Task], *, distributed: bool
-) -> list[CapturedSession]:
+async def take(
+    connection: Connection, tasks: Sequence[Task], *, fences: Mapping[int, int], wall_now: datetime
+) -> list[Task]:
+    """Delete tasks in the batch's transaction, under the fencing numbers of their shards; those it got."""
+    rows = _QUERIES.take(
+        connection,
+        shards=[task.shard for task in tasks],
+        ids=[task.id for task in tasks],
+        fences=[fences[task.shard] for task in tasks],
+        wall_now=wall_now,
+    )
+    taken = {row["id"] async for row in rows}
+    return [task for task in tasks if task.id in taken]
+
+
+async def _lock_sessions(connection: Connection, named: Sequence[tuple[int, UUID]]) -> None:
+    """Lock sessions in the order of their shards and ids: in one statement where they lie in one database."""
+    if not await _QUERIES.is_distributed(connection):
+        shards, ids = [shard for shard, _ in named], [session_id for _, session_id in named]
+        await _QUERIES.lock_sessions(connection, shards=shards, ids=ids)
+        return
+    for shard in sorted({shard for shard, _ in named}):
+        ids = [session_id for its_shard, session_id in named if its_shard == shard]
+        await _QUERIES.lock_sessions_of_shard(connection, shard=shard, ids=ids)
+
+
+async def load_captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:
     """What clearing needs of the sessions that tasks name, each with its tariff; they are locked."""
     named = [(task.shard, task.session_id) for task in tasks if task.session_id is not None]
     due = {"shards": [shard for shard, _ in named], "ids": [session_id for _, session_id in named]}
-    if not distributed:
-        await _QUERIES.lock_sessions(connection, **due)
-    else:
-        for shard in sorted(set(due["shards"])):
-            ids = [session_id for its_shard, session_id in named if its_shard == shard]
-            await _QUERIES.lock_sessions_of_shard(connection, shard=shard, ids=ids)
+    await _lock_sessions(connection, named)
     found = _QUERIES.captured_sessions(connection, **due)
     rows = [row async for row in found]
     hashes = list({row["tariff_sha256"] for row in rows})

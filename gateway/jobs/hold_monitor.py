@@ -3,7 +3,7 @@
 Owns: the round and its deadlines. Must not know how a hold is renewed or released.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.failure_log import log_failure
-from gateway.ids import format_id
+from gateway.ids import every_shard, format_id
 from gateway.payments.errors import PaymentError
 from gateway.payments.service import PaymentService
 from gateway.payments.usage_repository import PREFIX as USAGE_PREFIX
@@ -42,10 +42,11 @@ class HoldDeadlines:
 
 @dataclass(slots=True, kw_only=True)
 class HoldMonitorJob:
-    """One round a minute, bounded."""
+    """One round a minute over the shards that this worker owns, bounded."""
 
     clock: Clock
     payments: PaymentService
+    owned: Callable[[], Collection[int]] = every_shard
     deadlines: HoldDeadlines = field(default_factory=HoldDeadlines)
     name: str = "hold_monitor"
     _next: datetime | None = field(default=None)
@@ -64,14 +65,16 @@ class HoldMonitorJob:
 
     async def _undecided(self) -> None:
         """Odd usage that nobody has decided a day before its hold ends: the lower amount is captured."""
-        for shard, usage_id in await self.payments.stated_usage.list_to_settle(batch=_BATCH):
+        for shard, usage_id in await self.payments.stated_usage.list_to_settle(
+            batch=_BATCH, shards=list(self.owned())
+        ):
             with _alone(usage_id, prefix=USAGE_PREFIX):
                 await self.payments.stated_usage.settle(shard=shard, usage_id=usage_id)
 
     async def _ending(self) -> None:
         before = self.clock.now() + self.deadlines.renew_ahead
         for shard, authorization_id in await self.payments.holds.list_holds_ending(
-            before=before, batch=_BATCH
+            before=before, batch=_BATCH, shards=list(self.owned())
         ):
             with _alone(authorization_id):
                 if await self._turn(shard, authorization_id, self.deadlines.check_again_after):
@@ -81,7 +84,7 @@ class HoldMonitorJob:
         """Read challenges at the PSP, in case a webhook was lost; void those that nobody answers."""
         now = self.clock.now()
         waiting = await self.payments.holds.list_actions_waiting(
-            since=now - self.deadlines.action_poll, batch=_BATCH
+            since=now - self.deadlines.action_poll, batch=_BATCH, shards=list(self.owned())
         )
         for shard, authorization_id in waiting:
             unanswered_before = now - self.deadlines.action_patience
@@ -100,6 +103,7 @@ class HoldMonitorJob:
             patience=self.deadlines.cdr_patience,
             lost_within=2 * self.deadlines.check_again_after,
             batch=_BATCH,
+            shards=list(self.owned()),
         )
         for one in found:
             shown = format_id("auth", one.authorization_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from clearing.errors import ClearingError, ClearingInvariantViolation
+from gateway.acts.act import JobAct, acting
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.jobs import task_queue
@@ -112,8 +113,9 @@ class TaskHandlers:
         """Apply what the PSP reported of a payment, or of an account that a party is paid to."""
         account = task.payload.get("connected_account")
         if account is not None:
-            return await self.accounts.follow(psp_account=str(account))
-        return await self.payments.psp_events.handle_event(str(task.payload["event"]))
+            with acting(JobAct(name=TaskKind.HANDLE_PSP_EVENT)):
+                return await self.accounts.follow(psp_account=str(account))
+        return await self.payments.psp_events.handle_event(str(task.payload["event"]), shard=task.shard)
 
 
 def task_jobs(
@@ -130,7 +132,7 @@ def task_jobs(
     }
     return [
         TaskJob(
-            kind=kind,
+            task_kind=kind,
             handle=handle,
             pool=pool,
             clock=clock,

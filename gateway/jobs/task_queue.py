@@ -22,28 +22,37 @@ _tasks = named_queries("gateway", "tasks.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task: its shard and id, the session it is about, its payload, and the attempts with this one."""
+    """One task: its shard and id, the session it is about, its payload, and the attempts with this one.
+
+    Until `leased_until` nobody else does it; None: it was read without a lease.
+    """
 
     shard: int
     id: UUID
     session_id: UUID | None
     payload: Mapping[str, Any]
     attempts: int
-
-
-async def list_shards_with_tasks(connection: Connection, *, kind: TaskKind, wall_now: datetime) -> list[int]:
-    """Shards in which a task of this kind is due."""
-    rows = _tasks.shards_with_tasks(connection, kind=kind.value, wall_now=wall_now)
-    return [row["shard"] async for row in rows]
+    leased_until: datetime | None = None
 
 
 async def lease(
-    connection: Connection, *, shard: int, kind: TaskKind, wall_now: datetime, lease_s: int, batch: int
+    connection: Connection,
+    *,
+    shard: int,
+    fence: int,
+    kind: TaskKind,
+    wall_now: datetime,
+    lease_s: int,
+    batch: int,
 ) -> list[Task]:
-    """Lease due tasks of a shard for `lease_s` seconds, the oldest first; after that another worker may."""
+    """Lease due tasks of a shard for `lease_s` seconds, the oldest first; after that another worker may.
+
+    None where the shard's fencing number is another by now: somebody else owns it.
+    """
     rows = _tasks.lease_tasks(
         connection,
         shard=shard,
+        fence=fence,
         kind=kind.value,
         wall_now=wall_now,
         leased_until=wall_now + timedelta(seconds=lease_s),
@@ -53,9 +62,13 @@ async def lease(
 
 
 async def finish(connection: Connection, tasks: Sequence[Task]) -> None:
-    """Delete tasks that are done; one that is deleted already is skipped."""
+    """Delete tasks that are done; skipped is what is deleted, or leased by another worker since."""
     await _tasks.finish_tasks(
-        connection, shards=[task.shard for task in tasks], ids=[task.id for task in tasks]
+        connection,
+        shards=[task.shard for task in tasks],
+        ids=[task.id for task in tasks],
+        leases=[task.leased_until for task in tasks],
+        attempts=[task.attempts for task in tasks],
     )
 
 
@@ -66,14 +79,26 @@ async def postpone(connection: Connection, task: Task, *, reason: str, wall_now:
         await mark_exception(connection, task, reason=reason, wall_now=wall_now)
         return
     await _tasks.postpone_task(
-        connection, shard=task.shard, id=task.id, run_at=run_at, reason=_storable(reason)
+        connection,
+        shard=task.shard,
+        id=task.id,
+        attempts=task.attempts,
+        leased_until=task.leased_until,
+        run_at=run_at,
+        reason=_storable(reason),
     )
 
 
 async def mark_exception(connection: Connection, task: Task, *, reason: str, wall_now: datetime) -> None:
     """Stop trying a task: it waits for a person, with the reason."""
     await _tasks.mark_exception(
-        connection, shard=task.shard, id=task.id, reason=_storable(reason), wall_now=wall_now
+        connection,
+        shard=task.shard,
+        id=task.id,
+        attempts=task.attempts,
+        leased_until=task.leased_until,
+        reason=_storable(reason),
+        wall_now=wall_now,
     )
 
 
@@ -85,6 +110,7 @@ def task_of(row: Mapping[str, Any]) -> Task:
         session_id=row["session_id"],
         payload=row["payload"],
         attempts=row["attempts"],
+        leased_until=row["leased_until"],
     )
 
 

@@ -4,20 +4,20 @@ Owns: leasing, the boundary around one task, and which errors are final. Must no
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 import structlog
 from asyncpg.exceptions import _base as asyncpg_base
+from typing_extensions import override
 
 from clearing.errors import ClearingInvariantViolation
-from gateway.clock import Clock
-from gateway.database import Pool
 from gateway.failure_log import log_failure
 from gateway.ids import format_id
 from gateway.jobs import task_queue
+from gateway.jobs.shard_job import ShardJob
 from gateway.jobs.task_queue import Task
 from gateway.task_kinds import TaskKind
 from gateway.tracing import span
@@ -47,43 +47,43 @@ def is_permanent(error: Exception) -> bool:
     return isinstance(error, _PERMANENT) and not isinstance(error, asyncpg.UniqueViolationError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskJob:
+@dataclass(slots=True, kw_only=True)
+class TaskJob(ShardJob):
     """Leases tasks of one kind, shard by shard, and does each.
 
     A task that fails is tried again later; one whose error is permanent becomes an exception at once.
     """
 
-    kind: TaskKind
+    task_kind: TaskKind
     handle: TaskHandler
-    pool: Pool
-    clock: Clock
     lease_s: int
     parallel_shards: int
 
     @property
-    def name(self) -> str:
+    @override
+    def kind(self) -> str:
         """The kind of task, as the logs name this job."""
-        return self.kind.value
+        return self.task_kind.value
 
-    async def run_once(self) -> int:
-        """One round over all shards with due tasks. Returns how many tasks were leased."""
-        async with self.pool.acquire() as connection:
-            shards = await task_queue.list_shards_with_tasks(
-                connection, kind=self.kind, wall_now=self.clock.wall_now()
-            )
+    @override
+    async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
+        """One batch of each shard. Returns how many tasks of each were leased."""
         gate = asyncio.Semaphore(self.parallel_shards)
         async with asyncio.TaskGroup() as group:
-            rounds = [group.create_task(self._run_shard(shard, gate)) for shard in shards]
-        return sum(done.result() for done in rounds)
+            rounds = {
+                shard: group.create_task(self._run_shard(shard, fence, gate))
+                for shard, fence in fences.items()
+            }
+        return {shard: done.result() for shard, done in rounds.items()}
 
-    async def _run_shard(self, shard: int, gate: asyncio.Semaphore) -> int:
+    async def _run_shard(self, shard: int, fence: int, gate: asyncio.Semaphore) -> int:
         async with gate:
             async with self.pool.acquire() as connection:
                 leased = await task_queue.lease(
                     connection,
                     shard=shard,
-                    kind=self.kind,
+                    fence=fence,
+                    kind=self.task_kind,
                     wall_now=self.clock.wall_now(),
                     lease_s=self.lease_s,
                     batch=BATCH,

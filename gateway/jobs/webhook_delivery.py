@@ -1,15 +1,60 @@
 """Delivers webhooks: fans events out, sends what is due, records the answers.
 
-Owns: the loop around these steps. Must not know how a delivery is sent or when it is retried.
+Owns: the loops around these steps. Must not know how a delivery is sent or when it is retried.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
+from typing_extensions import override
 
+from gateway.jobs.job_acts import acting_as
 from gateway.jobs.job_loops import JobLoops, rest
+from gateway.jobs.shard_job import ShardJob, own_shards
 from gateway.webhooks.delivery import WebhookDelivery
+from gateway.webhooks.fan_out import fan_out
+
+NEW_EVENT: Final = "new_event"
+_EVENT_FAN_OUT: Final = "event_fan_out"
+
+
+@dataclass(slots=True, kw_only=True)
+class EventFanOutJob(ShardJob):
+    """Makes deliveries of new events and has them sent at once."""
+
+    delivery: WebhookDelivery
+
+    @property
+    @override
+    def kind(self) -> str:
+        """As the look for work names it."""
+        return _EVENT_FAN_OUT
+
+    @override
+    async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
+        """A batch of each shard. Returns how many events of each."""
+        made = await fan_out(self.pool, fences)
+        self.delivery.activate(shard for shard, count in made.items() if count)
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEventJob:
+    """Has deliveries sent that were written with an event a moment ago, whatever else waits in the shard."""
+
+    delivery: WebhookDelivery
+    kind: str = NEW_EVENT
+
+    async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
+        """Nothing is done here: the shards are queried by the delivery's own loop."""
+        self.delivery.activate(fences)
+        return {}
+
+
+_ROUND_SECONDS: Final = 0.03  # a round takes what has come since the last: under load a statement serves many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,27 +64,62 @@ class WebhookDeliveryJob:
     delivery: WebhookDelivery
     name: str = "webhook_delivery"
 
+    @property
+    def kind(self) -> str:
+        """As the look for work names it."""
+        return self.name
+
+    async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
+        """Has `run` query shards in which something is due; what it does not send, it may not send yet."""
+        self.delivery.activate(fences)
+        return {}
+
     async def run_once(self) -> int:
         """Fan out, send what is due, wait for the answers, record them. Returns how much was done."""
-        made = await self.delivery.fan_out()
-        self.delivery.sweep_next()
+        pool, clock = self.delivery.pool, self.delivery.clock
+        new = (await own_shards(pool, clock)).fences_of(_EVENT_FAN_OUT)
+        made = await fan_out(pool, new)
+        own = await own_shards(pool, clock)
+        self.delivery.activate(own.fences_of(self.kind))
         async with asyncio.TaskGroup() as group:
-            started = await self.delivery.start(group)
+            started = await self.delivery.start(group, fences=own.fences)
         await self.delivery.record()
-        return made + started
+        return sum(made.values()) + started
 
-    async def run(self, *, stop: asyncio.Event, poll_s: float, loops: JobLoops) -> None:
+    async def run(
+        self,
+        *,
+        stop: asyncio.Event,
+        fences: Callable[[], Mapping[int, int]],
+        poll_s: float,
+        loops: JobLoops,
+    ) -> None:
         """Send until `stop` is set, then wait for the requests in flight and record their answers.
 
-        A slow receiver holds only its own connections: a round starts what is due and never waits for it.
+        `fences` gives the shards that this worker owns. A slow receiver holds only its own connections: a
+        round starts what is due and never waits for it.
         """
         structlog.contextvars.bind_contextvars(job=self.name)
         loops.turned(self.name, None)
+        with acting_as(self.name):
+            await self._send(stop=stop, fences=fences, poll_s=poll_s, loops=loops)
+
+    async def _send(
+        self,
+        *,
+        stop: asyncio.Event,
+        fences: Callable[[], Mapping[int, int]],
+        poll_s: float,
+        loops: JobLoops,
+    ) -> None:
+        loop, began = asyncio.get_running_loop(), 0.0
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
+                await asyncio.sleep(max(0.0, began + _ROUND_SECONDS - loop.time()))
+                began = loop.time()
                 try:
                     await self.delivery.record()
-                    done = await self.delivery.fan_out() + await self.delivery.start(group)
+                    done = await self.delivery.start(group, fences=fences())
                 except Exception as error:  # noqa: BLE001 - the process boundary of a job: it must go on
                     await rest(stop, loops.turned(self.name, error))
                     continue

@@ -54,7 +54,8 @@ def authorization(token: str, *, raw: bool) -> str:
 class PeerCaller:
     """Makes requests to one peer with one token.
 
-    `routing` are the four OCPI-to/from headers for functional modules of 2.2 and later.
+    `routing` are the four OCPI-to/from headers for functional modules of 2.2 and later; `observe` is given
+    each call with its answer.
     """
 
     http: aiohttp.ClientSession
@@ -62,6 +63,7 @@ class PeerCaller:
     raw_token: bool = False
     allow_private: bool = False
     routing: Mapping[str, str] = field(default_factory=dict)
+    observe: Callable[[str, str, PeerAnswer | Exception], None] | None = None
 
     async def call(
         self,
@@ -78,6 +80,20 @@ class PeerCaller:
             PeerUnreachableError: no answer in time, no connection, or an address that may not be called.
             PeerRejectedError: an HTTP error, a redirect, an OCPI status outside 1xxx, or no OCPI envelope.
         """
+        answer: PeerAnswer | Exception
+        try:
+            answer = await self._send(method, url, body=body, routed=routed, correlation_id=correlation_id)
+        except (PeerUnreachableError, PeerRejectedError) as error:
+            answer = error
+        if self.observe is not None:
+            self.observe(method, url, answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _send(
+        self, method: str, url: str, *, body: bytes | None, routed: bool, correlation_id: str | None
+    ) -> PeerAnswer:
         headers = {
             "Authorization": authorization(self.token, raw=self.raw_token),
             "X-Request-ID": str(uuid4()),

@@ -20,6 +20,7 @@ from gateway.ocpi.client import PeerCaller, PeerVersion, discover, in_either_spe
 from gateway.ocpi.endpoint import OcpiRequest
 from gateway.ocpi.envelope import OcpiResponse
 from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
+from gateway.ocpi.handshake import Handshake
 from gateway.ocpi.hub_clients import hub_of
 from gateway.ocpi.repository import peers
 from gateway.ocpi.repository.peers import PeerRecord, PeerRole, PeerState, Registration
@@ -50,14 +51,14 @@ async def post_credentials(call: OcpiRequest) -> OcpiResponse:
     """POST: finish a registration that token A opened. 405 when the peer is registered already."""
     if call.peer.state is PeerState.REGISTERED:
         raise _not_allowed("this peer is registered already; renew with PUT")
-    return await _agree(call)
+    return await _recorded(call)
 
 
 async def put_credentials(call: OcpiRequest) -> OcpiResponse:
     """PUT: new credentials, endpoints or version; the old token ends. 405 before registration."""
     if call.peer.state is not PeerState.REGISTERED:
         raise _not_allowed("this peer is not registered yet; register with POST")
-    return await _agree(call)
+    return await _recorded(call)
 
 
 async def delete_credentials(call: OcpiRequest) -> OcpiResponse:
@@ -71,14 +72,27 @@ async def delete_credentials(call: OcpiRequest) -> OcpiResponse:
     return OcpiResponse()
 
 
-async def _agree(call: OcpiRequest) -> OcpiResponse:
+async def _recorded(call: OcpiRequest) -> OcpiResponse:
+    """Agree, and keep each call with its answer."""
+    services, method, path = call.services, call.request.method, call.request.path
+    async with Handshake(pool=services.pool, clock=services.clock, party_id=call.peer.party_id) as handshake:
+        try:
+            response = await _agree(call, handshake)
+        except OcpiRejectionError as error:
+            handshake.received(method, path, error)
+            raise
+        handshake.received(method, path, f"registered in version {call.version.value}")
+    return response
+
+
+async def _agree(call: OcpiRequest, handshake: Handshake) -> OcpiResponse:
     credentials = call.body("credentials").tree
     token = text(credentials, "token", limit=64)
     if _TOKEN.fullmatch(token) is None:
         raise OcpiRejectionError("$.token: expected 1 to 64 printable ASCII characters without spaces")
     url = _checked_url(text(credentials, "url", limit=255), services=call.services)
     roles, hub_party_id = agreed_roles(credentials, version=call.version, peer=call.peer)
-    remote, raw_token = await _call_back(call, token=token, url=url)
+    remote, raw_token = await _call_back(call, handshake, token=token, url=url)
     registration = Registration(
         version=call.version,
         versions_url=url,
@@ -113,16 +127,20 @@ def _checked_url(url: str, *, services: OcpiServices) -> str:
         raise OcpiRejectionError(f"$.url: {error}") from None
 
 
-async def _call_back(call: OcpiRequest, *, token: str, url: str) -> tuple[PeerVersion, bool]:
+async def _call_back(
+    call: OcpiRequest, handshake: Handshake, *, token: str, url: str
+) -> tuple[PeerVersion, bool]:
     """Fetch the peer's endpoints with its token, written as the peer writes ours, else the other way.
 
     Raises Refusal: 3001 when its API can't be used, 3002 when it lacks this version, 3003 without endpoints.
     """
-    caller = PeerCaller(
-        http=call.services.outbound,
-        token=token,
-        raw_token=call.sent_raw,
-        allow_private=call.services.allow_private_peers,
+    caller = handshake.watched(
+        PeerCaller(
+            http=call.services.outbound,
+            token=token,
+            raw_token=call.sent_raw,
+            allow_private=call.services.allow_private_peers,
+        )
     )
     try:
         caller, remote = await in_either_spelling(

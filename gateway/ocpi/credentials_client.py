@@ -20,6 +20,7 @@ from gateway.ids import new_id
 from gateway.ocpi.client import PeerAnswer, PeerCaller, PeerVersion, discover, in_either_spelling
 from gateway.ocpi.credentials import agreed_roles, new_token, own_credentials
 from gateway.ocpi.errors import OcpiError, OcpiRejectionError, PeerRejectedError
+from gateway.ocpi.handshake import Handshake
 from gateway.ocpi.repository import peers
 from gateway.ocpi.repository.peers import PeerRecord, PeerState, Registration
 from gateway.ocpi.services import OcpiServices
@@ -54,9 +55,32 @@ async def connect(
         PeerUnreachableError, PeerRejectedError: the peer did not do its part; nothing remains registered.
         asyncpg.ForeignKeyViolationError: a party does not exist.
     """
-    caller, remote, url = await _greet(
-        services, token_a, versions_url=versions_url, version=version, raw_token=raw_token
-    )
+    async with _handshake(services, party_id) as handshake:
+        caller, remote, url = await _greet(
+            services,
+            handshake,
+            token_a,
+            versions_url=versions_url,
+            version=version,
+            raw_token=raw_token,
+        )
+        return await _offer(
+            services, caller, remote, url, party_id=party_id, versions_url=versions_url, also=also
+        )
+
+
+async def _offer(
+    services: OcpiServices,
+    caller: PeerCaller,
+    remote: PeerVersion,
+    url: str,
+    *,
+    party_id: str,
+    versions_url: str,
+    also: Sequence[str],
+) -> UUID:
+    """Send our credentials to the peer, and keep what it answers."""
+    version = remote.version
     token_b, peer_id = new_token(), new_id()
     async with transaction(services.pool) as connection:
         await peers.invite(
@@ -84,8 +108,13 @@ async def connect(
     return peer_id
 
 
+def _handshake(services: OcpiServices, party_id: str) -> Handshake:
+    return Handshake(pool=services.pool, clock=services.clock, party_id=party_id)
+
+
 async def _greet(
     services: OcpiServices,
+    handshake: Handshake,
     token_a: str,
     *,
     versions_url: str,
@@ -93,11 +122,13 @@ async def _greet(
     raw_token: bool | None,
 ) -> tuple[PeerCaller, PeerVersion, str]:
     """The caller whose spelling of the token the peer knows, its version and its credentials module."""
-    caller = PeerCaller(
-        http=services.outbound,
-        token=token_a,
-        raw_token=bool(raw_token),
-        allow_private=services.allow_private_peers,
+    caller = handshake.watched(
+        PeerCaller(
+            http=services.outbound,
+            token=token_a,
+            raw_token=bool(raw_token),
+            allow_private=services.allow_private_peers,
+        )
     )
     if raw_token is not None:
         return caller, *await _credentials_url(caller, versions_url=versions_url, version=version)
@@ -110,6 +141,18 @@ async def _greet(
 async def renew(services: OcpiServices, *, peer_id: UUID, version: OcpiVersion | None = None) -> None:
     """Exchange new tokens and endpoints by PUT, in the same version or another. Raises as `connect`."""
     peer, caller, versions_url = await _registered(services, peer_id)
+    async with _handshake(services, peer.party_id) as handshake:
+        await _renew(services, peer, handshake.watched(caller), versions_url=versions_url, version=version)
+
+
+async def _renew(
+    services: OcpiServices,
+    peer: PeerRecord,
+    caller: PeerCaller,
+    *,
+    versions_url: str,
+    version: OcpiVersion | None,
+) -> None:
     wanted = version or peer.version or OcpiVersion.V2_2_1
     remote, url = await _credentials_url(caller, versions_url=versions_url, version=wanted)
     token_b = new_token()
@@ -135,8 +178,10 @@ async def leave(services: OcpiServices, *, peer_id: UUID) -> None:
     peer, caller, versions_url = await _registered(services, peer_id)
     try:
         version = peer.version or OcpiVersion.V2_2_1
-        _, url = await _credentials_url(caller, versions_url=versions_url, version=version)
-        await caller.call("DELETE", url)
+        async with _handshake(services, peer.party_id) as handshake:
+            watched = handshake.watched(caller)
+            _, url = await _credentials_url(watched, versions_url=versions_url, version=version)
+            await watched.call("DELETE", url)
     finally:
         async with transaction(services.pool) as connection:
             await peers.end(connection, peer_id=peer_id, now=services.clock.now())

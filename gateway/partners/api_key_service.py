@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 
 from gateway.address_limit import IpNetwork
+from gateway.api_versions import NEWEST
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.partners import party_repository, principal_repository
@@ -98,6 +99,7 @@ async def create_key(
     scopes: Iterable[str],
     now: datetime,
     limits: KeyLimits = NO_LIMITS,
+    api_version: str = NEWEST,
 ) -> MintedKey:
     """Make and store a key for a party; the token is in the result and nowhere else."""
     minted = mint()
@@ -112,6 +114,7 @@ async def create_key(
             created_at=now,
             expires_at=limits.expires_at,
             networks=limits.networks,
+            api_version=api_version,
         ),
     )
     return minted
@@ -133,8 +136,9 @@ class ApiKeyService:
         scopes: Iterable[str],
         maker: KeyMaker,
         limits: KeyLimits = NO_LIMITS,
+        api_version: str = NEWEST,
     ) -> CreatedKey:
-        """Create a key.
+        """Create a key; its requests are of `api_version` unless they name another.
 
         Raises:
             UnknownPartnerRecordError: there is no such party.
@@ -146,7 +150,13 @@ class ApiKeyService:
             raise KeyExpiryPastError("A key ends after it is made; give a later time as expires")
         async with transaction(self.pool) as connection:
             return await self._create(
-                connection, key_id, party_id=party_id, scopes=scopes, maker=maker, limits=limits
+                connection,
+                key_id,
+                party_id=party_id,
+                scopes=scopes,
+                maker=maker,
+                limits=limits,
+                api_version=api_version,
             )
 
     async def rotate(
@@ -173,10 +183,23 @@ class ApiKeyService:
                 scopes=old.scopes,
                 maker=maker,
                 limits=KeyLimits(expires_at=old.expires_at, networks=old.networks),
+                api_version=old.api_version,
                 replaces=old.prefix,
             )
         self.cache.forget(old.prefix)
         return created
+
+    async def pin(self, *, party_id: str, key_id: UUID, api_version: str) -> ApiKeyRecord:
+        """Give a key another version of the API, within seconds. Raises UnknownPartnerRecordError."""
+        async with transaction(self.pool) as connection:
+            prefix = await party_repository.pin_api_key(
+                connection, party_id=party_id, key_id=key_id, api_version=api_version
+            )
+            record = await party_repository.find_api_key(connection, party_id=party_id, key_id=key_id)
+        if prefix is None or record is None:
+            raise UnknownPartnerRecordError("The party has no such live key")
+        self.cache.forget(prefix)
+        return record
 
     async def revoke(self, *, party_id: str, key_id: UUID) -> None:
         """End a key now. Raises UnknownPartnerRecordError."""
@@ -211,6 +234,7 @@ class ApiKeyService:
         scopes: Iterable[str],
         maker: KeyMaker,
         limits: KeyLimits,
+        api_version: str,
         replaces: str | None = None,
     ) -> CreatedKey:
         """`replaces` is the prefix of the key that the new one takes the place of."""
@@ -223,7 +247,13 @@ class ApiKeyService:
             )
         try:
             minted = await create_key(
-                connection, key_id=key_id, party_id=party_id, scopes=names, now=now, limits=limits
+                connection,
+                key_id=key_id,
+                party_id=party_id,
+                scopes=names,
+                now=now,
+                limits=limits,
+                api_version=api_version,
             )
         except asyncpg.ForeignKeyViolationError:
             raise UnknownPartnerRecordError(f"There is no party {party_id}") from None

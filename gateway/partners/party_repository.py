@@ -40,6 +40,7 @@ class ApiKeyRecord:
     revoked_at: datetime | None
     principal: str
     networks: Sequence[IpNetwork]
+    api_version: str
     last_used_at: datetime | None
 
 
@@ -57,6 +58,7 @@ class KeyCheck:
     principal: str
     expires_at: datetime | None
     revoked_at: datetime | None
+    api_version: str
     networks: Sequence[IpNetwork] = ()
     certificates: frozenset[bytes] = frozenset()
 
@@ -71,6 +73,7 @@ class NewApiKey:
     secret_hash: bytes
     scopes: Sequence[str]
     created_at: datetime
+    api_version: str
     expires_at: datetime | None = None
     networks: Sequence[IpNetwork] = ()
 
@@ -90,6 +93,7 @@ def _api_key(row: Mapping[str, Any]) -> ApiKeyRecord:
         revoked_at=row["revoked_at"],
         principal=row["principal"],
         networks=tuple(row["networks"]),
+        api_version=row["api_version"],
         last_used_at=row["last_used_at"],
     )
 
@@ -129,6 +133,7 @@ async def add_api_key(connection: Connection, key: NewApiKey) -> None:
         created_at=key.created_at,
         expires_at=key.expires_at,
         allowed_networks=list(key.networks) or None,
+        api_version=key.api_version,
     )
 
 
@@ -155,6 +160,7 @@ async def find_key_by_prefix(connection: Connection, prefix: str) -> KeyCheck | 
         principal=row["principal"],
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        api_version=row["api_version"],
         networks=tuple(row["allowed_networks"] or ()),
         certificates=frozenset(row["certificates"] or ()),
     )
@@ -169,6 +175,12 @@ async def find_api_key(connection: Connection, *, party_id: str, key_id: UUID) -
 async def list_api_keys(connection: Connection, *, party_id: str) -> list[ApiKeyRecord]:
     """A party's keys, oldest first."""
     return [_api_key(row) async for row in _QUERIES.list_api_keys(connection, party_id=party_id)]
+
+
+async def pin_api_key(connection: Connection, *, party_id: str, key_id: UUID, api_version: str) -> str | None:
+    """Give a key another version of the API; its prefix, or None where there is no such key."""
+    row = await _QUERIES.pin_api_key(connection, party_id=party_id, id=key_id, api_version=api_version)
+    return None if row is None else str(row["prefix"])
 
 
 async def expire_api_key(

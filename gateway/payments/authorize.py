@@ -17,6 +17,7 @@ from clearing.pricing.tariff import TariffSnapshot
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import in_shard, new_id, shard_of
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import double_tap_repository, presenters, psp_request_repository, repository
 from gateway.payments.errors import (
     AccountLimitExceededError,
@@ -26,7 +27,12 @@ from gateway.payments.errors import (
     SessionAlreadyAuthorizedError,
     TariffMissingError,
 )
-from gateway.payments.new_authorization import PlannedHold, new_authorization_record, new_session_record
+from gateway.payments.new_authorization import (
+    PlannedHold,
+    new_authorization_record,
+    new_session_record,
+    stored_fields,
+)
 from gateway.payments.payers import unknown_payer
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import RequiresAction
@@ -75,42 +81,50 @@ class AuthorizationService:
     clock: Clock
     policy: PaymentPolicy
 
-    async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
+    async def authorize(self, request: AuthorizationRequest, *, key: KeyClaim = UNKEYED) -> AuthorizationView:
         """Hold the session's estimated cost. The same `authorization_id` again is the same authorization.
+
+        `key` is that of the call: it is claimed with the first write, or before another one.
 
         Raises EvseNotFoundError, TariffMissingError, AccountLimitExceededError,
         SessionAlreadyAuthorizedError, InvalidPaymentRequestError, NotFoundError (the payer is another
-        party's). A decline and a lost answer are states of
-        the authorization, not errors.
+        party's), KeyInUseError. A decline and a lost answer are states of the authorization, not errors.
         """
         at_psp = isinstance(request.payment, PspMethod)
         features = await self.psp_requests.hold_features() if at_psp else ()
-        async with self.pool.acquire() as connection:
-            opened = await self._opened(connection, request, features)
+        opened = await self._opened(request, features, key)
         if opened.request is None:
             return await self.build_view_with_action(opened.authorization, opened.session)
         sent = await self.psp_requests.send(
-            opened.request, authorization=opened.authorization, session=opened.session, first=opened.new
+            opened.request,
+            authorization=opened.authorization,
+            session=opened.session,
+            first=opened.new,
+            key=key,
         )
         view = await self.build_view(sent.authorization, opened.session)
         return self._with_action(view, sent.outcome)
 
-    async def _opened(
-        self, connection: Connection, request: AuthorizationRequest, features: Sequence[str]
-    ) -> _Opened:
+    async def _opened(self, request: AuthorizationRequest, features: Sequence[str], key: KeyClaim) -> _Opened:
         """Phase 1, as if the request came for the first time; what it collides with is read after that."""
         try:
-            hold = await self._freeze(connection, request, features)
+            async with self.pool.acquire() as connection:
+                hold = await self._freeze(connection, request, features)
         except PaymentError:
-            existing = await self._existing(connection, request.authorization_id)
+            await key.ensure(self.pool)
+            async with self.pool.acquire() as connection:
+                existing = await self._existing(connection, request.authorization_id)
             if existing is None:
                 raise
             return existing  # the tariff was removed since: the request was carried out before
+        hold = replace(hold, key=key)
         try:
-            return await self._write_new(connection, hold, None)
+            return await self._write_new(hold, None)
         except (asyncpg.UniqueViolationError, AccountLimitExceededError, NotFoundError):
-            existing = await self._existing(connection, request.authorization_id)
-            return existing or await self._open(connection, hold)
+            await key.ensure(self.pool)
+            async with self.pool.acquire() as connection:
+                existing = await self._existing(connection, request.authorization_id)
+            return existing or await self._open(hold)
 
     async def authorize_again(
         self,
@@ -124,24 +138,23 @@ class AuthorizationService:
         now = self.clock.now()
         snapshot = await self.snapshots.get(session.tariff_sha256)
         features = await self.psp_requests.hold_features()
-        async with self.pool.acquire() as connection:
-            fresh = replace(
-                last,
-                id=authorization_id,
-                state=PaymentState.REQUIRES_AUTHORIZATION,
-                version=1,
-                hold_minor=self._amounts.hold(amount_minor, session.currency),
-                off_session=True,
-                psp_payment=None,
-                capture_before=None,
-                incrementable=False,
-                max_capture_minor=None,
-                created_at=now,
-                updated_at=now,
-            )
-            psp_request = self._new_hold(fresh, features)
-            if not await self._write(connection, snapshot, session, fresh, psp_request, new_session=False):
-                raise unknown_payer(psp_customer=fresh.customer, psp_method=fresh.payment_method or "")
+        fresh = replace(
+            last,
+            id=authorization_id,
+            state=PaymentState.REQUIRES_AUTHORIZATION,
+            version=1,
+            hold_minor=self._amounts.hold(amount_minor, session.currency),
+            off_session=True,
+            psp_payment=None,
+            capture_before=None,
+            incrementable=False,
+            max_capture_minor=None,
+            created_at=now,
+            updated_at=now,
+        )
+        psp_request = self._new_hold(fresh, features)
+        if not await self._write(snapshot, session, fresh, psp_request, new_session=False):
+            raise unknown_payer(psp_customer=fresh.customer, psp_method=fresh.payment_method or "")
         sent = await self.psp_requests.send(psp_request, authorization=fresh, session=session, first=True)
         return sent.authorization
 
@@ -229,29 +242,35 @@ class AuthorizationService:
             return amount if most is None else min(amount, most)
         return self._amounts.hold(amount, snapshot.currency, most_minor=most)
 
-    async def _open(self, connection: Connection, hold: PlannedHold) -> _Opened:
+    async def _open(self, hold: PlannedHold) -> _Opened:
         """Phase 1: commit session, authorization and the intended hold; on an account, the hold itself."""
-        named = await self._named_session(connection, hold)
-        shard = named.shard if named else shard_of(hold.request.authorization_id)
-        authorization_id = in_shard(hold.request.authorization_id, shard)
-        if named is not None:
-            existing = await self._existing(connection, authorization_id)
-            if existing is not None:
-                return existing
-            current = await repository.find_current_authorization(
-                connection, shard=shard, session_id=named.id
-            )
-            reject_second_authorization(named, current, hold.request)
+        async with self.pool.acquire() as connection:
+            named = await self._named_session(connection, hold)
+            shard = named.shard if named else shard_of(hold.request.authorization_id)
+            authorization_id = in_shard(hold.request.authorization_id, shard)
+            if named is not None:
+                existing = await self._existing(connection, authorization_id)
+                if existing is not None:
+                    return existing
+                current = await repository.find_current_authorization(
+                    connection, shard=shard, session_id=named.id
+                )
+                reject_second_authorization(named, current, hold.request)
         try:
-            return await self._write_new(connection, hold, named)
+            return await self._write_new(hold, named)
         except asyncpg.UniqueViolationError as error:
             raise SessionAlreadyAuthorizedError(
                 f"session {hold.request.session_ref} is authorized already"
             ) from error
 
-    async def _write_new(
-        self, connection: Connection, hold: PlannedHold, named: SessionRecord | None
-    ) -> _Opened:
+    async def _name_buyer(self, hold: PlannedHold, session_id: UUID) -> None:
+        if hold.request.buyer_id is None:
+            return
+        await hold.key.ensure(self.pool)
+        async with self.pool.acquire() as connection:
+            await name_buyer(connection, hold.request, session_id, now=hold.now)
+
+    async def _write_new(self, hold: PlannedHold, named: SessionRecord | None) -> _Opened:
         """Commit the intent. Raises UniqueViolationError where session or authorization are there already."""
         shard = named.shard if named else shard_of(hold.request.authorization_id)
         session = named or new_session_record(hold, shard)
@@ -259,12 +278,11 @@ class AuthorizationService:
             hold, session, in_shard(hold.request.authorization_id, shard)
         )
         psp_request = self._new_hold(authorization, hold.features) if authorization.funding == "psp" else None
-        await name_buyer(connection, hold.request, session.id, now=hold.now)
+        await self._name_buyer(hold, session.id)
         reuses = hold.request.reuses_recent
         done, ended = False, None
         for _ in range(_TRIES):
             done = await self._write(
-                connection,
                 hold.snapshot,
                 session,
                 authorization,
@@ -272,21 +290,17 @@ class AuthorizationService:
                 new_session=named is None,
                 reuses_recent=reuses,
                 replaced_id=ended,
+                key=hold.key,
             )
-            recent = await self._recent(connection, authorization, session) if reuses and not done else None
+            recent = await self._recent(authorization, session) if reuses and not done else None
             if recent is None:
                 break
             found = recent.authorization
             if found.id == authorization.id or found.state not in FINAL_STATES:
                 return recent
             ended = found.id
-        if not done and authorization.payment_method is not None:
-            raise unknown_payer(psp_customer=authorization.customer, psp_method=authorization.payment_method)
         if not done:
-            raise AccountLimitExceededError(
-                f"the funded account of {authorization.account_party_id} in {authorization.currency} "
-                f"does not cover a hold of {authorization.hold_minor} minor units; fund it or raise its limit"
-            )
+            raise _not_opened(authorization)
         self.snapshots.keep(
             SnapshotRecord(
                 sha256=hold.snapshot.sha256,
@@ -302,22 +316,21 @@ class AuthorizationService:
             new=True,
         )
 
-    async def _recent(
-        self, connection: Connection, fresh: AuthorizationRecord, session: SessionRecord
-    ) -> _Opened | None:
+    async def _recent(self, fresh: AuthorizationRecord, session: SessionRecord) -> _Opened | None:
         """What the same payment method authorized at the same EVSE a moment ago.
 
         The same request again is found with its own open request; another one's is left to its sender.
         """
-        recent = await double_tap_repository.find_recent(
-            connection,
-            party_id=fresh.party_id,
-            payment_method=fresh.payment_method or "",
-            evse_id=session.evse_id,
-        )
-        if recent is None:
-            return None
-        found = await self._existing(connection, recent)
+        async with self.pool.acquire() as connection:
+            recent = await double_tap_repository.find_recent(
+                connection,
+                party_id=fresh.party_id,
+                payment_method=fresh.payment_method or "",
+                evse_id=session.evse_id,
+            )
+            if recent is None:
+                return None
+            found = await self._existing(connection, recent)
         return found if found is None or recent == fresh.id else replace(found, request=None)
 
     async def _named_session(self, connection: Connection, hold: PlannedHold) -> SessionRecord | None:
@@ -342,7 +355,6 @@ class AuthorizationService:
 
     async def _write(
         self,
-        connection: Connection,
         snapshot: TariffSnapshot | SnapshotRecord,
         session: SessionRecord,
         authorization: AuthorizationRecord,
@@ -351,7 +363,10 @@ class AuthorizationService:
         new_session: bool,
         reuses_recent: bool = False,
         replaced_id: UUID | None = None,
+        key: KeyClaim = UNKEYED,
     ) -> bool:
+        if not key.rides_in(session.shard):
+            await key.ensure(self.pool)
         events = presenters.authorization_events(
             authorization,
             session,
@@ -359,8 +374,8 @@ class AuthorizationService:
                 sha256=snapshot.sha256, canonical=snapshot.canonical, version=str(snapshot.version)
             ),
         )
-        return await repository.open_authorization(
-            connection,
+        written = await self.psp_requests.recorder.phases.open_authorization(
+            alone=authorization.funding == "partner_account",
             shard=session.shard,
             session_id=session.id,
             authorization_id=authorization.id,
@@ -381,20 +396,7 @@ class AuthorizationService:
             tariff_version=str(snapshot.version),
             tariff_canonical=snapshot.canonical,
             flags=list(session.flags),
-            metadata=dict(authorization.metadata),
-            authorization_method=authorization.authorization_method,
-            funding=authorization.funding,
-            account_party_id=authorization.account_party_id,
-            state=authorization.state.value,
-            hold_minor=authorization.hold_minor,
-            payment_method=authorization.payment_method,
-            customer=authorization.customer,
-            off_session=authorization.off_session,
-            receipt_email=authorization.receipt_email,
-            return_url=authorization.return_url,
-            save_usage=authorization.save_usage,
-            save_consent=authorization.save_consent,
-            most_minor=authorization.most_minor,
+            **stored_fields(authorization),
             customer_id=new_id(),
             reuses_recent=reuses_recent,
             replaced_id=replaced_id,
@@ -405,7 +407,10 @@ class AuthorizationService:
             events=event_rows(events),
             now=authorization.created_at,
             wall_now=self.clock.wall_now(),
+            **key.claim_fields(),
         )
+        key.written(claimed=written.begun)
+        return written.done
 
     async def _existing(self, connection: Connection, authorization_id: UUID) -> _Opened | None:
         """The same request again: a hold whose answer was lost is sent again under its own key."""
@@ -423,3 +428,13 @@ class AuthorizationService:
             if open_request is not None and open_request.kind is PspRequestKind.HOLD:
                 psp_request = open_request
         return _Opened(authorization=existing, session=session, request=psp_request, new=False)
+
+
+def _not_opened(authorization: AuthorizationRecord) -> PaymentError:
+    """Why nothing was written: the payer is not the party's, or the account does not cover the hold."""
+    if authorization.payment_method is not None:
+        return unknown_payer(psp_customer=authorization.customer, psp_method=authorization.payment_method)
+    return AccountLimitExceededError(
+        f"the funded account of {authorization.account_party_id} in {authorization.currency} "
+        f"does not cover a hold of {authorization.hold_minor} minor units; fund it or raise its limit"
+    )

@@ -16,6 +16,7 @@ import asyncpg
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, new_id, shard_of
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import presenters, psp_request_repository, repository
 from gateway.payments.capture_steps import CaptureStep, IncrementStep, ReleaseStep, Step, next_step
 from gateway.payments.errors import (
@@ -25,9 +26,16 @@ from gateway.payments.errors import (
     VersionConflictError,
     conflict_of,
 )
+from gateway.payments.planned_end import IntendedEnd, PlannedEnd
 from gateway.payments.psp.port import PSP_CONFIGURATION, Declined, Held, PspOutcomeUnknown
 from gateway.payments.psp_requests import PspRequestService
-from gateway.payments.records import AuthorizationRecord, CaptureRecord, PspRequestKind, SessionRecord
+from gateway.payments.records import (
+    AuthorizationRecord,
+    CaptureRecord,
+    PspRequestKind,
+    PspRequestRecord,
+    SessionRecord,
+)
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.views import SessionView
@@ -104,6 +112,51 @@ class CaptureService:
                 case _:
                     assert_never(current.step)
         return CompletionResult(ended=CaptureResult.WAITING)
+
+    def plan_end(self, view: SessionView) -> PlannedEnd | None:
+        """The request that ends a session's payment in one step, to be intended with the session's own end.
+
+        None: it takes another step first, or none is due, or it is no request to the PSP.
+        """
+        session, authorization = view.session, view.authorization
+        if session.price_minor is None or authorization is None or authorization.funding != "psp":
+            return None
+        if authorization.state is not PaymentState.AUTHORIZED:
+            return None
+        step = next_step(
+            price_minor=session.price_minor,
+            authorization=authorization,
+            rejected=frozenset(),
+            amounts=self.psp_requests.psp.rules.amounts,
+            within_hold=session.awaits_cdr,
+        )
+        if isinstance(step, IncrementStep):
+            return None
+        capture = self._new_capture(session, authorization, step) if isinstance(step, CaptureStep) else None
+        return PlannedEnd(
+            authorization=authorization,
+            capture=capture,
+            request=self.psp_requests.new(
+                PspRequestKind.CAPTURE if capture else PspRequestKind.VOID,
+                authorization,
+                amount_minor=capture.amount_minor if capture else 0,
+            ),
+            next_attempt_at=self.clock.wall_now() + self.psp_requests.policy.call_grace,
+        )
+
+    async def send_end(
+        self, session: SessionRecord, intended: IntendedEnd, *, key: KeyClaim = UNKEYED
+    ) -> CompletionResult:
+        """Send a request that was intended with the session's end, and record its outcome."""
+        planned = intended.planned
+        capture = planned.capture and replace(planned.capture, id=intended.id)
+        return await self._send(
+            planned.request,
+            session,
+            _moved(planned.authorization, PaymentState.CAPTURE_REQUESTED, intended.at),
+            capture,
+            key=key,
+        )
 
     async def _read(
         self,
@@ -276,11 +329,24 @@ class CaptureService:
         )
         if capture_id is None:  # another request is open, or another caller has requested the end
             return CompletionResult(ended=CaptureResult.WAITING)
-        sent = await self.psp_requests.send(
+        return await self._send(
             request,
-            authorization=_moved(authorization, PaymentState.CAPTURE_REQUESTED, now),
-            session=session,
-            capture=replace(capture, id=capture_id) if capture else None,
+            session,
+            _moved(authorization, PaymentState.CAPTURE_REQUESTED, now),
+            replace(capture, id=capture_id) if capture else None,
+        )
+
+    async def _send(
+        self,
+        request: PspRequestRecord,
+        session: SessionRecord,
+        authorization: AuthorizationRecord,
+        capture: CaptureRecord | None,
+        *,
+        key: KeyClaim = UNKEYED,
+    ) -> CompletionResult:
+        sent = await self.psp_requests.send(
+            request, authorization=authorization, session=session, capture=capture, key=key
         )
         view = None
         if sent.ours:

@@ -16,6 +16,11 @@ class CircuitBreaker:
     _failures: int = field(default=0)
     _try_at_s: float = field(default=0.0)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether so many calls in a row had no answer that calls are held back."""
+        return self._failures >= self.threshold
+
     def allows(self, now_s: float) -> bool:
         """Whether a call may be made at `now_s`, seconds of a monotonic clock; now and then one may."""
         if self._failures < self.threshold:

@@ -3,11 +3,12 @@
 Owns: what a CDR must be to end a session, and what is flagged about it. Must not know: how money is captured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 
@@ -19,8 +20,9 @@ from clearing.pricing.compare import compare
 from clearing.pricing.engine import PricedSession
 from clearing.pricing.restrictions import Phase
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Pool
 from gateway.ids import format_id, new_id
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import presenters, repository
 from gateway.payments.errors import (
     CdrRejectedError,
@@ -28,6 +30,8 @@ from gateway.payments.errors import (
     PspRequestOpenError,
     SessionAlreadyCompletedError,
 )
+from gateway.payments.phase_repository import BegunPhase, PhaseRepository
+from gateway.payments.planned_end import IntendedEnd, PlannedEnd
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.session_state import SessionEvent, advance_session
@@ -39,6 +43,8 @@ from gateway.payments.views import SessionView
 from gateway.webhooks.events import EventType, event_rows
 
 CPO_TOTAL_DIFFERS: Final = "cpo_total_differs"
+USAGE_CDR: Final = "usage-"  # the id of a CDR that was made of metered usage: this and its session's id
+_LOOKUP_KEY: Final = "session_lookup_pkey"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +69,23 @@ class PricedCdr:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedSession:
+    """A session with its CDR, and the end of its payment where that was intended in the same statement.
+
+    `usage` is what waits for a person instead: the session goes on.
+    """
+
+    session: SessionRecord
+    intended: IntendedEnd | None = None
+    usage: StatedUsage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionService:
     """Completes sessions."""
 
     pool: Pool
+    phases: PhaseRepository
     tariffs: TariffSnapshotService
     snapshots: TariffSnapshotCache
     clock: Clock
@@ -88,52 +107,97 @@ class CompletionService:
         Returns the session as it is then, or what waits for a person instead. The same CDR again does
         nothing. Raises CdrRejectedError, SessionAlreadyCompletedError.
         """
-        session = view.session
+        ended = await self.complete_and_intend(
+            view, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source, flags=flags
+        )
+        return ended.usage or ended.session
+
+    async def complete_and_intend(
+        self,
+        view: SessionView,
+        *,
+        cdr_raw: bytes,
+        cdr_version: str,
+        source: UsageSource,
+        flags: Sequence[str] = (),
+        plan_end: Callable[[SessionView], PlannedEnd | None] | None = None,
+        key: KeyClaim = UNKEYED,
+    ) -> EndedSession:
+        """As `complete`, in one statement with the claim of the call's key and the payment's planned end.
+
+        `plan_end` is asked with the session as it ends. The key is claimed before anything else is written.
+        """
+        session, intended, cdr_id = view.session, None, None
         while session.cdr_id is None:
-            fixed = await self.assess(session, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source)
+            fixed = await self.assess(
+                session, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source, key=key
+            )
             if isinstance(fixed, StatedUsage):
-                return fixed
-            fixed = replace(fixed, flags=[*fixed.flags, *flags])
-            session = await self._end(replace(view, session=session), fixed)
-        reject_another_cdr(session, self._read(cdr_raw, cdr_version).id)
-        return session
+                return EndedSession(session=session, usage=fixed)
+            fixed, cdr_id = replace(fixed, flags=[*fixed.flags, *flags]), fixed.cdr_id
+            session, intended = await self._end(
+                replace(view, session=session), fixed, plan_end=plan_end, key=key
+            )
+        reject_another_cdr(session, cdr_id or self._read(cdr_raw, cdr_version).id)
+        return EndedSession(session=session, intended=intended)
 
     async def end(self, view: SessionView, fixed: PricedCdr) -> SessionRecord:
         """End a session by a CDR that may be captured.
 
         Raises as `complete`, and PspRequestOpenError where its station has just named its EVSE.
         """
-        ended = await self._end(view, fixed)
+        ended, _ = await self._end(view, fixed)
         if ended.cdr_id is None:
             raise PspRequestOpenError("the session's EVSE was named just now; send the same request again")
         reject_another_cdr(ended, fixed.cdr_id)
         return ended
 
-    async def _end(self, view: SessionView, fixed: PricedCdr) -> SessionRecord:
-        """End a session; the session as it is then.
+    async def _end(
+        self,
+        view: SessionView,
+        fixed: PricedCdr,
+        *,
+        plan_end: Callable[[SessionView], PlannedEnd | None] | None = None,
+        key: KeyClaim = UNKEYED,
+    ) -> tuple[SessionRecord, IntendedEnd | None]:
+        """End a session; the session as it is then, and the end of its payment where that was intended too.
 
         It has no CDR where its station has named its EVSE, and so its tariff, since `view` was read.
         """
         session = view.session
-        ended = self._ended(session, fixed)
-        async with self.pool.acquire() as connection:
-            try:
-                done = await self._write(connection, replace(view, session=ended), flags=fixed.flags)
-            except asyncpg.UniqueViolationError as error:
+        ended = replace(view, session=self._ended(session, fixed))
+        planned = None if plan_end is None else plan_end(ended)
+        if not key.rides_in(session.shard):
+            await key.ensure(self.pool)
+        try:
+            written = await self._write(ended, fixed.flags, planned, key)
+        except asyncpg.UniqueViolationError as error:
+            if planned is None or error.constraint_name == _LOOKUP_KEY:
                 raise CdrRejectedError(
                     f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session"
                 ) from error
-            if done:
-                return ended
+            await key.ensure(
+                self.pool
+            )  # another request is open: the session ends, and its payment after that
+            return await self._end(view, fixed, key=key)
+        if written.done:
+            return ended.session, _intended(planned, written.intended_id, ended.session.updated_at)
+        async with self.pool.acquire() as connection:
             now = await repository.find_session(connection, shard=session.shard, session_id=session.id)
         if now is None:
             raise NotFoundError(f"session {format_id('ses', session.id)} is missing")
         if now.cdr_id is None and now.tariff_sha256 == session.tariff_sha256:
             raise SessionAlreadyCompletedError(f"session {format_id('ses', session.id)} is {now.state}")
-        return now
+        return now, None
 
     async def assess(
-        self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str, source: UsageSource
+        self,
+        session: SessionRecord,
+        *,
+        cdr_raw: bytes,
+        cdr_version: str,
+        source: UsageSource,
+        key: KeyClaim = UNKEYED,
     ) -> PricedCdr | StatedUsage:
         """Price and check what was stated of a session; what a check does not take is kept for a person.
 
@@ -152,7 +216,7 @@ class CompletionService:
             priced=priced,
             delivered=priced is None or delivered_something(cdr, priced),
         )
-        taken = await self.checks.check(session, stated)
+        taken = await self.checks.check(session, stated, key=key)
         if isinstance(taken, StatedUsage):
             return taken
         fixed = priced_cdr(cdr, priced or await self._price(session, cdr), raw=cdr_raw, version=cdr_version)
@@ -229,15 +293,21 @@ class CompletionService:
             updated_at=self.clock.now(),
         )
 
-    async def _write(self, connection: Connection, view: SessionView, *, flags: Sequence[str]) -> bool:
-        """The statement that ends the session. The task is the worker's, if nobody captures at once."""
+    async def _write(
+        self, view: SessionView, flags: Sequence[str], planned: PlannedEnd | None, key: KeyClaim
+    ) -> BegunPhase:
+        """The statement that ends the session. The task is the worker's, if nobody captures at once.
+
+        Raises KeyInUseError.
+        """
         ended = view.session
-        return await repository.complete_session(
-            connection,
+        capture = planned.capture if planned else None
+        written = await self.phases.complete_session(
             shard=ended.shard,
             session_id=ended.id,
             tariff_sha256=ended.tariff_sha256,
             cdr_id=ended.cdr_id,
+            cdr_named_by_session=ended.cdr_id == f"{USAGE_CDR}{format_id('ses', ended.id)}",
             cdr_version=ended.cdr_version,
             cdr=ended.cdr,
             price_minor=ended.price_minor,
@@ -251,7 +321,22 @@ class CompletionService:
             run_at=self.clock.wall_now() + self.policy.call_grace,
             events=event_rows(presenters.session_events(EventType.SESSION_COMPLETED, view)),
             now=ended.updated_at,
+            authorization_id=planned.authorization.id if planned else None,
+            expected_version=planned.authorization.version if planned else None,
+            request_id=planned.request.id if planned else None,
+            capture_id=capture.id if capture else None,
+            amount_minor=capture.amount_minor if capture else 0,
+            receivable_minor=capture.receivable_minor if capture else 0,
+            next_attempt_at=planned.next_attempt_at if planned else None,
+            wall_now=planned.request.created_at if planned else None,
+            **key.claim_fields(),
         )
+        key.written(claimed=written.begun)
+        return written
+
+
+def _intended(planned: PlannedEnd | None, intended_id: UUID | None, at: datetime) -> IntendedEnd | None:
+    return IntendedEnd(planned=planned, id=intended_id, at=at) if planned and intended_id else None
 
 
 def priced_cdr(cdr: Cdr, priced: PricedSession, *, raw: bytes, version: str) -> PricedCdr:

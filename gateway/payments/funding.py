@@ -36,6 +36,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp_requests import PspOperation
 from gateway.payments.records import AccountRecord, TopUpRecord
+from gateway.payments.top_up_state import RecordedTopUpState, states_before
 from gateway.webhooks import events
 
 # Keys of top-ups are derived from what they are for, so that a second request can't make a second top-up.
@@ -46,13 +47,6 @@ _TOP_UP: Final[PspOperation[PspTopUpRequest, TopUpOutcome]] = PspOperation(
 )
 _REQUESTED: Final = "requested"
 _ENDED: Final = frozenset({TopUpState.FAILED, TopUpState.CANCELLED, TopUpState.REVERSED})
-# From which states the PSP's answer moves a top-up; one that is booked can only be taken back.
-_FROM: Final = {
-    TopUpState.ARRIVED: [_REQUESTED, TopUpState.PENDING.value],
-    TopUpState.FAILED: [_REQUESTED, TopUpState.PENDING.value],
-    TopUpState.CANCELLED: [_REQUESTED, TopUpState.PENDING.value],
-    TopUpState.REVERSED: [TopUpState.ARRIVED.value],
-}
 _CHECKED_EVERY: Final = timedelta(hours=1)
 
 
@@ -282,7 +276,7 @@ class FundingService:
             connection,
             subject=top_up.subject,
             state=state.value,
-            from_states=_FROM[state],
+            from_states=[one.value for one in states_before(RecordedTopUpState(state.value))],
             failure_code=(found.code or f"topup_{state.value}") if state in _ENDED else None,
             wall_now=self.clock.wall_now(),
             now=now,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.ids import ALL_SHARDS
 from gateway.payments import hold_repository, psp_request_repository, repository
 from gateway.payments.psp.port import Held, Psp, Voided
 from gateway.payments.psp_requests import PspRequestService
@@ -27,22 +28,31 @@ class HoldRenewalService:
     clock: Clock
     psp_requests: PspRequestService
 
-    async def list_holds_ending(self, *, before: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
+    async def list_holds_ending(
+        self, *, before: datetime, batch: int, shards: Sequence[int] = ALL_SHARDS
+    ) -> Sequence[tuple[int, UUID]]:
         """Holds that end before `before`: shard and authorization id, the longest unchecked first."""
         async with self.pool.acquire() as connection:
             return await hold_repository.list_holds_ending(
-                connection, before=before, now=self.clock.now(), batch=batch
+                connection, shards=shards, before=before, now=self.clock.now(), batch=batch
             )
 
-    async def list_actions_waiting(self, *, since: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
+    async def list_actions_waiting(
+        self, *, since: datetime, batch: int, shards: Sequence[int] = ALL_SHARDS
+    ) -> Sequence[tuple[int, UUID]]:
         """Authorizations that wait for the cardholder since `since`."""
         async with self.pool.acquire() as connection:
             return await hold_repository.list_actions_waiting(
-                connection, since=since, now=self.clock.now(), batch=batch
+                connection, shards=shards, since=since, now=self.clock.now(), batch=batch
             )
 
     async def list_stale_sessions(
-        self, *, patience: timedelta, lost_within: timedelta, batch: int
+        self,
+        *,
+        patience: timedelta,
+        lost_within: timedelta,
+        batch: int,
+        shards: Sequence[int] = ALL_SHARDS,
     ) -> Sequence[StaleSession]:
         """Holds of sessions that no CDR has ended in the time of their CPO's policy, else in `patience`.
 
@@ -51,7 +61,12 @@ class HoldRenewalService:
         now = self.clock.now()
         async with self.pool.acquire() as connection:
             return await hold_repository.list_stale_sessions(
-                connection, now=now, patience=patience, lost_by=now + lost_within, batch=batch
+                connection,
+                shards=shards,
+                now=now,
+                patience=patience,
+                lost_by=now + lost_within,
+                batch=batch,
             )
 
     async def claim_check(self, *, shard: int, authorization_id: UUID, interval: timedelta) -> bool:

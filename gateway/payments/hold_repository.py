@@ -14,26 +14,34 @@ _sql = named_queries("gateway", "holds.sql")
 
 
 async def list_holds_ending(
-    connection: Connection, *, before: datetime, now: datetime, batch: int
+    connection: Connection, *, shards: Sequence[int], before: datetime, now: datetime, batch: int
 ) -> Sequence[tuple[int, UUID]]:
     """Holds that end before `before`: shard and authorization id, the longest unchecked first."""
-    rows = _sql.holds_ending(connection, before=before, now=now, batch=batch)
+    rows = _sql.holds_ending(connection, shards=list(shards), before=before, now=now, batch=batch)
     return [(row["shard"], row["id"]) async for row in rows]
 
 
 async def list_actions_waiting(
-    connection: Connection, *, since: datetime, now: datetime, batch: int
+    connection: Connection, *, shards: Sequence[int], since: datetime, now: datetime, batch: int
 ) -> Sequence[tuple[int, UUID]]:
     """Authorizations that wait for the cardholder since `since`."""
-    rows = _sql.actions_waiting(connection, since=since, now=now, batch=batch)
+    rows = _sql.actions_waiting(connection, shards=list(shards), since=since, now=now, batch=batch)
     return [(row["shard"], row["id"]) async for row in rows]
 
 
 async def list_stale_sessions(
-    connection: Connection, *, now: datetime, patience: timedelta, lost_by: datetime, batch: int
+    connection: Connection,
+    *,
+    shards: Sequence[int],
+    now: datetime,
+    patience: timedelta,
+    lost_by: datetime,
+    batch: int,
 ) -> Sequence[StaleSession]:
     """Holds of sessions that no CDR has ended in the time of their policy, else in `patience`."""
-    rows = _sql.stale_sessions(connection, now=now, patience=patience, lost_by=lost_by, batch=batch)
+    rows = _sql.stale_sessions(
+        connection, shards=list(shards), now=now, patience=patience, lost_by=lost_by, batch=batch
+    )
     return [
         StaleSession(shard=row["shard"], authorization_id=row["id"], action=MissingCdrAction(row["action"]))
         async for row in rows

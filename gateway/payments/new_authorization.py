@@ -6,11 +6,13 @@ Owns: which value each column begins with. Must not know the database, the PSP o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from clearing.pricing.tariff import TariffSnapshot
 from gateway.api_schemas import SessionState
 from gateway.ids import new_id
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments.records import AuthorizationRecord, SessionRecord
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
 from gateway.payments.session_flags import flags_at_start
@@ -27,6 +29,7 @@ class PlannedHold:
     amount_minor: int
     features: Sequence[str]
     now: datetime
+    key: KeyClaim = UNKEYED
 
 
 def new_session_record(hold: PlannedHold, shard: int) -> SessionRecord:
@@ -105,3 +108,23 @@ def new_authorization_record(
         created_at=hold.now,
         updated_at=hold.now,
     )
+
+
+def stored_fields(authorization: AuthorizationRecord) -> dict[str, Any]:
+    """What is stored of an authorization beside its names, by parameter."""
+    return {
+        "metadata": dict(authorization.metadata),
+        "authorization_method": authorization.authorization_method,
+        "funding": authorization.funding,
+        "account_party_id": authorization.account_party_id,
+        "state": authorization.state.value,
+        "hold_minor": authorization.hold_minor,
+        "payment_method": authorization.payment_method,
+        "customer": authorization.customer,
+        "off_session": authorization.off_session,
+        "receipt_email": authorization.receipt_email,
+        "return_url": authorization.return_url,
+        "save_usage": authorization.save_usage,
+        "save_consent": authorization.save_consent,
+        "most_minor": authorization.most_minor,
+    }

@@ -30,20 +30,14 @@ class OutcomeResolver:
     psp_requests: PspRequestService
     policy: PaymentPolicy
 
-    async def list_shards(self) -> list[int]:
-        """Shards in which a request is due."""
-        async with self.pool.acquire() as connection:
-            return await psp_request_repository.list_shards_with_open_requests(
-                connection, wall_now=self.clock.wall_now()
-            )
-
-    async def run_shard(self, shard: int) -> int:
-        """Resolve what is due in one shard. Returns how many requests were due."""
+    async def run_shard(self, shard: int, *, fence: int) -> int:
+        """Resolve what is due in one shard, as long as it has this fencing number; how many requests."""
         now = self.clock.wall_now()
         async with self.pool.acquire() as connection:
             requests = await psp_request_repository.lease_requests(
                 connection,
                 shard=shard,
+                fence=fence,
                 wall_now=now,
                 leased_until=now + self.policy.call_grace,
                 batch=_BATCH,

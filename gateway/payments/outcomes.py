@@ -5,16 +5,19 @@ leaves. Must not know: how a request is sent. Recording an outcome twice does no
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, assert_never
 
 from gateway.clock import Clock
-from gateway.database import Connection
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import presenters, psp_request_repository, repository
 from gateway.payments.capture_steps import may_charge_residual
+from gateway.payments.phase_repository import EndedPhase, PhaseRepository
 from gateway.payments.policy import PSP_REQUEST_RETRY
 from gateway.payments.psp.port import (
     Captured,
@@ -36,7 +39,7 @@ from gateway.payments.records import (
 )
 from gateway.payments.state_machine import PaymentEvent, PaymentState, advance
 from gateway.payments.unbooked_charges import record_by_hand
-from gateway.payments.views import TariffReference
+from gateway.payments.views import AuthorizationView, SessionView, TariffReference
 from gateway.task_kinds import TaskKind
 from gateway.webhooks.events import event_rows
 
@@ -56,6 +59,7 @@ class SentRequest:
     capture: CaptureRecord | None
     refund: RefundRecord | None
     statement: str | None = None  # what a card statement says after the account's own name
+    key: KeyClaim = UNKEYED  # of the request that waits for the outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +76,10 @@ class RecordedOutcome:
 class OutcomeRecorder:
     """Records outcomes. `clock` dates what partners see (business time) and a request's end (wall time)."""
 
+    pool: Pool
     clock: Clock
     rules: PspRules
+    phases: PhaseRepository
 
     async def record_unknown(
         self, connection: Connection, sent: SentRequest, outcome: PspOutcomeUnknown
@@ -97,7 +103,7 @@ class OutcomeRecorder:
 
     async def record_hold(
         self,
-        connection: Connection,
+        _connection: Connection | None,
         sent: SentRequest,
         outcome: Held | RequiresAction | Declined | Captured | Voided,
     ) -> RecordedOutcome:
@@ -132,9 +138,9 @@ class OutcomeRecorder:
                 answer = {"ended_at_psp": type(outcome).__name__}
             case _:
                 assert_never(outcome)
+        view = AuthorizationView(authorization=after, session=sent.session, tariff=sent.tariff)
         write = partial(
-            psp_request_repository.record_hold,
-            connection,
+            self.phases.record_hold,
             **self._answered(sent, answer, succeeded=after.state is not PaymentState.FAILED),
             session_id=sent.session.id,
             state=after.state.value,
@@ -146,13 +152,14 @@ class OutcomeRecorder:
             decline_code=after.decline_code,
             events=event_rows(presenters.authorization_events(after, sent.session, tariff=sent.tariff)),
             now=now,
+            **sent.key.answer_fields(view, shard=sent.request.shard),
         )
         by_hand = outcome if isinstance(outcome, Captured) else None
-        ours = await self._write(connection, write, sent, by_hand)
+        ours = await self._write(write, sent, by_hand)
         return RecordedOutcome(outcome=outcome, authorization=after, capture=sent.capture, ours=ours)
 
     async def record_end(
-        self, connection: Connection, sent: SentRequest, outcome: Captured | Voided | Declined
+        self, _connection: Connection | None, sent: SentRequest, outcome: Captured | Voided | Declined
     ) -> RecordedOutcome:
         """Commit the outcome of a capture or a void; a captured session is cleared next.
 
@@ -184,9 +191,9 @@ class OutcomeRecorder:
         events = presenters.authorization_events(after, sent.session, tariff=sent.tariff)
         if capture is not None:
             events += presenters.capture_events(capture, sent.session)
+        view = SessionView(session=sent.session, tariff=sent.tariff, authorization=after, capture=capture)
         write = partial(
-            psp_request_repository.record_end,
-            connection,
+            self.phases.record_end,
             **self._answered(sent, answer, succeeded=after.state is not PaymentState.FAILED),
             session_id=sent.session.id,
             state=after.state.value,
@@ -202,8 +209,9 @@ class OutcomeRecorder:
             release_id=new_id(shard=sent.request.shard),
             events=event_rows(events),
             now=now,
+            **sent.key.answer_fields(view, shard=sent.request.shard),
         )
-        ours = await self._write(connection, write, sent, by_hand)
+        ours = await self._write(write, sent, by_hand)
         return RecordedOutcome(outcome=outcome, authorization=after, capture=capture, ours=ours)
 
     async def record_increment(
@@ -294,15 +302,18 @@ class OutcomeRecorder:
         self, connection: Connection, sent: SentRequest, outcome: Voided | Captured | Declined
     ) -> RecordedOutcome:
         """Commit that a replaced hold has ended, however it did."""
-        write = partial(
-            psp_request_repository.record_hold_release,
-            connection,
-            shard=sent.request.shard,
-            request_id=sent.request.id,
-            answer={"released": type(outcome).__name__},
-            wall_now=self.clock.wall_now(),
-        )
-        await self._write(connection, write, sent, outcome if isinstance(outcome, Captured) else None)
+        by_hand = outcome if isinstance(outcome, Captured) else None
+        async with connection.transaction() if by_hand else nullcontext():
+            released = await psp_request_repository.record_hold_release(
+                connection,
+                shard=sent.request.shard,
+                request_id=sent.request.id,
+                answer={"released": type(outcome).__name__},
+                wall_now=self.clock.wall_now(),
+            )
+            payment = _payment_of(sent, by_hand)
+            if released and by_hand is not None and payment is not None:
+                await self._record_by_hand(connection, sent, by_hand, payment)
         return self._unmoved(sent, outcome, ours=True)
 
     async def record_action(
@@ -352,29 +363,34 @@ class OutcomeRecorder:
 
     async def _write(
         self,
-        connection: Connection,
-        write: Callable[[], Awaitable[bool]],
+        write: Callable[[Connection | None], Awaitable[EndedPhase]],
         sent: SentRequest,
         by_hand: Captured | None,
     ) -> bool:
         """Run the statement of an outcome; money that was captured by hand is recorded with it."""
-        payment = None
-        if by_hand is not None:
-            payment = by_hand.psp_payment or sent.request.psp_payment or sent.authorization.psp_payment
+        payment = _payment_of(sent, by_hand)
         if by_hand is None or payment is None:
-            return await write()
-        async with connection.transaction():
-            ours = await write()
-            if ours:
-                await record_by_hand(
-                    connection,
-                    clock=self.clock,
-                    psp_payment=payment,
-                    money=by_hand,
-                    authorization=sent.authorization,
-                    above_request=sent.request.kind is PspRequestKind.CAPTURE,
-                )
-        return ours
+            written = await write(None)
+            sent.key.answered(kept=written.kept)
+            return written.done
+        async with transaction(self.pool) as connection:
+            written = await write(connection)
+            if written.done:
+                await self._record_by_hand(connection, sent, by_hand, payment)
+        sent.key.answered(kept=written.kept)
+        return written.done
+
+    async def _record_by_hand(
+        self, connection: Connection, sent: SentRequest, money: Captured, payment: str
+    ) -> None:
+        await record_by_hand(
+            connection,
+            clock=self.clock,
+            psp_payment=payment,
+            money=money,
+            authorization=sent.authorization,
+            above_request=sent.request.kind is PspRequestKind.CAPTURE,
+        )
 
     def _answered(self, sent: SentRequest, answer: Mapping[str, Any], *, succeeded: bool) -> dict[str, Any]:
         """What ends the request itself, the same for every kind."""
@@ -425,6 +441,13 @@ class OutcomeRecorder:
         return replace(
             before, state=advance(before.state, event), version=before.version + 1, updated_at=now, **changes
         )
+
+
+def _payment_of(sent: SentRequest, by_hand: Captured | None) -> str | None:
+    """The payment at the PSP that was captured by hand."""
+    if by_hand is None:
+        return None
+    return by_hand.psp_payment or sent.request.psp_payment or sent.authorization.psp_payment
 
 
 def _declined(outcome: object) -> dict[str, Any]:

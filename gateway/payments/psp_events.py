@@ -4,6 +4,8 @@ Owns: which service an event is for. Must not know: HTTP, how an event was deliv
 it. An event only says what to read: what counts is what the PSP answers when the payment is read.
 """
 
+import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +14,7 @@ from uuid import UUID
 
 from gateway.clock import Clock
 from gateway.database import Pool
-from gateway.ids import new_id, shard_of
+from gateway.ids import SHARD_COUNT, new_id, shard_of
 from gateway.payments import psp_request_repository, repository
 from gateway.payments.capture import CaptureService
 from gateway.payments.dispute import DisputeService
@@ -38,6 +40,7 @@ from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.unbooked_charges import UnbookedChargeService
 
+_SHARD_OF_RELEASE_BEFORE: Final = 0  # of a gateway that names no shard, with its task elsewhere
 UNREADABLE_EVENT: Final = "unreadable_event"
 MAX_ATTEMPTS_BY_EVENTS: Final = 3  # attempts at a request before only its own schedule repeats it
 
@@ -72,25 +75,36 @@ class PspEventHandler:
         await self.keep_event(self.psp.read_event(body=body, signature=signature), body)
 
     async def keep_event(self, event: PspEvent, body: bytes) -> bool:
-        """Keep an authentic event once, with a task for the worker. False: it was kept before.
+        """Keep an authentic event once, with a task for the worker. False: it was kept before, or is not.
 
-        One of which nothing can be made is kept too, and the operator learns of it.
+        One that can change nothing here is not kept. One of which nothing can be made is, and the operator
+        learns of it.
         """
+        if not event.relevant:
+            return False
         if event.problem is not None:
             detail = f"event {event.id} ({event.psp_type}): {event.problem}"
             await self.psp_requests.incidents.report(
                 PspIncident(code=UNREADABLE_EVENT, detail=detail, account=self.psp.account)
             )
-        task = new_id()
+        shard = shard_of_event(event)
         async with self.pool.acquire() as connection:
+            session = event.session_id
+            if session is None and event.psp_payment is not None and not _returns_money(event):
+                found = await repository.find_session_by_foreign_id(
+                    connection, kind="psp_payment", foreign_id=event.psp_payment
+                )
+                session = found[1] if found else None
             return await repository.keep_psp_event(
                 connection,
+                event_shard=shard,
                 id=event.id,
                 type=event.psp_type,
-                body=self.psp.without_secrets(body),
+                body=self.psp.kept_body(body, whole=event.problem is not None),
                 received_at=self.clock.wall_now(),
-                task_id=task,
-                task_shard=shard_of(task),
+                task_id=new_id(shard=shard),
+                shard=shard if session is None else shard_of(session),
+                session_id=session,
                 psp_payment=event.psp_payment,
                 psp_setup=event.psp_setup,
                 detached_method=event.detached_method,
@@ -104,14 +118,29 @@ class PspEventHandler:
                 captured=event.kind is PspEventKind.MONEY_CAPTURED,
             )
 
-    async def handle_event(self, event_id: str) -> str | None:
+    async def find_new(self, events: Sequence[PspEvent]) -> list[PspEvent]:
+        """Those of the events that are kept where they come by webhook, and were not."""
+        wanted = [event for event in events if event.relevant]
+        if not wanted:
+            return []
+        async with self.pool.acquire() as connection:
+            known = await repository.find_kept_psp_events(
+                connection, [(shard_of_event(event), event.id) for event in wanted]
+            )
+        return [event for event in wanted if event.id not in known]
+
+    async def handle_event(self, event_id: str, *, shard: int) -> str | None:
         """The worker's task: what an event of the PSP, kept before, says about a payment of ours.
 
         None: done; else what it waits for: a refund or a dispute must not be lost because its payment is not
         recorded here yet.
         """
         async with self.pool.acquire() as connection:
-            body = await repository.find_psp_event_body(connection, event_id=event_id)
+            body = await repository.find_psp_event_body(connection, shard=shard, event_id=event_id)
+            if body is None:
+                body = await repository.find_psp_event_body(
+                    connection, shard=_SHARD_OF_RELEASE_BEFORE, event_id=event_id
+                )
         event = self.psp.parse_event(body) if body is not None else None
         if event is not None and event.psp_setup is not None:
             await self.payers.sync_setup(psp_setup=event.psp_setup)
@@ -244,6 +273,17 @@ class PspEventHandler:
         if isinstance(state, Voided):
             async with self.pool.acquire() as connection:
                 await repository.expire_authorization(connection, authorization, now=self.clock.now())
+
+
+def shard_of_event(event: PspEvent) -> int:
+    """The shard in which an event and its task lie: its session's, else one by its object, never by its id.
+
+    So the events of one object stay in one shard, and what they lead to is mostly in it too.
+    """
+    ours = event.session_id or event.refund_id
+    if ours is not None:
+        return shard_of(ours)
+    return hashlib.sha256((event.subject or event.id).encode()).digest()[-1] % SHARD_COUNT
 
 
 def _returns_money(event: PspEvent) -> bool:

@@ -23,19 +23,16 @@ async def open_request(
     return None if row is None else PspRequestRecord.from_row(row)
 
 
-async def list_shards_with_open_requests(connection: Connection, *, wall_now: datetime) -> list[int]:
-    """Shards in which a request is due to be sent again."""
-    rows = await _fetch(_sql.shards_with_open_requests(connection, wall_now=wall_now))
-    return [row["shard"] for row in rows]
-
-
 async def lease_requests(
-    connection: Connection, *, shard: int, wall_now: datetime, leased_until: datetime, batch: int
+    connection: Connection, *, shard: int, fence: int, wall_now: datetime, leased_until: datetime, batch: int
 ) -> list[PspRequestRecord]:
-    """Requests of one shard that are due; nobody else sends them until the lease ends."""
+    """Requests of one shard that are due; nobody else sends them until the lease ends.
+
+    None where the shard's fencing number is another by now.
+    """
     rows = await _fetch(
         _sql.lease_requests(
-            connection, shard=shard, wall_now=wall_now, leased_until=leased_until, batch=batch
+            connection, shard=shard, fence=fence, wall_now=wall_now, leased_until=leased_until, batch=batch
         )
     )
     return [PspRequestRecord.from_row(row) for row in rows]
@@ -66,20 +63,10 @@ async def ask_without_features(
     await _sql.ask_without_features(connection, shard=shard, request_id=request_id, key_number=key_number)
 
 
-async def record_hold(connection: Connection, **fields: Any) -> bool:
-    """Phase 3 of authorize; False when the answer was recorded before."""
-    return bool(await _sql.record_hold(connection, **fields))
-
-
 async def request_end(connection: Connection, **fields: Any) -> UUID | None:
     """Phase 1 of capture or void: the capture's id; None when the authorization is in no state for it."""
     found: UUID | None = await _sql.request_end(connection, **fields)
     return found
-
-
-async def record_end(connection: Connection, **fields: Any) -> bool:
-    """Phase 3 of capture or void; False when the answer was recorded before."""
-    return bool(await _sql.record_end(connection, **fields))
 
 
 async def request_increment(connection: Connection, **fields: Any) -> bool:

@@ -22,6 +22,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import psp_record, psp_request_repository, refund_repository, repository
 from gateway.payments.errors import InvalidPaymentRequestError, PaymentConflictError
 from gateway.payments.outcomes import OutcomeRecorder, RecordedOutcome, SentRequest
@@ -112,6 +113,7 @@ class RequestSpecification(PspOperation[SentRequest, _Outcome]):
 
     record: Callable[[OutcomeRecorder, Any, SentRequest, Any], Awaitable[RecordedOutcome]]
     awaited_in: frozenset[PaymentState] | None = None
+    shared: bool = False  # its outcome is written by a statement that calls share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +185,9 @@ class PspRequestService:
         capture: CaptureRecord | None = None,
         refund: RefundRecord | None = None,
         first: bool = False,
+        key: KeyClaim = UNKEYED,
     ) -> RecordedOutcome:
-        """Send an intended request and record its outcome. `first`: it was never sent before."""
+        """Send an intended request (`first`: it never was), record its outcome and with it `key`'s answer."""
         sent = SentRequest(
             request=request,
             authorization=authorization,
@@ -193,6 +196,7 @@ class PspRequestService:
             capture=capture,
             refund=refund,
             statement=self.policy.statement_of(cpo_id=session.cpo_id, location_id=session.location_id),
+            key=key,
         )
         specification = SPECIFICATIONS[request.kind]
         age = self.clock.wall_now() - request.created_at
@@ -200,6 +204,8 @@ class PspRequestService:
         if isinstance(outcome, FeaturesRefused):
             sent, outcome = await self._without_features(sent, specification)
         outcome = _ended(outcome, request.kind, first=first)
+        if specification.shared and not isinstance(outcome, PspOutcomeUnknown):
+            return await specification.record(self.recorder, None, sent, outcome)
         async with self.pool.acquire() as connection:
             if isinstance(outcome, PspOutcomeUnknown):
                 return await self.recorder.record_unknown(connection, sent, outcome)
@@ -448,6 +454,7 @@ SPECIFICATIONS: Final[Mapping[PspRequestKind, RequestSpecification[Any]]] = Mapp
             find=_find_hold,
             record=OutcomeRecorder.record_hold,
             awaited_in=UNDECIDED_STATES,
+            shared=True,
         ),
         PspRequestKind.INCREMENT: RequestSpecification(
             send=lambda psp, sent: psp.increment(_increment_request(sent)),
@@ -459,12 +466,14 @@ SPECIFICATIONS: Final[Mapping[PspRequestKind, RequestSpecification[Any]]] = Mapp
             find=_find_end,
             record=OutcomeRecorder.record_end,
             awaited_in=UNDECIDED_STATES,
+            shared=True,
         ),
         PspRequestKind.VOID: RequestSpecification(
             send=lambda psp, sent: psp.void(_void_request(sent)),
             find=_find_end,
             record=OutcomeRecorder.record_end,
             awaited_in=UNDECIDED_STATES,
+            shared=True,
         ),
         PspRequestKind.RESIDUAL_CHARGE: RequestSpecification(
             send=lambda psp, sent: psp.charge(_charge_request(sent)),

@@ -4,7 +4,7 @@ Owns: the translation between values and rows. Must not know: what a phase means
 function takes the connection; a phase is one statement and so one transaction by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,6 @@ from gateway.payments.records import (
     SessionRecord,
     SnapshotRecord,
 )
-from gateway.payments.requests import SessionFilter
 
 _sql = named_queries("gateway", "payments.sql")
 
@@ -58,7 +57,7 @@ async def find_session_with_payment(
     row = await _sql.load_session_with_payment(connection, shard=shard, id=session_id)
     if row is None:
         return None
-    of_session, of_authorization, of_capture = _tables(row)
+    of_session, of_authorization, of_capture = tables_of(row)
     return (
         SessionRecord.from_row(of_session),
         AuthorizationRecord.from_row(of_authorization) if of_authorization["id"] else None,
@@ -73,7 +72,7 @@ async def find_authorization_with_session(
     row = await _sql.load_authorization_with_session(connection, shard=shard, id=authorization_id)
     if row is None:
         return None
-    of_authorization, of_session = _tables(row)
+    of_authorization, of_session = tables_of(row)
     return AuthorizationRecord.from_row(of_authorization), SessionRecord.from_row(of_session)
 
 
@@ -95,70 +94,11 @@ async def find_snapshot(connection: Connection, *, sha256: str) -> SnapshotRecor
     return None if row is None else SnapshotRecord.from_row(row)
 
 
-async def list_sessions(
-    connection: Connection,
-    *,
-    party_id: str | None,
-    wanted: SessionFilter,
-    before: UUID | None,
-    limit: int,
-) -> list[SessionRecord]:
-    """Sessions of a party (None: all), newest first."""
-    rows = await _fetch(
-        _sql.list_sessions(
-            connection,
-            party_id=party_id,
-            state=wanted.state,
-            session_ref=wanted.session_ref,
-            evse_id=wanted.evse_id,
-            created_from=wanted.created_from,
-            created_before=wanted.created_before,
-            metadata=dict(wanted.metadata),
-            before=before,
-            row_limit=limit,
-        )
-    )
-    return [SessionRecord.from_row(row) for row in rows]
-
-
-async def list_authorizations(
-    connection: Connection,
-    *,
-    party_id: str | None,
-    state: str | None,
-    before: UUID | None,
-    limit: int,
-) -> list[AuthorizationRecord]:
-    """Authorizations of a party (None: all), newest first."""
-    rows = await _fetch(
-        _sql.list_authorizations(connection, party_id=party_id, state=state, before=before, row_limit=limit)
-    )
-    return [AuthorizationRecord.from_row(row) for row in rows]
-
-
-async def list_captures(
-    connection: Connection, *, party_id: str | None, before: UUID | None, limit: int
-) -> list[CaptureRecord]:
-    """Captures of a party's sessions (None: all), newest first."""
-    rows = await _fetch(_sql.list_captures(connection, party_id=party_id, before=before, row_limit=limit))
-    return [CaptureRecord.from_row(row) for row in rows]
-
-
-async def open_authorization(connection: Connection, **fields: Any) -> bool:
-    """Phase 1 of authorize; False when a funded account does not cover it. Raises UniqueViolationError."""
-    return bool(await _sql.open_authorization(connection, **fields))
-
-
 async def record_start(
     connection: Connection, *, shard: int, session_id: UUID, started_at: datetime, now: datetime
 ) -> None:
     """Record when a running session began; a session that has a start or a CDR keeps its own."""
     await _sql.record_start(connection, shard=shard, session_id=session_id, started_at=started_at, now=now)
-
-
-async def complete_session(connection: Connection, **fields: Any) -> bool:
-    """Fix the CDR and its price; False when the session was completed before."""
-    return bool(await _sql.complete_session(connection, **fields))
 
 
 async def raise_on_account(connection: Connection, **fields: Any) -> bool:
@@ -190,9 +130,9 @@ async def expire_authorization(
     return row is not None
 
 
-async def find_psp_event_body(connection: Connection, *, event_id: str) -> bytes | None:
+async def find_psp_event_body(connection: Connection, *, shard: int, event_id: str) -> bytes | None:
     """The body of an event of the PSP, as it was kept."""
-    row = await _sql.load_psp_event(connection, id=event_id)
+    row = await _sql.load_psp_event(connection, shard=shard, id=event_id)
     return None if row is None else row["body"]
 
 
@@ -201,7 +141,15 @@ async def keep_psp_event(connection: Connection, **fields: Any) -> bool:
     return bool(await _sql.keep_psp_event(connection, **fields))
 
 
-def _tables(row: Any) -> list[dict[str, Any]]:
+async def find_kept_psp_events(connection: Connection, events: Sequence[tuple[int, str]]) -> set[str]:
+    """Which events of the PSP, each by its shard and id, were kept."""
+    found = _sql.kept_psp_events(
+        connection, shards=[shard for shard, _ in events], ids=[event_id for _, event_id in events]
+    )
+    return {row["id"] async for row in found}
+
+
+def tables_of(row: Any) -> list[dict[str, Any]]:
     """A row of several tables' columns, table by table: each of ours begins with `shard`."""
     tables: list[dict[str, Any]] = []
     for name, value in row.items():

@@ -120,13 +120,37 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFilter:
-    """Which sessions are wanted; None leaves a field open. `metadata` pairs must all be there."""
+    """Which sessions are wanted; None leaves a field open. `metadata` pairs must all be there.
+
+    Amounts are the price with VAT, in minor units; a session without a price has none. `decline_code` is of
+    any authorization of the session.
+    """
 
     state: str | None = None
     session_ref: str | None = None
     evse_id: str | None = None
     created_from: datetime | None = None  # inclusive, aware
     created_before: datetime | None = None  # exclusive, aware
+    amount_min_minor: int | None = None
+    amount_max_minor: int | None = None
+    currency: str | None = None
+    decline_code: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationFilter:
+    """Which authorizations are wanted; None leaves a field open. Amounts are what is held, in minor units."""
+
+    state: str | None = None
+    method: str | None = None
+    evse_id: str | None = None
+    created_from: datetime | None = None  # inclusive, aware
+    created_before: datetime | None = None  # exclusive, aware
+    amount_min_minor: int | None = None
+    amount_max_minor: int | None = None
+    currency: str | None = None
+    decline_code: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -3,20 +3,21 @@
 Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
 from uuid import UUID
 
 from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.ids import format_id, shard_of
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import double_tap_repository, repository
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
+from gateway.payments.cdr_services import cdr_services
 from gateway.payments.complete import CompletionService
 from gateway.payments.dispute import DisputeService
 from gateway.payments.dispute_evidence import DisputeEvidenceService
@@ -28,10 +29,12 @@ from gateway.payments.errors import (
     conflict_of,
 )
 from gateway.payments.hold_renewal import HoldRenewalService
+from gateway.payments.list_service import PaymentListService
 from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
 from gateway.payments.outcome_resolver import OutcomeResolver
 from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.payers import PayerService
+from gateway.payments.phase_repository import PhaseRepository
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import Psp
 from gateway.payments.psp_events import PspEventHandler
@@ -44,7 +47,6 @@ from gateway.payments.requests import (
     ANY_DRIVER,
     AuthorizationRequest,
     Estimate,
-    SessionFilter,
     TariffChoice,
     TariffSource,
 )
@@ -90,6 +92,11 @@ class PaymentService:
         return self.psp_requests.psp
 
     @property
+    def lists(self) -> PaymentListService:
+        """Pages of sessions, authorizations and captures."""
+        return PaymentListService(pool=self.pool, snapshots=self.snapshots)
+
+    @property
     def terminals(self) -> TerminalService:
         """Payment terminals of parties."""
         return TerminalService(pool=self.pool, clock=self.clock, psp=self.psp.terminals)
@@ -104,9 +111,9 @@ class PaymentService:
         """Answers disputes with evidence."""
         return DisputeEvidenceService(disputes=self.disputes, psp=self.psp)
 
-    async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
+    async def authorize(self, request: AuthorizationRequest, *, key: KeyClaim = UNKEYED) -> AuthorizationView:
         """Hold a session's estimated cost; see AuthorizationService.authorize."""
-        return await self.authorizations.authorize(request)
+        return await self.authorizations.authorize(request, key=key)
 
     async def release(
         self,
@@ -185,10 +192,12 @@ class PaymentService:
         cdr_version: str,
         expected_version: int | None = None,
         admin: bool = False,
+        key: KeyClaim = UNKEYED,
     ) -> SessionView:
         """End a session by its CDR and capture at once; what can't be captured now is captured by the worker.
 
-        `cdr_raw` may be built from the session, for a partner that has only metered usage.
+        `cdr_raw` may be built from the session, for a partner that has only metered usage. `key` is that of
+        the call: it is claimed with the first write, or before another one.
 
         What a check finds odd waits for a person (`usage` of the view), and what the payer states of a
         connected operator's session waits for its CDR (`provisional`): nothing is captured.
@@ -210,10 +219,17 @@ class PaymentService:
             cdr_version=cdr_version,
             party_id=party_id,
             source=source_of_caller(view.session, party_id=party_id, admin=admin),
+            key=key,
         )
         if taken.view is not None and not taken.ended:
             return taken.view
-        done = await self.captures.finish(shard=view.session.shard, session_id=session_id, seen=taken.view)
+        if taken.view is not None and taken.intended is not None:
+            done = await self.captures.send_end(taken.view.session, taken.intended, key=key)
+        else:
+            await key.ensure(self.pool)
+            done = await self.captures.finish(
+                shard=view.session.shard, session_id=session_id, seen=taken.view
+            )
         if done.view is not None:
             return done.view
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
@@ -289,61 +305,6 @@ class PaymentService:
             raise NotFoundError(f"no capture {format_id('cap', capture_id)}")
         return found
 
-    async def list_authorizations(
-        self, *, party_id: str, admin: bool = False, limit: int, before: UUID | None
-    ) -> Sequence[AuthorizationView]:
-        """A page of authorizations, newest first, those older than `before`."""
-        async with self.pool.acquire() as connection:
-            found = await repository.list_authorizations(
-                connection, party_id=None if admin else party_id, state=None, before=before, limit=limit
-            )
-            pairs = []
-            for authorization in found:
-                session = await repository.find_session(
-                    connection, shard=authorization.shard, session_id=authorization.session_id
-                )
-                if session is not None:
-                    pairs.append((authorization, session))
-        return [
-            await self.authorizations.build_view(authorization, session) for authorization, session in pairs
-        ]
-
-    async def list_sessions(
-        self, *, party_id: str, admin: bool = False, wanted: SessionFilter, limit: int, before: UUID | None
-    ) -> Sequence[SessionView]:
-        """A page of sessions, newest first, those older than `before`."""
-        async with self.pool.acquire() as connection:
-            found = await repository.list_sessions(
-                connection, party_id=None if admin else party_id, wanted=wanted, before=before, limit=limit
-            )
-            payments = [
-                (
-                    await repository.find_current_authorization(
-                        connection, shard=session.shard, session_id=session.id
-                    ),
-                    await repository.find_capture(connection, shard=session.shard, session_id=session.id),
-                )
-                for session in found
-            ]
-        return [
-            SessionView(
-                session=session,
-                tariff=await self.snapshots.reference(session.tariff_sha256),
-                authorization=authorization,
-                capture=capture,
-            )
-            for session, (authorization, capture) in zip(found, payments, strict=True)
-        ]
-
-    async def list_captures(
-        self, *, party_id: str, admin: bool = False, limit: int, before: UUID | None
-    ) -> Sequence[CaptureRecord]:
-        """A page of captures, newest first, those older than `before`."""
-        async with self.pool.acquire() as connection:
-            return await repository.list_captures(
-                connection, party_id=None if admin else party_id, before=before, limit=limit
-            )
-
     async def explain_price(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:
         """A completed session's price, line by line, from the stored originals. Raises NotFoundError."""
         view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
@@ -379,7 +340,7 @@ def _build_psp_requests(
         psp=psp,
         clock=clock,
         snapshots=TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService()),
-        recorder=OutcomeRecorder(clock=clock, rules=psp.rules),
+        recorder=OutcomeRecorder(pool=pool, clock=clock, rules=psp.rules, phases=PhaseRepository.over(pool)),
         policy=policy,
         incidents=incidents or PspIncidentLog(pool=pool, clock=clock),
     )
@@ -409,6 +370,7 @@ def build_payments(
     checks = UsageCheckService(pool=pool, clock=clock, source=tariffs, tariffs=snapshots.tariffs)
     completions = CompletionService(
         pool=pool,
+        phases=psp_requests.recorder.phases,
         tariffs=snapshots.tariffs,
         snapshots=snapshots,
         clock=clock,
@@ -450,49 +412,6 @@ def build_payments(
             disputes=disputes,
             payers=PayerService(pool=pool, clock=clock, psp=psp.payers),
         ),
-        **_cdr_services(completions, captures, authorizations, refunds, updates),
+        **cdr_services(completions, captures, authorizations, refunds, updates),
         psp_requests=psp_requests,
-    )
-
-
-class _CdrServices(TypedDict):
-    cdr_corrections: CdrCorrectionService
-    stated_usage: StatedUsageService
-    usage_statements: UsageStatementService
-    missing_cdrs: MissingCdrService
-
-
-def _cdr_services(
-    completions: CompletionService,
-    captures: CaptureService,
-    authorizations: AuthorizationService,
-    refunds: RefundService,
-    updates: SessionUpdateSource | None,
-) -> _CdrServices:
-    """What ends sessions without a CDR, corrects them by another CDR, and decides about odd usage."""
-    pool, clock, snapshots = completions.pool, completions.clock, completions.snapshots
-    corrections = CdrCorrectionService(
-        pool=pool,
-        clock=clock,
-        snapshots=snapshots,
-        completions=completions,
-        authorizations=authorizations,
-        refunds=refunds,
-    )
-    usage = StatedUsageService(
-        pool=pool,
-        clock=clock,
-        snapshots=snapshots,
-        completions=completions,
-        cdr_corrections=corrections,
-        captures=captures,
-    )
-    missing = MissingCdrService(
-        pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
-    )
-    statements = UsageStatementService(
-        pool=pool, clock=clock, completions=completions, cdr_corrections=corrections, updates=updates
-    )
-    return _CdrServices(
-        cdr_corrections=corrections, stated_usage=usage, usage_statements=statements, missing_cdrs=missing
     )

@@ -4,6 +4,7 @@ Owns: the actions, the amount of each, how a decision is carried out. Must not k
 how the decision reaches us.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,7 +13,7 @@ from uuid import UUID
 
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
-from gateway.ids import format_id, shard_of
+from gateway.ids import ALL_SHARDS, format_id, shard_of
 from gateway.payments import repository, usage_repository
 from gateway.payments.capture import CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
@@ -115,11 +116,15 @@ class StatedUsageService:
         async with self.pool.acquire() as connection:
             return await usage_repository.load_usage(connection, shard=shard, usage_id=usage_id)
 
-    async def list_to_settle(self, *, batch: int) -> list[tuple[int, UUID]]:
+    async def list_to_settle(
+        self, *, batch: int, shards: Sequence[int] = ALL_SHARDS
+    ) -> list[tuple[int, UUID]]:
         """Usage that nobody has decided a day before its hold ends: shard and id."""
         before = self.clock.now() + BEFORE_HOLD_ENDS
         async with self.pool.acquire() as connection:
-            return await usage_repository.list_to_settle(connection, before=before, batch=batch)
+            return await usage_repository.list_to_settle(
+                connection, shards=shards, before=before, batch=batch
+            )
 
     async def settle(self, *, shard: int, usage_id: UUID) -> None:
         """Capture the amount that can be defended in time; the usage still waits for a person.

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from gateway.database import Connection, FromRow, named_queries
 from gateway.ids import new_id
+from gateway.payments.unbooked_charge_state import UnbookedState
 
 _sql = named_queries("gateway", "unbooked_charges.sql")
 
@@ -22,17 +23,6 @@ class UnbookedReason(StrEnum):
     CAPTURED_BY_HAND = "captured_by_hand"  # of a hold of ours, at the PSP's dashboard
     CAPTURED_ABOVE_REQUEST = "captured_above_request"  # more than our capture asked for
     UNKNOWN_PAYMENT = "unknown_payment"  # of a payment that is not known here
-
-
-class UnbookedState(StrEnum):
-    """How far it has come; a CHECK of gateway.unbooked_charge repeats the states."""
-
-    OPEN = "open"  # a person decides
-    ADOPTING = "adopting"  # decided: it becomes the capture of its session, once that has a price
-    ADOPTED = "adopted"
-    REFUNDING = "refunding"  # decided: it is refunded
-    REFUNDED = "refunded"
-    LEFT = "left"  # decided: it is no session's; the reconciliation books it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ from gateway.payments.refund import RefundReason, RefundRequest, RefundService
 from gateway.payments.session_rebuild import CantRebuildSessionError, SessionRebuilder
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
-from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedState
+from gateway.payments.unbooked_charge_repository import UnbookedCharge
+from gateway.payments.unbooked_charge_state import UnbookedState
 from gateway.payments.unbooked_charges import book_fee
 from gateway.webhooks.events import event_rows
 

@@ -21,10 +21,10 @@ from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import Captured, Declined, Psp, PspOutcomeUnknown
 from gateway.payments.records import AuthorizationRecord, CaptureRecord
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
-from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedReason, UnbookedState
+from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedReason
+from gateway.payments.unbooked_charge_state import UnbookedEvent, UnbookedState, advance_charge
 
 BY_SYSTEM: Final = "system"
-_MAY_BE_DECIDED: Final = frozenset({UnbookedState.OPEN, UnbookedState.ADOPTING})
 
 
 class ChargeAction(StrEnum):
@@ -82,7 +82,8 @@ async def decide(
     Raises PaymentConflictError where the action does not fit the charge.
     """
     charge = await charges.lock_charge(connection, psp_payment=psp_payment)
-    if charge is None or charge.state not in _MAY_BE_DECIDED:
+    decided = None if charge is None else advance_charge(charge.state, UnbookedEvent(action.value))
+    if charge is None or decided is None:
         return False
     authorization, capture = None, None
     if charge.session_id is not None:
@@ -93,15 +94,10 @@ async def decide(
     why_not = rejection(charge, action, authorization=authorization, capture=capture)
     if why_not is not None:
         raise PaymentConflictError(why_not)
-    states = {
-        ChargeAction.ADOPT: UnbookedState.ADOPTING,
-        ChargeAction.REFUND: UnbookedState.REFUNDING,
-        ChargeAction.LEAVE: UnbookedState.LEFT,
-    }
     await charges.decide(
         connection,
         psp_payment=psp_payment,
-        state=states[action].value,
+        state=decided.value,
         by=by,
         refund_id=new_id(shard=charge.shard) if action is ChargeAction.REFUND else None,
         task_id=new_id(shard=charge.shard),

@@ -20,6 +20,7 @@ from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, new_id
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import usage_repository
 from gateway.payments.errors import CdrRejectedError
 from gateway.payments.records import SessionRecord, UsageSource
@@ -69,8 +70,10 @@ class UsageCheckService:
     source: TariffSource
     tariffs: TariffSnapshotService
 
-    async def check(self, session: SessionRecord, stated: UsageStatement) -> TakenUsage | StatedUsage:
-        """Take usage, or keep it for a person.
+    async def check(
+        self, session: SessionRecord, stated: UsageStatement, *, key: KeyClaim = UNKEYED
+    ) -> TakenUsage | StatedUsage:
+        """Take usage, or keep it for a person, under the key of the call.
 
         What waits for a person is not checked again; what was decided is taken as it was decided. Raises
         CdrRejectedError for a finding that is refused, and for another currency by API: the caller can
@@ -92,6 +95,7 @@ class UsageCheckService:
         if known.known_state is not None or waits:
             if known.known_state is None:
                 _refuse(stated, waits)
+            await key.ensure(self.pool)
             return await self._keep(session, stated, waits, _amounts(session, stated, waits, total, known))
         return TakenUsage(flags=flags(findings), amount_minor=total.lower_minor)
 

@@ -273,9 +273,11 @@ async def record_settled(connection: Connection, usage: StatedUsage, *, minor: i
     await _sql.record_settled(connection, shard=usage.shard, id=usage.id, settled_minor=minor, now=now)
 
 
-async def list_to_settle(connection: Connection, *, before: datetime, batch: int) -> list[tuple[int, UUID]]:
-    """Usage that nobody has decided, whose hold ends by `before`: shard and id."""
-    rows = _sql.usage_to_settle(connection, before=before, batch=batch)
+async def list_to_settle(
+    connection: Connection, *, shards: Sequence[int], before: datetime, batch: int
+) -> list[tuple[int, UUID]]:
+    """Usage in these shards that nobody has decided, whose hold ends by `before`: shard and id."""
+    rows = _sql.usage_to_settle(connection, shards=list(shards), before=before, batch=batch)
     return [(row["shard"], row["id"]) async for row in rows]
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments import presenters, usage_repository
+from gateway.payments.capture import CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
 from gateway.payments.complete import CompletionService
 from gateway.payments.errors import PaymentConflictError, PspRequestOpenError
 from gateway.payments.missing_cdr import SessionUpdateSource
+from gateway.payments.planned_end import IntendedEnd
 from gateway.payments.records import AuthorizationRecord, SessionRecord, UsageSource
 from gateway.payments.usage_repository import ProvisionalUsage, StatedUsage
 from gateway.payments.usage_rights import is_provisional, may_release, may_replace, source_of_caller
@@ -21,10 +24,14 @@ from gateway.webhooks.events import EventType, event_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenStatement:
-    """The session as a statement left it; `ended`: it may be captured now. `view` None: read it again."""
+    """The session as a statement left it; `ended`: it may be captured now. `view` None: read it again.
+
+    `intended` is the request that ends its payment, where it was intended with the session's end.
+    """
 
     view: SessionView | None
     ended: bool
+    intended: IntendedEnd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +41,44 @@ class UsageStatementService:
     pool: Pool
     clock: Clock
     completions: CompletionService
+    captures: CaptureService
     cdr_corrections: CdrCorrectionService
     updates: SessionUpdateSource | None
 
     async def state(
-        self, view: SessionView, *, cdr_raw: bytes, cdr_version: str, party_id: str, source: UsageSource
+        self,
+        view: SessionView,
+        *,
+        cdr_raw: bytes,
+        cdr_version: str,
+        party_id: str,
+        source: UsageSource,
+        key: KeyClaim = UNKEYED,
     ) -> TakenStatement:
-        """Take what `source` states, by the key of `party_id`.
+        """Take what `source` states, by the API key of `party_id`; `key` is that of the call.
 
         Raises CdrRejectedError, SessionAlreadyCompletedError, PaymentConflictError, PspRequestOpenError.
         """
         if view.session.cdr_id is None and await self._is_provisional(
             view.session, view.authorization, source
         ):
+            await key.ensure(self.pool)
             shown = await self._keep(view, cdr_raw=cdr_raw, cdr_version=cdr_version, party_id=party_id)
             return TakenStatement(view=shown, ended=False)
         if may_replace(source, view.session):
+            await key.ensure(self.pool)
             return await self._correct(view, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source)
-        ended = await self.completions.complete(view, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source)
-        if isinstance(ended, StatedUsage):
-            return TakenStatement(view=replace(view, usage=ended), ended=False)
-        return TakenStatement(view=replace(view, session=ended), ended=True)
+        ended = await self.completions.complete_and_intend(
+            view,
+            cdr_raw=cdr_raw,
+            cdr_version=cdr_version,
+            source=source,
+            plan_end=self.captures.plan_end,
+            key=key,
+        )
+        if ended.usage is not None:
+            return TakenStatement(view=replace(view, usage=ended.usage), ended=False)
+        return TakenStatement(view=replace(view, session=ended.session), ended=True, intended=ended.intended)
 
     async def with_usage(self, view: SessionView) -> SessionView:
         """The view with the usage that waits for a person, and with what its payer stated, if any."""

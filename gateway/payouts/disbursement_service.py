@@ -10,8 +10,10 @@ from datetime import date
 from uuid import UUID
 
 from clearing.parties import service as party_service
+from clearing.payouts import forecast_service
 from clearing.payouts.disbursement import Disbursement
 from clearing.payouts.forecast import CalendarDay
+from clearing.payouts.forecast_accuracy_repository import ForecastDay
 from clearing.reporting import disbursements as reporting
 from clearing.reporting.disbursements import DisbursementRecord, PayableRecord
 from clearing.services import ClearingServices
@@ -87,6 +89,13 @@ class DisbursementAdministration:
         """What is to be paid on which day, from what is overdue to `days` ahead."""
         async with self.pool.acquire() as connection:
             return await self.clearing.disbursements.forecast(
+                connection, now=self.clock.now(), days=days, party_id=party_id
+            )
+
+    async def list_forecast_days(self, *, days: int, party_id: str | None) -> Sequence[ForecastDay]:
+        """The forecasts of so many days up to today beside what was paid, the latest day first."""
+        async with self.pool.acquire() as connection:
+            return await forecast_service.list_days(
                 connection, now=self.clock.now(), days=days, party_id=party_id
             )
 

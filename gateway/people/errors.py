@@ -6,6 +6,7 @@ PeopleError                 a request about people that can't be carried out
 ├── PersonNotFoundError       no such person, or one of another party
 ├── PersonExistsError         somebody with this e-mail address may sign in already
 ├── RoleNotGrantableError     the maker lacks a scope of the role, so he can't give it
+├── SavedViewError            a view of a list that can't be saved, or is not there
 └── SignInRejectedError       a link, a session or a provider's answer that signs nobody in
 """
 
@@ -26,6 +27,10 @@ class PersonExistsError(PeopleError):
 
 class RoleNotGrantableError(PeopleError):
     """The maker lacks a scope of the role, so he can't give it, nor a link to somebody who has it."""
+
+
+class SavedViewError(PeopleError):
+    """A view of a list that can't be saved, or is not there; the message says why."""
 
 
 class SignInRejectedError(PeopleError):

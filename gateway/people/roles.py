@@ -33,6 +33,7 @@ class ActArea(StrEnum):
     PAYOUTS = "payouts"  # payout holds
     WEBHOOKS = "webhooks"  # endpoints and their deliveries
     KEYS = "keys"  # API keys of the party
+    METERS = "meters"  # keys of a CPO's meters
     PEOPLE = "people"  # who may sign in
 
 
@@ -56,7 +57,7 @@ _AREAS: Final[Mapping[PersonRole, frozenset[ActArea]]] = MappingProxyType(
         PersonRole.DEVELOPER: frozenset({ActArea.WEBHOOKS, ActArea.KEYS}),
         PersonRole.SUPPORT: frozenset({ActArea.PAYMENTS, ActArea.EXCEPTIONS}),
         PersonRole.FINANCE: frozenset(
-            {ActArea.PAYMENTS, ActArea.EXCEPTIONS, ActArea.APPROVALS, ActArea.PAYOUTS}
+            {ActArea.PAYMENTS, ActArea.EXCEPTIONS, ActArea.APPROVALS, ActArea.PAYOUTS, ActArea.METERS}
         ),
         PersonRole.ADMINISTRATOR: frozenset(ActArea),
     }
@@ -70,11 +71,21 @@ PARTY_RIGHTS: Final[Mapping[PersonRole, RoleRights]] = MappingProxyType(
         ),
         PersonRole.SUPPORT: RoleRights(scopes=_PARTY_READS | _SUPPORT, areas=frozenset({ActArea.PAYMENTS})),
         PersonRole.FINANCE: RoleRights(
-            scopes=_PARTY_READS | _FINANCE, areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS})
+            scopes=_PARTY_READS | _FINANCE,
+            areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS, ActArea.METERS}),
         ),
         PersonRole.ADMINISTRATOR: RoleRights(
             scopes=PARTY_SCOPES,
-            areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS, ActArea.WEBHOOKS, ActArea.PEOPLE}),
+            areas=frozenset(
+                {
+                    ActArea.PAYMENTS,
+                    ActArea.PAYOUTS,
+                    ActArea.WEBHOOKS,
+                    ActArea.KEYS,
+                    ActArea.METERS,
+                    ActArea.PEOPLE,
+                }
+            ),
         ),
     }
 )

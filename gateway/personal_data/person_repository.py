@@ -21,6 +21,7 @@ _PREFIXES: Final[Mapping[str, str]] = MappingProxyType(
 )
 # In this order: what refers to another row goes first. By the rule whose rows it removes.
 _ERASE: Final[Sequence[tuple[str, Any]]] = (
+    ("delivery_attempt", _sql.erase_answers),
     ("event", _sql.erase_events),
     ("psp_event", _sql.erase_psp_events),
     ("session", _sql.erase_sessions),

@@ -21,6 +21,7 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
         "idempotency_key": (_sql.due_idempotency_key, _sql.apply_idempotency_key),
         "recent_authorization": (_sql.due_recent_authorization, _sql.apply_recent_authorization),
         "event": (_sql.due_event, _sql.apply_event),
+        "delivery_attempt": (_sql.due_delivery_attempt, _sql.apply_delivery_attempt),
         "psp_event": (_sql.due_psp_event, _sql.apply_psp_event),
         "session": (_sql.due_session, _sql.apply_session),
         "payment_authorization": (_sql.due_payment_authorization, _sql.apply_payment_authorization),
@@ -37,13 +38,25 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
         "receipt_link": (_sql.due_receipt_link, _sql.apply_receipt_link),
         "invoice_link": (_sql.due_invoice_link, _sql.apply_invoice_link),
         "driver_payment": (_sql.due_driver_payment, _sql.apply_driver_payment),
+        "request_log": (_sql.due_request_log, _sql.apply_request_log),
         "exception": (_sql.due_exception, _sql.apply_exception),
     }
 )
 RULES: Final = tuple(_QUERIES)
 # Their rows lie in shards; a batch is taken from one after another.
 _IN_SHARDS: Final = frozenset(
-    {"dispute", "event", "invoice_link", "payment_authorization", "receipt_link", "refund", "session"}
+    {
+        "delivery_attempt",
+        "dispute",
+        "event",
+        "idempotency_key",
+        "invoice_link",
+        "payment_authorization",
+        "psp_event",
+        "receipt_link",
+        "refund",
+        "session",
+    }
 )
 
 
@@ -125,6 +138,7 @@ async def _blot_shard(
         countries=list(limits),
         befores=list(limits.values()),
         other_before=limits.get("*"),
+        latest_before=max(limits.values()),
         limit=limit,
     )
     rows = [row async for row in due]
@@ -173,7 +187,7 @@ async def delete_old_runs(connection: Connection, *, before: datetime) -> None:
 
 _WALL_ALONE: Final = frozenset({"ocpi_command"})
 _BOTH: Final = frozenset({"event"})
-_BY_WALL: Final = frozenset({"idempotency_key", "driver_payment"})
+_BY_WALL: Final = frozenset({"delivery_attempt", "idempotency_key", "driver_payment", "request_log"})
 
 
 def _named(before: DueBefore, rule: str) -> Mapping[str, Any]:

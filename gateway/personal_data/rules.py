@@ -91,18 +91,43 @@ class RetentionRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegalPeriod:
+    """For how many years a country's law keeps what proves an invoice.
+
+    `confirmed`: the law's or the authority's words were read at `source`; else the number is from memory.
+    `is_own`: an operator has set it, and answers for it.
+    """
+
+    years: int
+    law: str
+    confirmed: bool
+    source: str | None = None
+    is_own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPolicy:
     """Every rule, and for how many years the law of each country keeps what proves an invoice."""
 
     as_of: date
     rules: Mapping[str, RetentionRule]
-    legal_years: Mapping[str, int]
+    legal: Mapping[str, LegalPeriod]
     also: Sequence[str]
+
+    @property
+    def legal_years(self) -> Mapping[str, int]:
+        """The years by country; "*": every other country."""
+        return {country: period.years for country, period in self.legal.items()}
+
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """The countries whose number is from memory, and "*"."""
+        return [one for one, period in self.legal.items() if not (period.confirmed or period.is_own)]
 
     def years(self, tax_jurisdiction: str) -> int:
         """Years after the calendar year of the sale, by the longest law that binds the platform there."""
         countries = [country_of(tax_jurisdiction), *self.also]
-        return max(self.legal_years.get(one, self.legal_years[_DEFAULT]) for one in countries)
+        return max(self.legal.get(one, self.legal[_DEFAULT]).years for one in countries)
 
     def kept_until(self, sale: datetime, tax_jurisdiction: str) -> date:
         """The last day on which the law keeps what proves a sale."""
@@ -110,7 +135,7 @@ class RetentionPolicy:
 
     def legal_limits(self, now: datetime) -> Mapping[str, datetime]:
         """By country, the instant before which sales need no proof any more; "*": every other country."""
-        known = {*self.legal_years, "XI"}
+        known = {*self.legal, "XI"}
         return {one: datetime(now.year - self.years(one), 1, 1, tzinfo=UTC) for one in sorted(known)}
 
 
@@ -167,15 +192,15 @@ def changed_policy(policy: RetentionPolicy, given: Mapping[str, Any]) -> Retenti
     rules = dict(policy.rules)
     for name, text in given.get("keep", {}).items():
         rules[name] = _changed_rule(rules.get(name), name, text)
-    years = dict(policy.legal_years)
+    legal = dict(policy.legal)
     for country, count in given.get("legal_years", {}).items():
         if not isinstance(count, int) or not 0 < count <= _MAX_YEARS:
             raise ValueError(f"legal_years.{country}: expected a number of years from 1 to {_MAX_YEARS}")
-        years[country] = count
+        legal[country] = LegalPeriod(years=count, law="set by the operator", confirmed=False, is_own=True)
     also = given.get("legal", {}).get("also", policy.also)
-    if not isinstance(also, list | tuple) or not all(one in years for one in also):
+    if not isinstance(also, list | tuple) or not all(one in legal for one in also):
         raise ValueError("legal.also: expected a list of countries that [legal_years] names")
-    return replace(policy, rules=rules, legal_years=years, also=tuple(also))
+    return replace(policy, rules=rules, legal=legal, also=tuple(also))
 
 
 def _changed_rule(rule: RetentionRule | None, name: str, text: Any) -> RetentionRule:
@@ -205,7 +230,7 @@ def _read_policy(table: Mapping[str, Any]) -> RetentionPolicy:
     return RetentionPolicy(
         as_of=table["as_of"],
         rules={name: _read_rule(name, one) for name, one in table["rule"].items()},
-        legal_years=table["legal_years"],
+        legal={country: LegalPeriod(**one) for country, one in table["legal_years"].items()},
         also=tuple(table["legal"]["also"]),
     )
 

@@ -5,13 +5,35 @@ Owns: the snapshot. Must not know: HTTP, who may ask, how anything is compared, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from clearing.audit import AuditReport, audit_ledger
-from clearing.reconciliation.report import OpenDifference
+from clearing.reconciliation import repository
+from clearing.reconciliation.report import BankPosition, DifferenceAge, OpenDifference, OpenSum
 from clearing.reconciliation.service import ReconciliationService
 from clearing.reporting.summary import Summary, read_summary
+from gateway.audit_run_repository import AuditRun, find_latest_run
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+from gateway.errors import RecordNotFoundError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconciliationPosition:
+    """Books, PSP and bank side by side, from one snapshot."""
+
+    sums: Sequence[OpenSum]
+    bank: Sequence[BankPosition]
+    ages: Sequence[DifferenceAge]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryReport:
+    """The summary, what the last audit came to, and an audit of now where one was asked for."""
+
+    summary: Summary
+    last_audit: AuditRun | None
+    audit: AuditReport | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,21 +43,45 @@ class FinancialReportService:
     pool: Pool
     clock: Clock
 
-    async def list_differences(self, *, owner: str | None, limit: int) -> Sequence[OpenDifference]:
-        """Open differences of an owner, or of all, up to `limit`."""
-        found: list[OpenDifference] = []
+    async def list_differences(
+        self, *, owner: str | None, pair: str | None, min_age_days: int, after: UUID | None, limit: int
+    ) -> Sequence[OpenDifference]:
+        """Open differences in the order of their pair and reference, those after one, up to `limit`."""
+        async with self.pool.acquire() as connection:
+            return await repository.list_differences(
+                connection,
+                today=self.clock.now().date(),
+                owner=owner,
+                pair=pair,
+                min_age_days=min_age_days,
+                after=after,
+                limit=limit,
+            )
+
+    async def get_difference(self, difference_id: UUID) -> OpenDifference:
+        """One difference, open or resolved. Raises RecordNotFoundError."""
+        async with self.pool.acquire() as connection:
+            found = await repository.list_differences(
+                connection, today=self.clock.now().date(), difference_id=difference_id
+            )
+        if not found:
+            raise RecordNotFoundError("There is no such difference")
+        return found[0]
+
+    async def read_position(self) -> ReconciliationPosition:
+        """What each side has open, the bank's balance beside ours, and differences by owner and age."""
         today = self.clock.now().date()
         async with transaction(self.pool, isolation="repeatable_read") as connection:
-            async for one in ReconciliationService().differences(connection, today=today):
-                if owner in (None, one.owner):
-                    found.append(one)
-                if len(found) >= limit:
-                    break
-        return found
+            return ReconciliationPosition(
+                sums=await repository.sum_open_items(connection),
+                bank=await ReconciliationService().list_bank_positions(connection),
+                ages=await repository.count_ages(connection, today=today),
+            )
 
-    async def read_summary(self, *, with_audit: bool) -> tuple[Summary, AuditReport | None]:
-        """The summary, and with it the audit of the same snapshot."""
+    async def read_summary(self, *, with_audit: bool) -> SummaryReport:
+        """The summary with the last audit's result; `with_audit`: and an audit of the same snapshot."""
         async with transaction(self.pool, isolation="repeatable_read") as connection:
             summary = await read_summary(connection)
             audit = await audit_ledger(connection, now=self.clock.now()) if with_audit else None
-        return summary, audit
+            last = await find_latest_run(connection)
+        return SummaryReport(summary=summary, last_audit=last, audit=audit)

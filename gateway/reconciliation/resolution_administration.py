@@ -11,11 +11,13 @@ from uuid import UUID
 from clearing.approvals import service as approvals
 from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
+from clearing.reconciliation import repository as reconciliation_repository
 from clearing.reconciliation.resolution_service import ResolutionRequest
 from clearing.reconciliation.suspense import SuspenseItem
 from clearing.services import ClearingServices
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.errors import RecordNotFoundError
 from gateway.partners.principals import principal_transaction
 
 
@@ -86,10 +88,23 @@ class ResolutionAdministration:
         async with principal_transaction(self.pool, key=key) as (connection, by):
             return await self.clearing.resolutions.reject(connection, request_id, by=by, now=self.clock.now())
 
-    async def list_requests(self, *, state: ApprovalState | None, limit: int) -> Sequence[ApprovalRequest]:
-        """Approval requests in one state, or in any, the latest first."""
+    async def list_requests(
+        self, *, state: ApprovalState | None, difference_id: UUID | None, before: UUID | None, limit: int
+    ) -> Sequence[ApprovalRequest]:
+        """Approval requests in one state, or in any, the latest first, those before one; of one difference.
+
+        Raises RecordNotFoundError where there is no such difference.
+        """
         async with self.pool.acquire() as connection:
-            return await approvals.list_requests(connection, state=state, limit=limit)
+            of = None
+            if difference_id is not None:
+                found = await reconciliation_repository.list_differences(
+                    connection, today=self.clock.now().date(), difference_id=difference_id
+                )
+                if not found:
+                    raise RecordNotFoundError("There is no such difference")
+                of = (found[0].pair, found[0].reference)
+            return await approvals.list_requests(connection, state=state, of=of, before=before, limit=limit)
 
     async def list_suspense(self, *, limit: int) -> Sequence[SuspenseItem]:
         """Suspense items, the oldest first."""

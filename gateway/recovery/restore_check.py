@@ -91,18 +91,19 @@ class RestoreCheckService:
     async def _read_events(self, since: datetime) -> tuple[list[str], RestoreStep]:
         """Keep the PSP's events, as its webhooks would have; return the payments that they speak of."""
         psp = self.payments.psp
-        found = await psp.list_events_since(since=since, limit=_LIMIT)
-        if isinstance(found, PspOutcomeUnknown):
-            raise PspNotAnsweringError(f"the PSP's events can't be read: {found.reason}")
-        kept, paid = 0, set()
-        for body in found:
-            event = psp.parse_event(body)
-            kept += await self.payments.psp_events.keep_event(event, body)
-            if event.psp_payment is not None:
-                paid.add(event.psp_payment)
+        listed, kept, paid = 0, 0, set()
+        async for page in psp.event_pages_since(since=since, limit=_LIMIT):
+            if isinstance(page, PspOutcomeUnknown):
+                raise PspNotAnsweringError(f"the PSP's events can't be read: {page.reason}")
+            listed += len(page)
+            for body in page:
+                event = psp.parse_event(body)
+                kept += await self.payments.psp_events.keep_event(event, body)
+                if event.psp_payment is not None:
+                    paid.add(event.psp_payment)
         return sorted(paid), RestoreStep(
             name="psp_events",
-            looked_at=f"{len(found)} events since {since.isoformat()}",
+            looked_at=f"{listed} events since {since.isoformat()}",
             done=[f"{kept} events kept for the workers"] if kept else [],
         )
 

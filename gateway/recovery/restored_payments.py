@@ -20,6 +20,7 @@ from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import Captured, Declined, Held, PspOutcomeUnknown
 from gateway.payments.service import PaymentService
 from gateway.payments.session_rebuild import CantRebuildSessionError, SessionRebuilder
+from gateway.payments.unbooked_charge_state import UnbookedState
 from gateway.payments.unbooked_charges import ChargeAction, decide
 from gateway.recovery import repository as recovery
 from gateway.recovery.restore_steps import RestoreStep
@@ -125,10 +126,10 @@ class RestoredPayments:
         """Whether it is done, and what is said; None: nothing waits under this payment."""
         async with self.payments.pool.acquire() as connection:
             charge = await charges.load_charge(connection, psp_payment=psp_payment)
-        if charge is None or charge.state is charges.UnbookedState.ADOPTED:
+        if charge is None or charge.state is UnbookedState.ADOPTED:
             return None
         about = f"charge {psp_payment} of {charge.amount_minor} {charge.currency}"
-        if charge.state is not charges.UnbookedState.OPEN:
+        if charge.state is not UnbookedState.OPEN:
             return True, f"{about}: {charge.state.value}"
         if not adopt:
             return False, f"{about}: decide about it in the exceptions queue"

@@ -1,78 +1,22 @@
--- Checks whose result must be empty: each row is a finding.
+-- Checks whose result must be empty: each row is a finding. Their rules are views, which the daily audit reads as well.
 
 -- name: capture_above_price
-WITH unbooked AS MATERIALIZED (
-    SELECT u.shard, u.session_id, u.psp_charge FROM gateway.unbooked_charge AS u WHERE u.session_id IS NOT NULL
-)
-SELECT c.shard, c.session_id, c.amount_minor, s.price_minor
-FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-WHERE c.state = 'succeeded'
-  AND CASE WHEN 'corrected' = ANY (s.flags)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      WHEN c.uncleared_minor > 0 AND (c.shard, c.session_id, c.psp_charge) IN (
-          SELECT u.shard, u.session_id, u.psp_charge FROM unbooked AS u)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
+SELECT shard, session_id FROM gateway.check_capture_above_price;
 
 -- name: capture_without_authorization
-SELECT c.shard, c.session_id, a.state
-FROM gateway.capture AS c
-JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
-WHERE (c.state = 'succeeded') <> (a.state = 'captured');
+SELECT shard, session_id FROM gateway.check_capture_without_authorization;
 
 -- name: captured_without_capture
-SELECT a.shard, a.session_id
-FROM gateway.payment_authorization AS a
-LEFT JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.state = 'succeeded'
-WHERE a.state = 'captured' AND c.session_id IS NULL;
+SELECT shard, session_id FROM gateway.check_captured_without_capture;
 
 -- name: uncleared_capture
--- Captured, neither cleared nor an exception, and no task left to clear it.
-SELECT c.shard, c.session_id
-FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-LEFT JOIN gateway.task AS t ON t.shard = c.shard AND t.session_id = c.session_id AND t.kind = 'clear_session'
-WHERE c.state = 'succeeded' AND s.state = 'completed' AND t.id IS NULL;
+SELECT shard, session_id FROM gateway.check_uncleared_capture;
 
 -- name: uncaptured_price
--- Completed at a price, nothing captured, no exception, and neither a task nor an open request left for it.
-SELECT s.shard, s.id AS session_id
-FROM gateway.session AS s
-WHERE s.state = 'completed' AND s.price_minor > 0
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.capture AS c WHERE c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.task AS t WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'capture_session')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.psp_request AS k
-      WHERE k.shard = s.shard AND k.session_id = s.id AND k.state IN ('intended', 'unknown'));
+SELECT shard, session_id FROM gateway.check_uncaptured_price;
 
 -- name: account_differences
--- A funded account whose figures are not those of its fundings, captures and active holds.
-WITH account AS MATERIALIZED (
-    SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
-           (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM gateway.partner_funding AS f
-            WHERE f.party_id = p.party_id AND f.currency = p.currency AND f.reversed_at IS NULL) AS funded
-    FROM gateway.partner_account AS p
-), captured AS MATERIALIZED (
-    SELECT a.account_party_id AS party_id, a.currency, sum(c.amount_minor - c.refunded_minor)::bigint AS minor
-    FROM gateway.payment_authorization AS a
-    JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.authorization_id = a.id
-    WHERE a.account_party_id IN (SELECT p.party_id FROM account AS p) AND c.state = 'succeeded'
-    GROUP BY a.account_party_id, a.currency
-), held AS MATERIALIZED (
-    SELECT a.account_party_id AS party_id, a.currency, sum(a.hold_minor)::bigint AS minor
-    FROM gateway.payment_authorization AS a
-    WHERE a.account_party_id IN (SELECT p.party_id FROM account AS p) AND a.state = 'authorized'
-    GROUP BY a.account_party_id, a.currency
-)
-SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
-       p.funded - coalesce(c.minor, 0) AS balance_due, coalesce(h.minor, 0) AS held_due
-FROM account AS p
-LEFT JOIN captured AS c ON c.party_id = p.party_id AND c.currency = p.currency
-LEFT JOIN held AS h ON h.party_id = p.party_id AND h.currency = p.currency
-WHERE p.balance_minor <> p.funded - coalesce(c.minor, 0) OR p.held_minor <> coalesce(h.minor, 0);
+SELECT party_id, currency, balance_minor, held_minor, balance_due, held_due FROM gateway.check_account;
 
 -- name: cleared_totals
 -- Captured and cleared, less what was refunded or disputed and posted as such, per currency, as the gateway has it.
@@ -168,12 +112,6 @@ SELECT currency, sum(captures)::bigint AS captures, sum(refunds)::bigint AS refu
        sum(uncleared_fees)::bigint AS uncleared_fees, sum(corrections)::bigint AS corrections,
        sum(top_ups)::bigint AS top_ups
 FROM part GROUP BY currency;
-
--- name: insert_run!
-INSERT INTO gateway.audit_run (finished_at, result, checks) VALUES (:finished_at, :result, :checks);
-
--- name: latest_run^
-SELECT finished_at, result, checks FROM gateway.audit_run ORDER BY id DESC LIMIT 1;
 
 -- name: open_work
 -- Work that is still under way: open requests to the PSP, tasks left, what waits for a person.

@@ -1,51 +1,40 @@
 -- The hand-over from capture to clearing.
 
--- name: shards_due
--- Shards in which a session is due to be cleared.
-SELECT DISTINCT t.shard FROM gateway.task AS t
-WHERE t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
-  AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz);
-
 -- name: plan_by_index!
 -- For the batch's transaction: plans for the tables' present size, by key. A plan that was kept from when they were
 -- small reads all of a table for each batch.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true);
 
+-- name: find_due
+-- Tasks that are due in these shards, as many as a batch has; nothing is locked. The index gives one shard after another.
+SELECT shard, id, session_id, payload, attempts, leased_until FROM gateway.task
+WHERE shard = ANY (:shards::smallint[]) AND kind = 'clear_session' AND exception_at IS NULL
+  AND run_at <= :wall_now::timestamptz AND (leased_until IS NULL OR leased_until <= :wall_now::timestamptz)
+LIMIT :batch::integer;
+
+-- name: take
+-- The tasks of a batch, deleted with all that the batch writes or not at all: who else wants one waits until then. Left
+-- out is what is gone, leased, or in a shard that has another fencing number by now.
+DELETE FROM gateway.task AS t
+USING unnest(:shards::smallint[], :ids::uuid[], :fences::bigint[]) AS due (shard, id, fence)
+JOIN gateway.shard_lease AS l ON l.shard = due.shard AND l.fence = due.fence
+WHERE t.shard = due.shard AND t.id = due.id AND t.kind = 'clear_session' AND t.exception_at IS NULL
+  AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
+RETURNING t.id;
+
 -- name: is_distributed$
 SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL;
 
--- name: lock_due
--- The first tasks of each of these shards, an equal share of each, locked until the transaction ends; what another
--- worker has locked is skipped. On one PostgreSQL.
-SELECT due.* FROM unnest(:shards::smallint[]) AS given (shard)
-CROSS JOIN LATERAL (
-    SELECT t.shard, t.id, t.session_id, t.payload, t.attempts FROM gateway.task AS t
-    WHERE t.shard = given.shard AND t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
-      AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
-    ORDER BY t.run_at
-    LIMIT :share::integer
-    FOR UPDATE SKIP LOCKED
-) AS due;
-
--- name: lock_due_of_shard
--- Likewise of one shard: a distributed database locks rows of no others in the same statement.
-SELECT t.shard, t.id, t.session_id, t.payload, t.attempts FROM gateway.task AS t
-WHERE t.shard = :shard AND t.kind = 'clear_session' AND t.exception_at IS NULL AND t.run_at <= :wall_now::timestamptz
-  AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
-ORDER BY t.run_at
-LIMIT :limit::integer
-FOR UPDATE SKIP LOCKED;
+-- name: lock_sessions_of_shard!
+-- As below: a distributed database locks rows of one shard in a statement.
+SELECT 1 FROM gateway.session AS s WHERE s.shard = :shard AND s.id = ANY(:ids::uuid[])
+ORDER BY s.id FOR NO KEY UPDATE;
 
 -- name: lock_sessions!
 -- Locked before they are read, until the transaction ends: who names a buyer meanwhile waits, or is waited for.
--- On one PostgreSQL.
 SELECT 1 FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
 JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id
 ORDER BY s.shard, s.id FOR NO KEY UPDATE OF s;
-
--- name: lock_sessions_of_shard!
-SELECT 1 FROM gateway.session AS s WHERE s.shard = :shard AND s.id = ANY(:ids::uuid[])
-ORDER BY s.id FOR NO KEY UPDATE;
 
 -- name: captured_sessions
 -- Everything clearing needs of the sessions named but their tariffs, which many share.

@@ -1,7 +1,8 @@
 -- What the console reads beside the API's lists: the events of a session's objects, and figures by time.
 
 -- name: list_events_of
-SELECT e.id, e.party_id, e.type, e.object_id, e.data, e.created_at FROM gateway.event e
+SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
+FROM gateway.event e LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
 WHERE e.shard = :shard AND e.object_id = ANY (:object_ids::text[])
   AND (:party_id::text IS NULL OR e.party_id = :party_id)
 ORDER BY e.id LIMIT :limit;

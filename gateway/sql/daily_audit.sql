@@ -1,4 +1,4 @@
--- The daily audit of sessions: a page of them by their keys, each check as in audit.sql.
+-- The daily audit of sessions: a page of them by their keys, by the same views as the whole audit.
 
 -- name: sessions_in_shard
 SELECT id FROM gateway.session WHERE shard = :shard AND id > :after ORDER BY id LIMIT :limit;
@@ -10,55 +10,29 @@ JOIN gateway.session AS s ON s.shard = asked.shard AND s.id = asked.id
 WHERE s.state IN ('active', 'completed', 'exception');
 
 -- name: capture_above_price
-WITH unbooked AS MATERIALIZED (
-    SELECT u.shard, u.session_id, u.psp_charge FROM gateway.unbooked_charge AS u WHERE u.session_id = ANY(:ids::uuid[])
-)
 SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.capture AS c ON c.shard = asked.shard AND c.session_id = asked.id
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-WHERE c.state = 'succeeded'
-  AND CASE WHEN 'corrected' = ANY (s.flags)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      WHEN c.uncleared_minor > 0 AND (c.shard, c.session_id, c.psp_charge) IN (
-          SELECT u.shard, u.session_id, u.psp_charge FROM unbooked AS u)
-      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
-      ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
+JOIN gateway.check_capture_above_price AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: capture_without_authorization
 SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.capture AS c ON c.shard = asked.shard AND c.session_id = asked.id
-JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
-WHERE (c.state = 'succeeded') <> (a.state = 'captured');
+JOIN gateway.check_capture_without_authorization AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: captured_without_capture
-SELECT a.session_id
+SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.payment_authorization AS a ON a.shard = asked.shard AND a.session_id = asked.id
-LEFT JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.state = 'succeeded'
-WHERE a.state = 'captured' AND c.session_id IS NULL;
+JOIN gateway.check_captured_without_capture AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: uncleared_capture
 SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.capture AS c ON c.shard = asked.shard AND c.session_id = asked.id
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-LEFT JOIN gateway.task AS t ON t.shard = c.shard AND t.session_id = c.session_id AND t.kind = 'clear_session'
-WHERE c.state = 'succeeded' AND s.state = 'completed' AND t.id IS NULL;
+JOIN gateway.check_uncleared_capture AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: uncaptured_price
-SELECT s.id AS session_id
+SELECT c.session_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.session AS s ON s.shard = asked.shard AND s.id = asked.id
-WHERE s.state = 'completed' AND s.price_minor > 0
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.capture AS c WHERE c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.task AS t WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'capture_session')
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.psp_request AS k
-      WHERE k.shard = s.shard AND k.session_id = s.id AND k.state IN ('intended', 'unknown'));
+JOIN gateway.check_uncaptured_price AS c ON c.shard = asked.shard AND c.session_id = asked.id;
 
 -- name: cleared_of
 -- Captured and cleared, less what was refunded or disputed and posted as such, by session: as `cleared_totals`.
@@ -101,31 +75,8 @@ SELECT party_id, currency FROM gateway.partner_account
 WHERE ((hashtext(party_id || ' ' || currency) % :shares::integer) + :shares::integer) % :shares::integer = :share::integer;
 
 -- name: account_difference
--- A funded account whose figures are not those of its fundings, captures and active holds.
-WITH account AS MATERIALIZED (
-    SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
-           (SELECT coalesce(sum(f.amount_minor), 0)::bigint FROM gateway.partner_funding AS f
-            WHERE f.party_id = p.party_id AND f.currency = p.currency AND f.reversed_at IS NULL) AS funded
-    FROM gateway.partner_account AS p
-    WHERE p.party_id = :party_id AND p.currency = :currency
-), captured AS MATERIALIZED (
-    SELECT a.account_party_id AS party_id, a.currency, sum(c.amount_minor - c.refunded_minor)::bigint AS minor
-    FROM gateway.payment_authorization AS a
-    JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.authorization_id = a.id
-    WHERE a.account_party_id IN (SELECT p.party_id FROM account AS p) AND c.state = 'succeeded'
-    GROUP BY a.account_party_id, a.currency
-), held AS MATERIALIZED (
-    SELECT a.account_party_id AS party_id, a.currency, sum(a.hold_minor)::bigint AS minor
-    FROM gateway.payment_authorization AS a
-    WHERE a.account_party_id IN (SELECT p.party_id FROM account AS p) AND a.state = 'authorized'
-    GROUP BY a.account_party_id, a.currency
-)
-SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
-       p.funded - coalesce(c.minor, 0) AS balance_due, coalesce(h.minor, 0) AS held_due
-FROM account AS p
-LEFT JOIN captured AS c ON c.party_id = p.party_id AND c.currency = p.currency
-LEFT JOIN held AS h ON h.party_id = p.party_id AND h.currency = p.currency
-WHERE p.balance_minor <> p.funded - coalesce(c.minor, 0) OR p.held_minor <> coalesce(h.minor, 0);
+SELECT party_id, currency, balance_minor, held_minor, balance_due, held_due FROM gateway.check_account
+WHERE party_id = :party_id AND currency = :currency;
 
 -- name: under_way
 -- Amounts that have begun and are not in every book yet, by currency: as in audit.sql, each part found by its open work.

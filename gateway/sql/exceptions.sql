@@ -102,7 +102,8 @@ WHERE j.pulled AND j.module = 'cdrs'
 GROUP BY j.party_id, coalesce(j.object_id, j.id::text)
 UNION ALL
 SELECT 'failing_webhook_endpoint', w.id, NULL, NULL, w.party_id, NULL, NULL, w.state,
-       coalesce(w.disabled_reason, format('%s failures in a row', w.failures_in_a_row)),
+       coalesce(w.disabled_reason, format('%s failures in a row', w.failures_in_a_row) ||
+           CASE WHEN w.warnings > 0 THEN format('; its party was warned %s times', w.warnings) ELSE '' END),
        coalesce(w.failing_since, w.created_at), true
 FROM gateway.webhook_endpoint AS w
 WHERE (w.state = 'enabled' AND w.failures_in_a_row >= :failing_deliveries::integer)
@@ -127,7 +128,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('gateway.exception', 0));
 
 -- name: open_exceptions
 SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
-       resolved_at
+       resolved_at, (SELECT a.hours FROM gateway.exception_age_limit AS a WHERE a.kind = exception.kind) AS limit_hours
 FROM gateway.exception
 WHERE state = 'open';
 
@@ -194,7 +195,7 @@ UPDATE gateway.exception SET assignee = :assignee::text WHERE id = :id;
 -- name: exceptions
 -- Newest id first. `since_before`: only those that old; `overdue_at`: only those past the age limit of their kind.
 SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
-       resolved_at
+       resolved_at, (SELECT a.hours FROM gateway.exception_age_limit AS a WHERE a.kind = exception.kind) AS limit_hours
 FROM gateway.exception
 WHERE (:state::text IS NULL OR state = :state::text)
   AND (:kind::text IS NULL OR kind = :kind::text)
@@ -211,12 +212,12 @@ LIMIT :row_limit::integer;
 
 -- name: load_exception^
 SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
-       resolved_at
+       resolved_at, (SELECT a.hours FROM gateway.exception_age_limit AS a WHERE a.kind = exception.kind) AS limit_hours
 FROM gateway.exception WHERE id = :id;
 
 -- name: load_exceptions
 SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
-       resolved_at
+       resolved_at, (SELECT a.hours FROM gateway.exception_age_limit AS a WHERE a.kind = exception.kind) AS limit_hours
 FROM gateway.exception WHERE id = ANY(:ids::uuid[]) ORDER BY id;
 
 -- name: history
@@ -231,6 +232,19 @@ LEFT JOIN unnest(:kinds::text[], :seconds::double precision[]) AS l (kind, secon
 WHERE e.state = 'open'
 GROUP BY e.kind ORDER BY e.kind;
 
+-- name: age_limits
+-- Those that were set; every other kind has its default.
+SELECT kind, hours, set_by, set_at FROM gateway.exception_age_limit ORDER BY kind;
+
+-- name: put_age_limits!
+INSERT INTO gateway.exception_age_limit AS a (kind, hours, set_by, set_at)
+SELECT l.kind, l.hours, :by::text, :now::timestamptz FROM unnest(:kinds::text[], :hours::integer[]) AS l (kind, hours)
+ON CONFLICT (kind) DO UPDATE SET hours = excluded.hours, set_by = excluded.set_by, set_at = excluded.set_at
+WHERE a.hours <> excluded.hours;
+
+-- name: delete_age_limits!
+DELETE FROM gateway.exception_age_limit WHERE kind = ANY (:kinds::text[]);
+
 -- name: load_proposal^
 SELECT action, amount_minor, note, proposed_by, proposed_at FROM gateway.exception_proposal WHERE exception_id = :id;
 
@@ -244,10 +258,14 @@ SET action = excluded.action, amount_minor = excluded.amount_minor, note = exclu
 -- name: delete_proposal!
 DELETE FROM gateway.exception_proposal WHERE exception_id = :id;
 
+-- name: stopped_task_shard$
+-- Of the few tasks that wait for a person, by the index over those alone.
+SELECT shard FROM gateway.task WHERE id = :id AND exception_at IS NOT NULL;
+
 -- name: retry_task$
 -- As if it had never been tried.
 UPDATE gateway.task SET exception_at = NULL, leased_until = NULL, attempts = 0, run_at = :wall_now
-WHERE id = :id AND exception_at IS NOT NULL
+WHERE shard = :shard AND id = :id AND exception_at IS NOT NULL
 RETURNING id;
 
 -- name: retry_message$

@@ -4,7 +4,7 @@
 -- name: holds_ending
 -- Card holds of running sessions that end soon.
 SELECT shard, id FROM gateway.payment_authorization
-WHERE state = 'authorized' AND capture_before IS NOT NULL AND capture_before <= :before
+WHERE shard = ANY (:shards::smallint[]) AND state = 'authorized' AND capture_before IS NOT NULL AND capture_before <= :before
   AND (next_check_at IS NULL OR next_check_at <= :now)
 ORDER BY next_check_at NULLS FIRST, capture_before
 LIMIT :batch;
@@ -12,7 +12,7 @@ LIMIT :batch;
 -- name: actions_waiting
 -- Authorizations that wait for the cardholder since before `since`.
 SELECT shard, id FROM gateway.payment_authorization
-WHERE state = 'requires_action' AND updated_at <= :since AND (next_check_at IS NULL OR next_check_at <= :now)
+WHERE shard = ANY (:shards::smallint[]) AND state = 'requires_action' AND updated_at <= :since AND (next_check_at IS NULL OR next_check_at <= :now)
 ORDER BY next_check_at NULLS FIRST, updated_at
 LIMIT :batch;
 
@@ -32,7 +32,7 @@ LEFT JOIN policy AS h ON h.party_id = 'platform' AND p.party_id IS NULL
 LEFT JOIN waiting AS w ON w.session_id = s.id
 LEFT JOIN gateway.stated_usage AS u ON u.shard = s.shard AND u.session_id = s.id AND u.state = 'exception'
 LEFT JOIN gateway.provisional_usage AS v ON v.shard = s.shard AND v.session_id = s.id
-WHERE a.state = 'authorized' AND s.state = 'active'
+WHERE a.shard = ANY (:shards::smallint[]) AND a.state = 'authorized' AND s.state = 'active'
   AND (s.created_at <= :now::timestamptz - coalesce(p.after, h.after, :patience::interval)
        OR (a.customer IS NULL AND a.capture_before <= :lost_by::timestamptz
            AND (coalesce(p.action, h.action) = 'last_known_cost'

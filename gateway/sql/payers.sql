@@ -66,10 +66,20 @@ WITH moved AS (
     WHERE :state::text = 'succeeded'
     ON CONFLICT (psp_method) DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING shard, id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT e.shard, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM moved;
 

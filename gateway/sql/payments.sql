@@ -46,46 +46,25 @@ SELECT a.*, s.* FROM gateway.payment_authorization AS a
 JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
 WHERE a.shard = :shard::smallint AND a.id = :id::uuid;
 
--- name: list_sessions
-SELECT s.* FROM gateway.session AS s
-WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
-  AND (:state::text IS NULL OR s.state = :state::text)
-  AND (:session_ref::text IS NULL OR s.session_ref = :session_ref::text)
-  AND (:evse_id::text IS NULL OR upper(s.evse_id) = upper(:evse_id::text))
-  AND (:created_from::timestamptz IS NULL OR s.created_at >= :created_from::timestamptz)
-  AND (:created_before::timestamptz IS NULL OR s.created_at < :created_before::timestamptz)
-  AND s.metadata @> :metadata::jsonb
-  -- They are the demand partner's: its CPO neither sees them nor finds by them.
-  AND (:metadata::jsonb = '{}' OR :party_id::text IS NULL OR s.demand_partner_id = :party_id::text)
-  AND (:before::uuid IS NULL OR s.id < :before::uuid)
-ORDER BY s.id DESC
-LIMIT :row_limit::int;
-
--- name: list_authorizations
-SELECT a.* FROM gateway.payment_authorization AS a
-WHERE (:party_id::text IS NULL OR a.party_id = :party_id::text)
-  AND (:state::text IS NULL OR a.state = :state::text)
-  AND (:before::uuid IS NULL OR a.id < :before::uuid)
-ORDER BY a.id DESC
-LIMIT :row_limit::int;
-
--- name: list_captures
-SELECT c.* FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
-  AND (:before::uuid IS NULL OR c.id < :before::uuid)
-ORDER BY c.id DESC
-LIMIT :row_limit::int;
-
--- name: open_authorization$
+-- name: open_authorization^
 -- Phase 1 of authorize. A new session (unless one of that name exists already), the authorization and, where a PSP
 -- holds the amount, the request that is about to be sent. On a partner's account the hold is part of the same
 -- statement and there is no request; no row comes back when the account does not cover it, or the payer is not the
--- party's, and nothing is written.
-WITH funds AS (
+-- party's, and nothing is written. The request's Idempotency-Key is claimed with it; nothing else is written where the
+-- key is in use.
+WITH claimed AS (
+    INSERT INTO gateway.idempotency_key (shard, party_id, key, request_hash, resource_id, locked_until, created_at)
+    SELECT :shard::smallint, :key_party_id::text, :key::text, :key_request_hash::bytea, :key_resource_id::uuid,
+           :key_locked_until::timestamptz, :key_created_at::timestamptz
+    WHERE :key::text IS NOT NULL
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+), begun AS (
+    SELECT 1 WHERE :key::text IS NULL OR EXISTS (SELECT 1 FROM claimed)
+), funds AS (
     UPDATE gateway.partner_account
     SET held_minor = held_minor + :hold_minor::bigint
-    WHERE :funding::text = 'partner_account'
+    WHERE :funding::text = 'partner_account' AND EXISTS (SELECT 1 FROM begun)
       AND party_id = :account_party_id::text AND currency = :currency::char(3)
       AND balance_minor - held_minor + credit_limit_minor >= :hold_minor::bigint
     RETURNING 1
@@ -96,11 +75,12 @@ WITH funds AS (
     INSERT INTO gateway.customer (id, party_id, psp_customer, created_at)
     SELECT :customer_id::uuid, :party_id::text, :customer::text, :now::timestamptz
     WHERE :customer::text IS NOT NULL AND NOT EXISTS (SELECT 1 FROM known_customer)
+      AND EXISTS (SELECT 1 FROM begun)
     ON CONFLICT (psp_customer) DO UPDATE SET party_id = customer.party_id WHERE customer.party_id = excluded.party_id
     RETURNING party_id
 ), payer AS (
     -- Another party's customer or saved payment method is as unknown as one that does not exist; a removed one too.
-    SELECT 1
+    SELECT 1 FROM begun
     WHERE (:customer::text IS NULL
            OR EXISTS (SELECT 1 FROM known_customer WHERE party_id = :party_id::text)
            OR EXISTS (SELECT 1 FROM claimed_customer))
@@ -173,45 +153,112 @@ WITH funds AS (
     FROM allowed
     WHERE :request_id::uuid IS NOT NULL
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM allowed, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
-SELECT done FROM opened;
+SELECT EXISTS (SELECT 1 FROM begun) AS begun, EXISTS (SELECT 1 FROM opened) AS done;
 
 -- name: record_start!
 -- A running session began, as its CPO reports it.
 UPDATE gateway.session SET started_at = :started_at, updated_at = :now
 WHERE shard = :shard AND id = :session_id AND started_at IS NULL AND state IN ('active', 'cancelled');
 
--- name: complete_session$
+-- name: complete_session^
 -- The CDR ends the session: its bytes and its price are fixed, and the capture is now due. A CDR that ended another
 -- session is a unique violation: one delivery is never paid for twice. Only by the tariff that priced it: the session's
 -- station may have named its EVSE meanwhile.
-WITH ended AS (
+-- With `request_id` the capture (or the release of a hold that nothing is owed of) is intended in the same statement,
+-- where the authorization is still as it was read; without it, or where it has moved on, that is a phase of its own.
+-- The request's Idempotency-Key is claimed with it; nothing else is written where the key is in use. A CDR whose id is
+-- made of the session's own needs no name that no other session may use.
+WITH claimed AS (
+    INSERT INTO gateway.idempotency_key (shard, party_id, key, request_hash, resource_id, locked_until, created_at)
+    SELECT :shard::smallint, :key_party_id::text, :key::text, :key_request_hash::bytea, :key_resource_id::uuid,
+           :key_locked_until::timestamptz, :key_created_at::timestamptz
+    WHERE :key::text IS NOT NULL
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+), begun AS (
+    SELECT 1 WHERE :key::text IS NULL OR EXISTS (SELECT 1 FROM claimed)
+), ended AS (
     UPDATE gateway.session
     SET state = 'completed', started_at = :started_at::timestamptz, cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
         price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
         energy_wh = :energy_wh::bigint, ended_at = :ended_at::timestamptz, flags = flags || :flags::text[],
         stated_by = :stated_by::text, updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state IN ('active', 'cancelled')
-      AND tariff_sha256 = :tariff_sha256::text
+      AND tariff_sha256 = :tariff_sha256::text AND EXISTS (SELECT 1 FROM begun)
     RETURNING shard, id, cpo_id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM ended
+    WHERE NOT :cdr_named_by_session::boolean
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
     ON CONFLICT DO NOTHING
+), moved AS (
+    UPDATE gateway.payment_authorization AS a
+    SET state = 'capture_requested', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
+    FROM ended
+    WHERE :request_id::uuid IS NOT NULL
+      AND a.shard = :shard::smallint AND a.id = :authorization_id::uuid AND a.session_id = ended.id
+      AND a.state = 'authorized' AND a.version = :expected_version::int
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway.capture AS c
+          WHERE c.shard = :shard::smallint AND c.session_id = :session_id::uuid AND c.state <> 'failed')
+    RETURNING a.shard, a.id, a.session_id, a.currency
+), captured AS (
+    INSERT INTO gateway.capture (
+        shard, session_id, id, authorization_id, state, amount_minor, receivable_minor, currency, created_at)
+    SELECT shard, session_id, :capture_id::uuid, id, 'requested', :amount_minor::bigint, :receivable_minor::bigint,
+           currency, :now::timestamptz
+    FROM moved
+    WHERE :amount_minor::bigint > 0
+    -- One that captured nothing gives its place, and its id, to another attempt.
+    ON CONFLICT (shard, session_id) DO UPDATE
+    SET authorization_id = excluded.authorization_id, state = excluded.state, amount_minor = excluded.amount_minor,
+        receivable_minor = excluded.receivable_minor, created_at = excluded.created_at
+    WHERE capture.state = 'failed'
+    RETURNING id
+), request AS (
+    INSERT INTO gateway.psp_request (
+        shard, id, session_id, authorization_id, kind, state, amount_minor, next_attempt_at, created_at)
+    SELECT shard, :request_id::uuid, session_id, id, CASE WHEN :amount_minor::bigint > 0 THEN 'capture' ELSE 'void' END,
+           'intended', :amount_minor::bigint, :next_attempt_at::timestamptz, :wall_now::timestamptz
+    FROM moved
+    WHERE :amount_minor::bigint = 0 OR EXISTS (SELECT 1 FROM captured)
+    RETURNING id
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT ended.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM ended, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
-SELECT true FROM ended;
+SELECT EXISTS (SELECT 1 FROM begun) AS begun, EXISTS (SELECT 1 FROM ended) AS done,
+       (SELECT coalesce((SELECT id FROM captured), request.id) FROM request) AS intended_id;
 
 -- name: end_on_account$
 -- Capture or release on a partner's funded account: no request outside, so intent and result are one statement. A session
@@ -262,10 +309,20 @@ WITH priced AS (
     SELECT shard, :task_id::uuid, 'clear_session', session_id, :wall_now::timestamptz FROM moved WHERE :amount_minor::bigint > 0
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM moved;
 
@@ -327,60 +384,68 @@ WITH charging AS (
     FROM moved
     WHERE :state::text = 'failed'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM moved;
 
 -- name: keep_psp_event$
--- An event of the PSP, once. It leaves a task where it may change something: money refunded or disputed (`always`), a
--- request that was not answered, a challenge under way, a hold that ended, money captured (`captured`) of a payment that we
--- neither capture nor have captured. What we know already leaves none: a request that
--- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own schedule.
--- The commit is flushed only for refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
+-- An event of the PSP, once, in the shard `event_shard`. It leaves a task where it may change something: money refunded
+-- or disputed (`always`), a request that was not answered, a challenge under way, a hold that ended, money captured
+-- (`captured`) of a payment that we neither capture nor have captured. What we know already leaves none: a request that
+-- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own
+-- schedule. `shard` is that of the session; without one, no payment of ours is meant. The commit is flushed only for
+-- refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', CASE WHEN :always::boolean THEN 'on' ELSE 'off' END, true) AS value
-), named AS MATERIALIZED (
-    SELECT k.shard, k.session_id FROM gateway.session_lookup AS k
-    WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text
-), paid AS MATERIALIZED (
-    SELECT a.state, EXISTS (
-               SELECT 1 FROM gateway.psp_request AS c
-               WHERE c.shard = a.shard AND c.authorization_id = a.id AND c.state = 'unknown') AS is_unanswered
-    FROM gateway.payment_authorization AS a JOIN named AS k ON a.shard = k.shard AND a.session_id = k.session_id
-    WHERE a.psp_payment = :psp_payment::text
-), saved AS MATERIALIZED (
-    SELECT 1 AS one FROM gateway.payment_authorization AS a
-    WHERE a.payment_method = :attached_method::text AND a.save_usage IS NOT NULL LIMIT 1
 ), kept AS (
-    INSERT INTO gateway.psp_event (id, type, body, received_at)
-    SELECT :id::text, :type::text, :body::bytea, :received_at::timestamptz FROM relaxed WHERE relaxed.value <> ''
+    INSERT INTO gateway.psp_event (shard, id, type, body, received_at)
+    SELECT :event_shard::smallint, :id::text, :type::text, :body::bytea, :received_at::timestamptz
+    FROM relaxed WHERE relaxed.value <> ''
     ON CONFLICT DO NOTHING
     RETURNING id
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, payload, run_at)
-    SELECT :task_shard::smallint, :task_id::uuid, 'handle_psp_event',
+    SELECT :event_shard::smallint, :task_id::uuid, 'handle_psp_event',
            jsonb_build_object('event', id, 'psp_payment', :psp_payment::text,
                               'connected_account', :connected_account::text), :received_at::timestamptz
     FROM kept
-    WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
-       OR :psp_topup::text IS NOT NULL
+    WHERE :always::boolean AND :psp_payment::text IS NOT NULL
+       OR :psp_topup::text IS NOT NULL OR :attached_method::text IS NOT NULL
+       OR EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
            WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
-       OR EXISTS (SELECT 1 FROM saved)
        OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
        OR :captured::boolean AND NOT EXISTS (
-           SELECT 1 FROM paid WHERE paid.state IN ('capture_requested', 'captured'))
-       OR :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
-           SELECT 1 FROM paid
-           WHERE paid.state IN ('requires_action', 'outcome_unknown')
-              OR (paid.state = 'authorized' AND :ended::boolean)
-              OR paid.is_unanswered))
+           SELECT 1 FROM gateway.payment_authorization AS a
+           WHERE a.shard = :shard::smallint AND a.session_id = :session_id::uuid AND a.psp_payment = :psp_payment::text
+             AND a.state IN ('capture_requested', 'captured'))
+       OR EXISTS (
+           SELECT 1 FROM gateway.payment_authorization AS a
+           WHERE a.shard = :shard::smallint AND a.session_id = :session_id::uuid AND a.psp_payment = :psp_payment::text
+             AND (a.state IN ('requires_action', 'outcome_unknown') OR (a.state = 'authorized' AND :ended::boolean)
+                  OR EXISTS (
+                      SELECT 1 FROM gateway.psp_request AS c
+                      WHERE c.shard = :shard::smallint AND c.authorization_id = a.id AND c.state = 'unknown')))
 )
 SELECT true FROM kept;
 
+-- name: kept_psp_events
+SELECT e.id FROM unnest(:shards::smallint[], :ids::text[]) AS given (shard, id)
+JOIN gateway.psp_event AS e ON e.shard = given.shard AND e.id = given.id;
+
 -- name: load_psp_event^
-SELECT id, type, body, received_at FROM gateway.psp_event WHERE id = :id;
+SELECT id, type, body, received_at FROM gateway.psp_event WHERE shard = :shard AND id = :id;

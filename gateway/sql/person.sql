@@ -92,10 +92,22 @@ WHERE authorization_id = ANY (:authorizations::uuid[])
 UNION ALL
 SELECT 'exception', count(*) FROM gateway.exception WHERE subject_id = ANY (:names::text[]) AND detail <> ''
 UNION ALL
-SELECT 'event', count(*) FROM gateway.event
-WHERE data <> '{}' AND (object_id = ANY (:names::text[]) OR data ->> 'session' = ANY (:names::text[])
-       OR data ->> 'authorization' = ANY (:names::text[]) OR data ->> 'customer' = ANY (:names::text[])
-       OR data ->> 'subject' = ANY (:names::text[]))
+SELECT 'event', count(*)
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+     LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+WHERE held.data <> '{}' AND (
+    e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+    OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+    OR held.data ->> 'subject' = ANY (:names::text[]))
+UNION ALL
+SELECT 'delivery_attempt', count(*)
+FROM gateway.delivery_attempt AS a JOIN gateway.event AS e ON e.shard = a.shard AND e.id = a.event_id
+LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+     LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+WHERE a.answer IS NOT NULL AND held.data <> '{}' AND (
+    e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+    OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+    OR held.data ->> 'subject' = ANY (:names::text[]))
 UNION ALL
 SELECT 'psp_event', count(*) FROM gateway.psp_event AS e
 WHERE e.body <> '{}' AND EXISTS (
@@ -289,19 +301,32 @@ WITH notes AS (
 )
 UPDATE gateway.exception SET detail = '' WHERE subject_id = ANY (:names::text[]) AND detail <> '';
 
+-- name: erase_answers!
+-- What receivers answered to events about the person, before these lose their object.
+UPDATE gateway.delivery_attempt AS a SET answer = NULL
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+     LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+WHERE a.shard = e.shard AND a.event_id = e.id AND a.answer IS NOT NULL AND held.data <> '{}' AND (
+    e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+    OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+    OR held.data ->> 'subject' = ANY (:names::text[]));
+
 -- name: erase_events!
 -- What waits to be delivered is abandoned: an event without its object is of no use to its receiver.
 WITH found AS (
-    SELECT shard, id FROM gateway.event
-    WHERE data <> '{}' AND (object_id = ANY (:names::text[]) OR data ->> 'session' = ANY (:names::text[])
-           OR data ->> 'authorization' = ANY (:names::text[]) OR data ->> 'customer' = ANY (:names::text[])
-           OR data ->> 'subject' = ANY (:names::text[]))
+    SELECT e.shard, e.id
+    FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
+         LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
+    WHERE held.data <> '{}' AND (
+        e.object_id = ANY (:names::text[]) OR held.data ->> 'session' = ANY (:names::text[])
+        OR held.data ->> 'authorization' = ANY (:names::text[]) OR held.data ->> 'customer' = ANY (:names::text[])
+        OR held.data ->> 'subject' = ANY (:names::text[]))
 ), abandoned AS (
     UPDATE gateway.delivery AS d
     SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL, last_error = 'erased' FROM found
     WHERE d.shard = found.shard AND d.event_id = found.id AND d.state = 'pending'
 )
-UPDATE gateway.event AS e SET data = '{}', fanned_out = true FROM found
+UPDATE gateway.event AS e SET data = '{}', data_of = NULL, fanned_out = true FROM found
 WHERE e.shard = found.shard AND e.id = found.id;
 
 -- name: erase_psp_events!

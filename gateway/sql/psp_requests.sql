@@ -6,13 +6,9 @@
 SELECT * FROM gateway.psp_request
 WHERE shard = :shard AND authorization_id = :authorization_id AND state IN ('intended', 'unknown');
 
--- name: shards_with_open_requests
-SELECT DISTINCT shard FROM gateway.psp_request
-WHERE state IN ('intended', 'unknown') AND next_attempt_at <= :wall_now
-ORDER BY shard;
-
 -- name: lease_requests
--- Requests that are due to be sent again; the lease is the time of the next attempt, moved ahead.
+-- Requests that are due to be sent again; the lease is the time of the next attempt, moved ahead. Only who owns the shard
+-- takes them; the outcome of one that is sent is recorded whoever sent it, once.
 UPDATE gateway.psp_request AS c
 SET next_attempt_at = :leased_until::timestamptz
 FROM (
@@ -23,6 +19,7 @@ FROM (
     FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE c.shard = :shard::smallint AND c.id = due.id
+  AND EXISTS (SELECT 1 FROM gateway.shard_lease AS l WHERE l.shard = :shard::smallint AND l.fence = :fence::bigint)
 RETURNING c.*;
 
 -- name: ask_without_features!
@@ -62,7 +59,7 @@ WHERE postponed.kind IN ('hold', 'capture', 'void')
   AND a.shard = :shard::smallint AND a.id = postponed.authorization_id
   AND a.state IN ('requires_authorization', 'capture_requested', 'outcome_unknown');
 
--- name: record_hold$
+-- name: record_hold^
 -- Phase 3 of authorize: the PSP's answer to a hold, whoever sent it and whenever it came. A session whose
 -- hold failed is no longer active.
 WITH charging AS (
@@ -94,12 +91,30 @@ WITH charging AS (
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
     ON CONFLICT DO NOTHING
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
+), kept AS (
+    -- The answer of the request that waited for it, with the outcome: a repeat finds both or neither.
+    UPDATE gateway.idempotency_key AS k
+    SET status = :key_status::smallint, headers = :key_headers::jsonb, body = :key_body::bytea, locked_until = NULL
+    FROM moved
+    WHERE :key::text IS NOT NULL AND k.shard = :shard::smallint AND k.party_id = :key_party_id::text
+      AND k.key = :key::text AND k.status IS NULL
+    RETURNING 1
 )
-SELECT true FROM moved;
+SELECT EXISTS (SELECT 1 FROM moved) AS done, EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: request_end$
 -- Phase 1 of capture or void: the intent. The capture row's key makes a second capture impossible. Returns the
@@ -143,7 +158,7 @@ WITH priced AS (
 )
 SELECT coalesce((SELECT id FROM captured), request.id) FROM request;
 
--- name: record_end$
+-- name: record_end^
 -- Phase 3 of capture or void: the PSP's answer. A capture leaves the session for clearing; a rejected one may leave
 -- the hold active, which the next request releases. A session whose hold was released is no longer active.
 WITH charging AS (
@@ -197,12 +212,30 @@ WITH charging AS (
     FROM moved
     WHERE kind = 'capture' AND :state::text = 'failed'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT moved.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
+), kept AS (
+    -- The answer of the request that waited for it, with the outcome: a repeat finds both or neither.
+    UPDATE gateway.idempotency_key AS k
+    SET status = :key_status::smallint, headers = :key_headers::jsonb, body = :key_body::bytea, locked_until = NULL
+    FROM moved
+    WHERE :key::text IS NOT NULL AND k.shard = :shard::smallint AND k.party_id = :key_party_id::text
+      AND k.key = :key::text AND k.status IS NULL
+    RETURNING 1
 )
-SELECT true FROM moved;
+SELECT EXISTS (SELECT 1 FROM moved) AS done, EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: request_increment$
 -- Phase 1 of an increment: the authorization stays as it is until the PSP has answered.
@@ -323,11 +356,21 @@ WITH bounded AS (
     FROM bounded
     WHERE :funding::text <> 'psp'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT bounded.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM bounded, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
     WHERE :funding::text <> 'psp'
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM bounded;
 
@@ -358,10 +401,20 @@ WITH answered AS (
     FROM ended
     WHERE state = 'succeeded'
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT ended.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM ended, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM ended;
 

@@ -8,8 +8,12 @@ SELECT count(*) FROM gateway.idempotency_key WHERE created_at < :before;
 
 -- name: apply_idempotency_key$
 WITH due AS (
-    SELECT ctid FROM gateway.idempotency_key WHERE created_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
-), gone AS (DELETE FROM gateway.idempotency_key AS k USING due WHERE k.ctid = due.ctid RETURNING 1)
+    SELECT party_id, key FROM gateway.idempotency_key WHERE shard = :shard AND created_at < :before
+    LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM gateway.idempotency_key AS k USING due
+    WHERE k.shard = :shard AND k.party_id = due.party_id AND k.key = due.key RETURNING 1
+)
 SELECT count(*) FROM gone;
 
 -- name: due_recent_authorization$
@@ -24,37 +28,53 @@ SELECT count(*) FROM gone;
 -- name: due_event$
 SELECT count(*) FROM gateway.event AS e
 WHERE e.created_at < :before AND e.fanned_out
-  AND NOT EXISTS (SELECT 1 FROM gateway.delivery AS d WHERE d.shard = e.shard AND d.event_id = e.id
-                  AND (d.state = 'pending' OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before));
+  AND NOT EXISTS (SELECT 1 FROM gateway.event AS n LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.event_id = n.id
+                  WHERE n.shard = e.shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
+                    AND (NOT n.fanned_out OR d.state = 'pending'
+                         OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before));
 
 -- name: apply_event$
--- With its deliveries: an event that an endpoint has not had yet, or has had only lately, stays.
+-- With its deliveries: an event that an endpoint has not had yet, or has had only lately, stays, and with it the one
+-- that holds its object.
 WITH due AS (
     SELECT e.id FROM gateway.event AS e
     WHERE e.shard = :shard AND e.created_at < :before AND e.fanned_out
-      AND NOT EXISTS (SELECT 1 FROM gateway.delivery AS d WHERE d.shard = :shard AND d.event_id = e.id
-                      AND (d.state = 'pending' OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before))
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway.event AS n
+          LEFT JOIN gateway.delivery AS d ON d.shard = :shard AND d.event_id = n.id
+          WHERE n.shard = :shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
+            AND (NOT n.fanned_out OR d.state = 'pending'
+                 OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before))
     LIMIT :limit FOR UPDATE OF e SKIP LOCKED
 ), sent AS (
     DELETE FROM gateway.delivery AS d USING due WHERE d.shard = :shard AND d.event_id = due.id
 ), gone AS (DELETE FROM gateway.event AS e USING due WHERE e.shard = :shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
+-- name: due_delivery_attempt$
+SELECT count(*) FROM gateway.delivery_attempt WHERE attempted_at < :before;
+
+-- name: apply_delivery_attempt$
+WITH due AS (
+    SELECT id FROM gateway.delivery_attempt WHERE shard = :shard AND attempted_at < :before
+    LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.delivery_attempt AS k USING due WHERE k.shard = :shard AND k.id = due.id RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: due_psp_event$
-WITH waiting AS MATERIALIZED (
-    SELECT t.payload ->> 'event' AS id FROM gateway.task AS t WHERE t.kind = 'handle_psp_event'
-)
 SELECT count(*) FROM gateway.psp_event AS e
-WHERE e.received_at < :before::timestamptz AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.id = e.id);
+WHERE e.received_at < :before
+  AND NOT EXISTS (SELECT 1 FROM gateway.task AS t
+                  WHERE t.shard = e.shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id);
 
 -- name: apply_psp_event$
-WITH waiting AS MATERIALIZED (
-    SELECT t.payload ->> 'event' AS id FROM gateway.task AS t WHERE t.kind = 'handle_psp_event'
-), due AS MATERIALIZED (
+WITH due AS (
     SELECT e.id FROM gateway.psp_event AS e
-    WHERE e.received_at < :before::timestamptz AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.id = e.id)
-    LIMIT :limit::bigint FOR UPDATE OF e SKIP LOCKED
-), gone AS (DELETE FROM gateway.psp_event AS e WHERE e.id IN (SELECT due.id FROM due) RETURNING 1)
+    WHERE e.shard = :shard AND e.received_at < :before
+      AND NOT EXISTS (SELECT 1 FROM gateway.task AS t
+                      WHERE t.shard = :shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id)
+    LIMIT :limit FOR UPDATE OF e SKIP LOCKED
+), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.shard = :shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: due_session$
@@ -293,13 +313,23 @@ WITH due AS (
 ), blotted AS (UPDATE gateway.exception AS x SET detail = '' FROM due WHERE x.id = due.id RETURNING 1)
 SELECT count(*) FROM blotted;
 
+-- name: due_request_log$
+SELECT count(*) FROM gateway.request_log WHERE requested_at < :before;
+
+-- name: apply_request_log$
+WITH due AS (
+    SELECT ctid FROM gateway.request_log WHERE requested_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.request_log AS r USING due WHERE r.ctid = due.ctid RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: due_billing_record$
 -- Countries and the instants before which their sales need not be proved; '*' is every other country.
 WITH legal AS (SELECT * FROM unnest(:countries::text[], :befores::timestamptz[]) AS l (country, before)),
 other AS (SELECT before FROM legal WHERE country = '*')
 SELECT (SELECT count(*) FROM gateway.session AS s LEFT JOIN legal AS l ON l.country = left(s.tax_jurisdiction, 2)
         WHERE s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
-          AND s.ended_at < coalesce(l.before, (SELECT before FROM other)))
+          AND s.ended_at < coalesce(l.before, (SELECT before FROM other))
+          AND s.ended_at < (SELECT max(before) FROM legal))
      + (SELECT count(*) FROM gateway.ocpi_cdr
         WHERE blotted_at IS NULL AND status IN ('completed', 'rejected', 'credit')
           AND ended_at < (SELECT min(before) FROM legal));
@@ -311,6 +341,7 @@ LEFT JOIN unnest(:countries::text[], :befores::timestamptz[]) AS l (country, bef
     ON l.country = left(s.tax_jurisdiction, 2)
 WHERE s.shard = :shard AND s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
   AND s.ended_at < coalesce(l.before, :other_before::timestamptz)
+  AND s.ended_at < :latest_before::timestamptz  -- so that an index finds them
 LIMIT :limit FOR NO KEY UPDATE OF s SKIP LOCKED;
 
 -- name: statements_to_blot

@@ -75,7 +75,7 @@ WHERE shard = :shard AND id = :id;
 -- Usage that nobody has decided and whose hold ends soon and can't be renewed, where an amount can be defended.
 SELECT u.shard, u.id FROM gateway.stated_usage AS u
 JOIN gateway.payment_authorization AS a ON a.shard = u.shard AND a.session_id = u.session_id
-WHERE u.state = 'exception' AND u.in_time_minor IS NOT NULL AND u.settled_minor IS NULL
+WHERE u.shard = ANY (:shards::smallint[]) AND u.state = 'exception' AND u.in_time_minor IS NOT NULL AND u.settled_minor IS NULL
   AND a.state = 'authorized' AND a.customer IS NULL AND a.capture_before <= :before::timestamptz
 ORDER BY a.capture_before
 LIMIT :batch::int;
@@ -99,10 +99,20 @@ WITH kept AS (
     WHERE known.cdr <> excluded.cdr
     RETURNING shard
 ), published AS (
-    INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-    SELECT kept.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM kept, jsonb_to_recordset(:events::jsonb)
-        AS e (id uuid, party_id text, type text, object_id text, data jsonb, traceparent text)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT :shard::smallint, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
 )
 SELECT true FROM kept;
 

@@ -23,7 +23,8 @@ ORDER BY kind;
 -- name: deliveries^
 -- Webhooks: on their way, overdue, events not yet handed out, and endpoints that keep failing.
 SELECT (SELECT count(*) FROM gateway.delivery WHERE state = 'pending') AS pending,
-       (SELECT count(*) FROM gateway.delivery WHERE state = 'pending' AND next_attempt_at <= :wall_now) AS due,
+       (SELECT count(*) FROM gateway.delivery WHERE state = 'pending'
+            AND coalesce(next_attempt_at, created_at) <= :wall_now) AS due,
        (SELECT count(*) FROM gateway.event WHERE NOT fanned_out) AS to_fan_out,
        (SELECT count(*) FROM gateway.webhook_endpoint WHERE state = 'enabled' AND failing_since IS NOT NULL)
            AS failing_endpoints;

@@ -1,20 +1,41 @@
 -- name: insert_endpoint!
-INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, secret, encryption_key, created_at)
-VALUES (:id, :party_id, :url, :event_types, :secret, :encryption_key, :created_at)
+INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, filter, signature, secret, encryption_key,
+                                      public_key, header_names, headers, headers_encryption_key, api_version,
+                                      created_at)
+VALUES (:id, :party_id, :url, :event_types, :filter, :signature, :secret, :encryption_key, :public_key,
+        :header_names, :headers, :headers_encryption_key, :api_version, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: count_endpoints$
 SELECT count(*) FROM gateway.webhook_endpoint WHERE party_id = :party_id AND state <> 'deleted';
 
 -- name: select_endpoint^
-SELECT id, party_id, url, event_types, secret, encryption_key, previous_secret, previous_encryption_key,
-       previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
+SELECT id, party_id, url, event_types, filter, signature, secret, encryption_key, public_key, previous_signature,
+       previous_secret, previous_encryption_key, previous_public_key, previous_secret_until, header_names, headers,
+       headers_encryption_key, api_version, state, disabled_reason, failing_since, failures_in_a_row, resume_at,
+       created_at
 FROM gateway.webhook_endpoint
 WHERE id = :id AND state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id);
 
+-- name: lock_endpoint^
+SELECT headers, headers_encryption_key FROM gateway.webhook_endpoint
+WHERE id = :id AND state <> 'deleted' FOR NO KEY UPDATE;
+
+-- name: put_headers!
+UPDATE gateway.webhook_endpoint
+SET header_names = :header_names, headers = :headers, headers_encryption_key = :headers_encryption_key
+WHERE id = :id;
+
+-- The keys that prove an endpoint's messages now: public ones only.
+-- name: public_keys^
+SELECT public_key, CASE WHEN previous_secret_until > :wall_now THEN previous_public_key END AS previous_public_key
+FROM gateway.webhook_endpoint WHERE id = :id AND state <> 'deleted';
+
 -- name: list_endpoints
-SELECT id, party_id, url, event_types, secret, encryption_key, previous_secret, previous_encryption_key,
-       previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
+SELECT id, party_id, url, event_types, filter, signature, secret, encryption_key, public_key, previous_signature,
+       previous_secret, previous_encryption_key, previous_public_key, previous_secret_until, header_names, headers,
+       headers_encryption_key, api_version, state, disabled_reason, failing_since, failures_in_a_row, resume_at,
+       created_at
 FROM gateway.webhook_endpoint
 WHERE state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id)
   AND (:before::uuid IS NULL OR id < :before)
@@ -24,43 +45,50 @@ ORDER BY id DESC LIMIT :limit;
 -- name: update_endpoint^
 UPDATE gateway.webhook_endpoint
 SET url = coalesce(:url, url), event_types = coalesce(:event_types, event_types),
-    state = coalesce(:state, state),
+    filter = CASE WHEN :filter::jsonb IS NULL THEN filter ELSE nullif(:filter::jsonb, '{}') END,
+    state = coalesce(:state, state), api_version = coalesce(:api_version, api_version),
     disabled_reason = CASE WHEN coalesce(:state, state) = 'disabled'
         THEN coalesce(disabled_reason, 'disabled by its owner') END,
     failing_since = CASE WHEN coalesce(:state, state) = 'enabled' THEN NULL ELSE failing_since END,
     failures_in_a_row = CASE WHEN coalesce(:state, state) = 'enabled' THEN 0 ELSE failures_in_a_row END,
-    resume_at = CASE WHEN coalesce(:state, state) = 'enabled' THEN NULL ELSE resume_at END
+    resume_at = CASE WHEN coalesce(:state, state) = 'enabled' THEN NULL ELSE resume_at END,
+    warnings = CASE WHEN coalesce(:state, state) = 'enabled' THEN 0 ELSE warnings END
 WHERE id = :id AND state <> 'deleted'
 RETURNING id;
 
 -- The old secret signs beside the new one until the overlap ends; an earlier one ends now.
 -- name: rotate_secret^
 UPDATE gateway.webhook_endpoint
-SET previous_secret = secret, previous_encryption_key = encryption_key, previous_secret_until = :until,
-    secret = :secret, encryption_key = :encryption_key
+SET previous_signature = signature, previous_secret = secret, previous_encryption_key = encryption_key,
+    previous_public_key = public_key, previous_secret_until = :until,
+    signature = :signature, secret = :secret, encryption_key = :encryption_key, public_key = :public_key
 WHERE id = :id AND state <> 'deleted' AND secret <> :secret
 RETURNING id;
 
 -- One endpoint for each key that encrypted anything: whether this process can decrypt them all.
 -- name: one_of_each_key
-(SELECT DISTINCT ON (encryption_key) id, secret, encryption_key, previous_secret, previous_encryption_key
- FROM gateway.webhook_endpoint WHERE encryption_key IS NOT NULL AND state <> 'deleted' ORDER BY encryption_key, id)
-UNION ALL
-(SELECT DISTINCT ON (previous_encryption_key) id, secret, encryption_key, previous_secret, previous_encryption_key
- FROM gateway.webhook_endpoint WHERE previous_encryption_key IS NOT NULL AND state <> 'deleted'
- ORDER BY previous_encryption_key, id);
+SELECT id, secret, encryption_key, previous_secret, previous_encryption_key, headers, headers_encryption_key
+FROM gateway.webhook_endpoint
+WHERE state <> 'deleted' AND id IN (
+    SELECT DISTINCT ON (sealed.name) w.id FROM gateway.webhook_endpoint AS w
+    CROSS JOIN LATERAL unnest(ARRAY[w.encryption_key, w.previous_encryption_key, w.headers_encryption_key])
+        AS sealed (name)
+    WHERE w.state <> 'deleted' AND sealed.name IS NOT NULL ORDER BY sealed.name, w.id);
 
--- Endpoints with a secret that is in the clear or encrypted with another key, locked until the transaction ends.
+-- Endpoints with something that is in the clear or encrypted with another key, locked until the transaction ends.
 -- name: encrypted_with_other_key
-SELECT id, secret, encryption_key, previous_secret, previous_encryption_key FROM gateway.webhook_endpoint
+SELECT id, secret, encryption_key, previous_secret, previous_encryption_key, headers, headers_encryption_key
+FROM gateway.webhook_endpoint
 WHERE state <> 'deleted' AND (encryption_key IS DISTINCT FROM :key
-    OR (previous_secret IS NOT NULL AND previous_encryption_key IS DISTINCT FROM :key))
+    OR (previous_secret IS NOT NULL AND previous_encryption_key IS DISTINCT FROM :key)
+    OR (headers IS NOT NULL AND headers_encryption_key IS DISTINCT FROM :key))
 ORDER BY id LIMIT :limit FOR NO KEY UPDATE;
 
 -- name: put_secrets!
 UPDATE gateway.webhook_endpoint
 SET secret = :secret, encryption_key = :encryption_key, previous_secret = :previous_secret,
-    previous_encryption_key = :previous_encryption_key
+    previous_encryption_key = :previous_encryption_key, headers = :headers,
+    headers_encryption_key = :headers_encryption_key
 WHERE id = :id;
 
 -- A deleted endpoint signs nothing any more: its secrets are erased.
@@ -68,7 +96,9 @@ WHERE id = :id;
 WITH deleted AS (
     UPDATE gateway.webhook_endpoint
     SET state = 'deleted', disabled_reason = NULL, secret = decode(repeat('00', 32), 'hex'), encryption_key = NULL,
-        previous_secret = NULL, previous_encryption_key = NULL, previous_secret_until = NULL
+        previous_secret = NULL, previous_encryption_key = NULL, previous_secret_until = NULL,
+        signature = 'v1', previous_signature = NULL, public_key = NULL, previous_public_key = NULL,
+        header_names = '{}', headers = NULL, headers_encryption_key = NULL
     WHERE id = :id AND state <> 'deleted' RETURNING id
 ), abandoned AS (
     UPDATE gateway.delivery SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL
@@ -76,32 +106,32 @@ WITH deleted AS (
 )
 SELECT id FROM deleted;
 
--- Shards with events of which no deliveries were made yet.
--- name: shards_to_fan_out
-SELECT DISTINCT shard FROM gateway.event WHERE NOT fanned_out;
+-- Events of parties with a filter, and what filters look at, locked until their deliveries are made. Only for who owns
+-- the shard.
+-- name: events_to_fan_out
+SELECT e.shard, e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data) ->> 'session' AS session,
+       coalesce(e.data, o.data) -> 'metadata' AS metadata
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = :shard AND o.id = e.data_of
+WHERE e.shard = :shard AND NOT e.fanned_out
+  AND EXISTS (SELECT 1 FROM gateway.shard_lease AS l WHERE l.shard = :shard AND l.fence = :fence::bigint)
+ORDER BY e.id LIMIT :batch FOR UPDATE OF e SKIP LOCKED;
+
+-- name: endpoints_of
+SELECT id, party_id, event_types, filter FROM gateway.webhook_endpoint
+WHERE party_id = ANY (:party_ids::text[]) AND state <> 'deleted';
+
+-- name: sessions_of_events
+SELECT id, evse_id, location_id, metadata FROM gateway.session WHERE shard = :shard AND id = ANY (:ids::uuid[]);
 
 -- One statement: events are marked and their deliveries exist, or neither.
--- name: fan_out$
-WITH batch AS (
-    SELECT shard, id, party_id, type, object_id FROM gateway.event
-    WHERE shard = :shard AND NOT fanned_out
-    ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED
-), marked AS (
-    UPDATE gateway.event e SET fanned_out = true FROM batch
-    WHERE e.shard = :shard AND e.shard = batch.shard AND e.id = batch.id
-), made AS (
-    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-    SELECT batch.shard, w.id, batch.id, batch.object_id, 'pending', :wall_now::timestamptz, :wall_now::timestamptz
-    FROM batch
-    JOIN gateway.webhook_endpoint w ON w.party_id = batch.party_id AND w.state <> 'deleted'
-        AND (w.event_types && ARRAY['*', batch.type])
-    ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING
+-- name: mark_fanned_out!
+WITH marked AS (
+    UPDATE gateway.event SET fanned_out = true WHERE shard = :shard AND id = ANY (:ids::uuid[])
 )
-SELECT count(*) FROM batch;
-
--- Shards with a pending delivery: one index lookup for each.
--- name: shards_pending
-SELECT DISTINCT shard FROM gateway.delivery WHERE state = 'pending';
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+SELECT :shard, given.endpoint_id, given.event_id, given.object_id, 'pending'
+FROM unnest(:endpoints::uuid[], :events::uuid[], :objects::text[]) AS given (endpoint_id, event_id, object_id)
+ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
 
 -- The next endpoints of a shard with pending deliveries, and whether each may be called. The recursion jumps from
 -- one endpoint to the next along the index, so its cost is the number of endpoints and not of deliveries; the
@@ -119,14 +149,14 @@ WITH page AS MATERIALIZED (SELECT found.endpoint_id FROM (WITH RECURSIVE pending
         ORDER BY d.endpoint_id LIMIT 1
     ) later
 ) SELECT endpoint_id FROM pending LIMIT :limit) AS found)
-SELECT page.endpoint_id,
+SELECT :shard::smallint AS shard, page.endpoint_id,
        w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
 FROM page
 JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.endpoint_id;
 
 -- Per endpoint the oldest due deliveries that are first of their object, up to its capacity; only one while the
--- endpoint fails.
+-- endpoint fails. Only for who owns the shard.
 -- name: claim
 WITH due AS (
     SELECT d.event_id, w.id AS endpoint_id
@@ -135,7 +165,8 @@ WITH due AS (
     CROSS JOIN LATERAL (
         SELECT p.event_id FROM gateway.delivery p
         WHERE p.shard = :shard AND p.endpoint_id = w.id AND p.state = 'pending'
-          AND p.next_attempt_at <= :wall_now AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
+          AND (p.next_attempt_at IS NULL OR p.next_attempt_at <= :wall_now)
+          AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
           AND p.event_id = (
               SELECT q.event_id FROM gateway.delivery q
               WHERE q.shard = :shard AND q.endpoint_id = w.id AND q.object_id = p.object_id
@@ -147,6 +178,7 @@ WITH due AS (
         FOR UPDATE OF p SKIP LOCKED
     ) d
     WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+      AND EXISTS (SELECT 1 FROM gateway.shard_lease AS o WHERE o.shard = :shard AND o.fence = :fence::bigint)
     LIMIT :limit
 ), leased AS (
     UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
@@ -154,25 +186,112 @@ WITH due AS (
     WHERE x.shard = :shard AND x.endpoint_id = due.endpoint_id AND x.event_id = due.event_id
     RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
 )
-SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id, e.data::text AS data, e.traceparent,
-       e.created_at, w.url, w.secret, w.encryption_key, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
-       w.failures_in_a_row
+SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id,
+       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.signature, w.secret,
+       w.encryption_key, w.previous_signature, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
+       w.headers, w.headers_encryption_key, w.api_version, w.failures_in_a_row
 FROM leased l
 JOIN gateway.event e ON e.shard = :shard AND e.id = l.event_id
+LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 
--- Returns each delivery's shard and whether a later event of the same object follows it.
+-- The same of several shards, which a database that is distributed by shard is not asked.
+-- name: pending_endpoints_in_shards
+WITH RECURSIVE pending AS (
+    SELECT given.shard, earliest.endpoint_id, 1 AS n
+    FROM unnest(:shards::smallint[], :after::uuid[]) AS given (shard, after)
+    CROSS JOIN LATERAL (
+        SELECT d.endpoint_id FROM gateway.delivery d
+        WHERE d.shard = given.shard AND d.state = 'pending'
+          AND d.endpoint_id > given.after
+        ORDER BY d.endpoint_id LIMIT 1
+    ) earliest
+    UNION ALL
+    SELECT pending.shard, later.endpoint_id, pending.n + 1
+    FROM pending
+    CROSS JOIN LATERAL (
+        SELECT d.endpoint_id FROM gateway.delivery d
+        WHERE d.shard = pending.shard AND d.state = 'pending'
+          AND d.endpoint_id > pending.endpoint_id
+        ORDER BY d.endpoint_id LIMIT 1
+    ) later
+    WHERE pending.n < :limit
+)
+SELECT page.shard, page.endpoint_id,
+       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
+FROM pending AS page
+JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
+ORDER BY page.shard, page.endpoint_id;
+
+-- The same of several shards: per shard and endpoint up to a quota, per endpoint up to its capacity over all shards.
+-- name: claim_in_shards
+WITH due AS (
+    SELECT d.shard, d.event_id, w.id AS endpoint_id, given.capacity, given.turn,
+           w.failures_in_a_row >= :pause_after::integer AS failing
+    FROM unnest(:shards::smallint[], :fences::bigint[], :endpoints::uuid[], :quotas::integer[], :capacities::integer[])
+        WITH ORDINALITY AS given (shard, fence, id, quota, capacity, turn)
+    JOIN gateway.shard_lease AS o ON o.shard = given.shard AND o.fence = given.fence
+    JOIN gateway.webhook_endpoint w ON w.id = given.id
+    CROSS JOIN LATERAL (
+        SELECT p.shard, p.event_id FROM gateway.delivery p
+        WHERE p.shard = given.shard AND p.endpoint_id = w.id
+          AND p.state = 'pending' AND (p.next_attempt_at IS NULL OR p.next_attempt_at <= :wall_now)
+          AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
+          AND p.event_id = (
+              SELECT q.event_id FROM gateway.delivery q
+              WHERE q.shard = given.shard AND q.endpoint_id = w.id
+                AND q.object_id = p.object_id AND q.state = 'pending'
+              ORDER BY q.event_id LIMIT 1
+          )
+        ORDER BY p.event_id
+        LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE given.quota END
+        FOR UPDATE OF p SKIP LOCKED
+    ) d
+    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+), chosen AS (
+    SELECT shard, endpoint_id, event_id FROM (
+        SELECT due.*, row_number() OVER (PARTITION BY endpoint_id ORDER BY event_id) AS place FROM due) AS ranked
+    WHERE place <= CASE WHEN failing THEN 1 ELSE capacity END
+    ORDER BY place, turn LIMIT :limit
+), leased AS (
+    UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
+    FROM chosen
+    WHERE x.shard = chosen.shard AND x.endpoint_id = chosen.endpoint_id
+      AND x.event_id = chosen.event_id
+    RETURNING x.shard, x.endpoint_id, x.event_id, x.attempts
+)
+SELECT l.shard, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id,
+       coalesce(e.data, o.data, '{}')::text AS data, e.traceparent, e.created_at, w.url, w.signature, w.secret,
+       w.encryption_key, w.previous_signature, w.previous_secret, w.previous_encryption_key, w.previous_secret_until,
+       w.headers, w.headers_encryption_key, w.api_version, w.failures_in_a_row
+FROM leased l
+JOIN gateway.event e ON e.shard = l.shard AND e.id = l.event_id
+LEFT JOIN gateway.event o ON o.shard = l.shard AND o.id = e.data_of
+JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
+ORDER BY l.event_id;
+
+-- Returns each delivery's shard and whether a later event of the same object follows it. One that another worker has
+-- leased since is left to it: its number of attempts is another.
+-- Every attempt is kept, also one whose delivery was abandoned or answered meanwhile.
 -- name: record_attempts
+WITH kept AS (
+    INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, error, answer, answer_cut,
+                                          duration_ms, attempted_at)
+    SELECT * FROM unnest(:shards::smallint[], :endpoints::uuid[], :events::uuid[], :ids::uuid[], :statuses::smallint[],
+                         :errors::text[], :answers::text[], :cuts::boolean[], :durations::integer[],
+                         :ats::timestamptz[])
+)
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,
     last_error = r.error, last_attempt_at = r.at, duration_ms = r.duration_ms,
     delivered_at = CASE WHEN r.state = 'delivered' THEN r.at END
 FROM unnest(
     :shards::smallint[], :endpoints::uuid[], :events::uuid[], :states::text[], :next_attempts::timestamptz[],
-    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[]
-) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms)
+    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[], :attempts::integer[]
+) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts)
 WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
+  AND d.attempts = r.attempts
 RETURNING d.shard, (
     SELECT true FROM gateway.delivery q
     WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'
@@ -186,7 +305,7 @@ SELECT id FROM gateway.webhook_endpoint WHERE id = ANY (:ids::uuid[]) ORDER BY i
 
 -- Only an endpoint that was failing is written: a healthy one is no hot row.
 -- name: endpoints_recovered!
-UPDATE gateway.webhook_endpoint SET failures_in_a_row = 0, failing_since = NULL, resume_at = NULL
+UPDATE gateway.webhook_endpoint SET failures_in_a_row = 0, failing_since = NULL, resume_at = NULL, warnings = 0
 WHERE id = ANY (:ids::uuid[]) AND failures_in_a_row > 0;
 
 -- name: endpoints_failed
@@ -194,7 +313,10 @@ UPDATE gateway.webhook_endpoint w
 SET failures_in_a_row = w.failures_in_a_row + f.failures, failing_since = coalesce(w.failing_since, :wall_now)
 FROM unnest(:ids::uuid[], :failures::integer[]) AS f (id, failures)
 WHERE w.id = f.id AND w.state = 'enabled'
-RETURNING w.id, w.failing_since, w.failures_in_a_row;
+RETURNING w.id, w.failing_since, w.failures_in_a_row, w.warnings;
+
+-- name: put_warnings!
+UPDATE gateway.webhook_endpoint SET warnings = :warnings WHERE id = :id;
 
 -- name: pause_endpoints!
 UPDATE gateway.webhook_endpoint w SET resume_at = greatest(w.resume_at, p.resume_at)
@@ -208,8 +330,9 @@ RETURNING id;
 
 -- The log of one endpoint, newest first.
 -- name: list_deliveries
-SELECT d.event_id, d.object_id, e.type, d.state, d.attempts, d.next_attempt_at, d.last_status, d.last_error,
-       d.last_attempt_at, d.duration_ms, d.delivered_at
+SELECT d.event_id, d.object_id, e.type, d.state, d.attempts,
+       CASE WHEN d.state = 'pending' THEN coalesce(d.next_attempt_at, d.created_at) END AS next_attempt_at,
+       d.last_status, d.last_error, d.last_attempt_at, d.duration_ms, d.delivered_at
 FROM gateway.delivery d JOIN gateway.event e ON e.shard = d.shard AND e.id = d.event_id
 WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :before)
   AND (:state::text IS NULL OR d.state = :state
@@ -217,56 +340,82 @@ WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :b
        OR (:state = 'failed' AND d.state = 'pending' AND d.attempts > 0 AND d.last_error IS NOT NULL))
 ORDER BY d.event_id DESC LIMIT :limit;
 
--- Events of a time that one endpoint takes, oldest first, up to the limit: those without fan-out are on their way anyway.
+-- The attempts of one event at one endpoint, newest first.
+-- name: list_attempts
+SELECT a.id, a.event_id, a.status, a.error, a.answer, a.answer_cut, a.duration_ms, a.attempted_at
+FROM gateway.delivery_attempt a
+WHERE a.shard = :shard AND a.endpoint_id = :endpoint_id AND a.event_id = :event_id
+  AND (:before::uuid IS NULL OR a.id < :before)
+ORDER BY a.id DESC LIMIT :limit;
+
+-- name: has_delivery$
+SELECT EXISTS (SELECT 1 FROM gateway.delivery d
+               WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = :event_id);
+
+-- Events that may be sent again, oldest first, up to the limit, and what a filter looks at. Events without fan-out are on
+-- their way anyway: they are skipped, so that nothing waits for them.
 -- name: events_to_replay
-WITH endpoint AS MATERIALIZED (
-    SELECT w.party_id, w.event_types FROM gateway.webhook_endpoint AS w WHERE w.id = :endpoint_id
-)
-SELECT e.shard, e.id, e.object_id
-FROM gateway.event AS e JOIN endpoint AS w ON w.party_id = e.party_id
-WHERE e.created_at >= :since AND e.created_at < :until AND e.fanned_out AND e.data <> '{}'
+SELECT e.shard, e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data) ->> 'session' AS session,
+       coalesce(e.data, o.data) -> 'metadata' AS metadata
+FROM gateway.webhook_endpoint w
+JOIN gateway.event e ON e.party_id = w.party_id
+LEFT JOIN gateway.event o ON o.shard = e.shard AND o.id = e.data_of
+WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until AND e.fanned_out
+  AND coalesce(e.data, o.data, '{}') <> '{}'
   AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
 ORDER BY e.id LIMIT :limit;
 
--- Send events of a shard again, whether they were delivered, failed or never sent. Deliveries that are pending or being
--- recorded are on their way anyway: they are skipped, so that nothing waits for them.
--- name: replay_shard!
+-- Send events of one shard again. Deliveries that are being recorded are on their way anyway: they are skipped.
+-- name: replay_events!
 WITH finished AS (
-    SELECT d.event_id FROM gateway.delivery AS d
-    WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = ANY(:events::uuid[])
+    SELECT d.event_id FROM gateway.delivery d
+    WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = ANY (:events::uuid[])
       AND d.state <> 'pending' FOR UPDATE OF d SKIP LOCKED
 ), again AS (
-    UPDATE gateway.delivery AS d
-    SET state = 'pending', attempts = 0, next_attempt_at = :wall_now, leased_until = NULL, delivered_at = NULL,
+    UPDATE gateway.delivery d
+    SET state = 'pending', attempts = 0, next_attempt_at = NULL, leased_until = NULL, delivered_at = NULL,
         last_error = NULL
     FROM finished WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = finished.event_id
 )
-INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-SELECT :shard, :endpoint_id, given.id, given.object_id, 'pending', :wall_now, :wall_now
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+SELECT :shard, :endpoint_id, given.id, given.object_id, 'pending'
 FROM unnest(:events::uuid[], :objects::text[]) AS given (id, object_id)
 ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
 
 -- One event to one endpoint, now; not one whose object was erased.
 -- name: send_again^
-WITH endpoint AS MATERIALIZED (
-    SELECT w.id, w.party_id FROM gateway.webhook_endpoint AS w WHERE w.id = :endpoint_id AND w.state <> 'deleted'
-), wanted AS MATERIALIZED (
-    SELECT e.shard, e.id, e.object_id, w.id AS endpoint_id FROM gateway.event AS e JOIN endpoint AS w ON w.party_id = e.party_id
-    WHERE e.shard = :shard AND e.id = :event_id AND e.data <> '{}'
-)
-INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-SELECT e.shard, e.endpoint_id, e.id, e.object_id, 'pending', :wall_now::timestamptz, :wall_now::timestamptz FROM wanted AS e
+INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state)
+SELECT :shard, w.id, e.id, e.object_id, 'pending'
+FROM gateway.webhook_endpoint w
+JOIN gateway.event e ON e.party_id = w.party_id
+LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
+WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id = :event_id
+  AND coalesce(e.data, o.data, '{}') <> '{}'
 ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
-SET state = 'pending', attempts = 0, next_attempt_at = excluded.next_attempt_at, leased_until = NULL,
-    delivered_at = NULL, last_error = NULL
+SET state = 'pending', attempts = 0, next_attempt_at = NULL, leased_until = NULL, delivered_at = NULL,
+    last_error = NULL
 RETURNING event_id;
 
--- Events of a transaction whose changes are several statements; a single statement inserts its events itself, likewise.
--- name: insert_events!
-INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, traceparent)
-SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz, e.traceparent
-FROM jsonb_to_recordset(:events::jsonb)
-    AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, traceparent text);
+-- Events of a transaction whose changes are several statements; a single statement inserts its events itself, likewise:
+-- with the deliveries of each, unless an endpoint of its party has a filter, which the job applies (`mark_fanned_out`).
+-- name: insert_events$
+WITH published AS (
+    INSERT INTO gateway.event (
+        shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
+    SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
+                       WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
+    FROM jsonb_to_recordset(:events::jsonb)
+        AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
+    RETURNING shard, id, party_id, type, object_id, fanned_out
+), handed_out AS (
+    INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+    SELECT e.shard, w.id, e.id, e.object_id, 'pending'
+    FROM published AS e
+    JOIN gateway.webhook_endpoint AS w ON w.party_id = e.party_id AND w.state <> 'deleted'
+    WHERE e.fanned_out AND w.event_types && ARRAY['*', e.type]
+)
+SELECT count(*) FROM published;
 
 -- An event that goes to one endpoint only: it needs no fan-out.
 -- name: insert_test_event!
@@ -274,19 +423,30 @@ WITH published AS (
     INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, fanned_out)
     VALUES (:shard, :id, :party_id, :type, :object_id, :data, :now, true)
 )
-INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
-VALUES (:shard, :endpoint_id, :id, :object_id, 'pending', :wall_now, :wall_now);
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
+VALUES (:shard, :endpoint_id, :id, :object_id, 'pending');
+
+-- An event about a failing endpoint, just recorded, is not sent to it: it would come late, and take attempts from what
+-- waits. Its delivery may exist already, written with the event.
+-- name: skip_own_event!
+INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, last_error)
+(SELECT e.shard, :endpoint_id, e.id, e.object_id, 'abandoned', 'it is about this endpoint'
+ FROM gateway.event e WHERE e.shard = :shard AND e.object_id = :object_id AND e.type = :type ORDER BY e.id DESC LIMIT 1)
+ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
+SET state = 'abandoned', next_attempt_at = NULL, last_error = excluded.last_error;
 
 -- Oldest first after a cursor; nothing newer than `horizon`, so that an event that commits late is not missed.
 -- name: list_events
-SELECT id, party_id, type, object_id, data, created_at FROM gateway.event
-WHERE (:party_id::text IS NULL OR party_id = :party_id) AND id > :after AND id < :horizon
-  AND (:types::text[] IS NULL OR type = ANY (:types))
-ORDER BY id LIMIT :limit;
+SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of
+WHERE (:party_id::text IS NULL OR e.party_id = :party_id) AND e.id > :after AND e.id < :horizon
+  AND (:types::text[] IS NULL OR e.type = ANY (:types))
+ORDER BY e.id LIMIT :limit;
 
 -- name: select_event^
-SELECT id, party_id, type, object_id, data, created_at FROM gateway.event
-WHERE shard = :shard AND id = :id AND (:party_id::text IS NULL OR party_id = :party_id);
+SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = :shard AND o.id = e.data_of
+WHERE e.shard = :shard AND e.id = :id AND (:party_id::text IS NULL OR e.party_id = :party_id);
 
 -- name: oldest_undelivered$
 -- The oldest event that some endpoint has not acknowledged yet.

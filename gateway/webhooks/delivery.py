@@ -10,7 +10,7 @@ once: after a crash a delivery is leased again.
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,26 +22,36 @@ import structlog
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.failure_log import log_failure
-from gateway.ids import format_id
+from gateway.ids import SHARD_COUNT, format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
-from gateway.webhooks.delivery_queue import ClaimedDelivery
+from gateway.webhooks.delivery_queue import ClaimedDelivery, PendingEndpoint, Quota
 from gateway.webhooks.delivery_results import Result, record
+from gateway.webhooks.own_headers import read_headers
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
-from gateway.webhooks.sender import TIMEOUT_SECONDS, Acknowledged, NotAcknowledged, send
+from gateway.webhooks.sender import (
+    TIMEOUT_SECONDS,
+    Acknowledged,
+    MessageProof,
+    NotAcknowledged,
+    SentMessage,
+    send,
+)
+from gateway.webhooks.signing import SigningKey
+from gateway.work_signal import wait_for
 
-FAN_OUT_BATCH: Final = 500
 LEASE: Final = timedelta(seconds=60)
-_ENDPOINTS: Final = 500  # of one shard in one query
-_SWEEP_SECONDS: Final = 1.0
+_ENDPOINTS: Final = 512  # in one query, of all its shards
+_MIN_ENDPOINTS: Final = 16  # of one shard in one query
+_PAIRS_PER_CALL: Final = 4  # shards and endpoints in one query, for each request that may be started
 _FIRST: Final = UUID(int=0)
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class WebhookDelivery:
-    """Sends what is due, in steps that a job repeats: `fan_out`, `start`, `record`. No step waits.
+    """Sends what is due, in steps that a job repeats: `activate`, `start`, `record`. No step waits.
 
     `client` comes from gateway.outbound, which guards every connection; `secrets` decrypts the signing
     secrets. `chance` spreads retries.
@@ -53,114 +63,139 @@ class WebhookDelivery:
     secrets: SecretCipher = field(default_factory=SecretCipher)
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = TIMEOUT_SECONDS
+    shards_per_statement: int = SHARD_COUNT  # 1 on a database that is distributed by shard
     chance: random.Random = field(default_factory=random.SystemRandom)
     _pressure: BackPressure = field(init=False)
     _unrecorded: Counter[UUID] = field(default_factory=Counter)  # failures not yet written
     _results: list[Result] = field(default_factory=list)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
     _active: set[int] = field(default_factory=set)  # shards to query
-    _unfinished: set[int] = field(default_factory=set)  # shards with more due than capacity
     _shards_of: defaultdict[UUID, set[int]] = field(  # by endpoint: shards to query after its next answer
         default_factory=lambda: defaultdict(set)
     )
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
-    _sweep_at: float = 0.0
+    _at_once: int = field(init=False)  # shards in one statement
 
     def __post_init__(self) -> None:
         """Start with no request in flight."""
         self._pressure = BackPressure(limits=self.limits)
+        self._at_once = self.shards_per_statement
 
-    def sweep_next(self) -> None:
-        """Have the next `start` query every shard that has something pending, not only the active ones."""
-        self._sweep_at = 0.0
+    def activate(self, shards: Iterable[int]) -> None:
+        """Have the next `start` query these shards, and end a wait for it."""
+        self._active |= set(shards)
+        self._answered.set()
 
     async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
-        self._answered.clear()
-        if self._results:
+        if self._answered.is_set():
+            self._answered.clear()
             return
-        waiting = [asyncio.ensure_future(self._answered.wait()), asyncio.ensure_future(stop.wait())]
-        try:
-            await asyncio.wait(waiting, timeout=poll_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
+        await wait_for(self._answered, stop=stop, seconds=poll_s)
 
-    async def fan_out(self) -> int:
-        """Make deliveries of new events. Returns how many events."""
-        made = await fan_out(self.pool, wall_now=self.clock.wall_now())
-        self._active |= made.keys()
-        return sum(made.values())
-
-    async def start(self, group: asyncio.TaskGroup) -> int:
+    async def start(self, group: asyncio.TaskGroup, *, fences: Mapping[int, int]) -> int:
         """Lease what is due and send it in `group`. Returns how many deliveries.
 
-        Active shards are queried in random order; once a second all that have something pending.
+        Active shards are queried in random order, those with a fencing number; the others are another
+        worker's.
         """
         at = asyncio.get_running_loop().time()
-        if at >= self._sweep_at:
-            async with self.pool.acquire() as connection:
-                self._active |= await delivery_queue.list_shards_pending(connection)
-            self._sweep_at = at + _SWEEP_SECONDS
+        self._active &= fences.keys()
         if not self._active or self._pressure.capacity(at=at) < self.limits.min_query_capacity:
             return 0
-        shards = sorted(self._active)
+        queried = set(self._active)
+        shards = sorted(queried)
         self.chance.shuffle(shards)
         leased: list[tuple[ClaimedDelivery, int]] = []
         try:
             async with delivery_queue.non_durable_transaction(self.pool) as connection:
-                for shard in shards:
+                while shards:
                     at = asyncio.get_running_loop().time()
                     if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
                         break
-                    leased += self._reserve(await self._lease(connection, shard))
+                    leased += self._reserve(await self._lease(connection, self._take_shards(shards), fences))
         except BaseException:
             for delivery, call in leased:  # nothing was leased, nothing is sent
                 self._pressure.release(delivery.endpoint_id, call)
-            self._sweep_at = 0.0
+            self._active |= queried
             raise
         for delivery, call in leased:
             group.create_task(self._send(delivery, call))
         return len(leased)
 
-    async def _lease(self, connection: Connection, shard: int) -> list[ClaimedDelivery]:
-        """Lease what is due in a shard for the next few hundred endpoints, as far as capacity allows."""
+    def _take_shards(self, shards: list[int]) -> list[int]:
+        """The next shards for one statement, taken from the list."""
+        taken = shards[: self._at_once]
+        del shards[: self._at_once]
+        return taken
+
+    def _adapt(self, *, claimed: int, limit: int) -> None:
+        """Fewer shards in a statement where a backlog fills it anyway, more where little is found in each."""
+        if 2 * claimed >= limit:
+            self._at_once = max(1, self._at_once // 2)
+        elif 8 * claimed < limit:
+            self._at_once = min(self.shards_per_statement, 2 * self._at_once)
+
+    async def _lease(
+        self, connection: Connection, shards: Sequence[int], fences: Mapping[int, int]
+    ) -> list[ClaimedDelivery]:
+        """Lease what is due in these shards for the next few hundred endpoints, as far as capacity allows."""
         now = self.clock.wall_now()
+        page = max(_MIN_ENDPOINTS, _ENDPOINTS // len(shards))
         pending = await delivery_queue.list_pending_endpoints(
-            connection, shard=shard, after=self._after.pop(shard, _FIRST), limit=_ENDPOINTS, wall_now=now
+            connection,
+            after={shard: self._after.pop(shard, _FIRST) for shard in shards},
+            limit=page,
+            wall_now=now,
         )
-        more = len(pending) == _ENDPOINTS
-        if more:
-            self._after[shard] = pending[-1].endpoint_id
-        capacities: dict[UUID, int] = {}
-        for one in pending:
-            capacity = self._capacity_of(one.endpoint_id) if one.callable else -1
-            if capacity > 0:
-                capacities[one.endpoint_id] = capacity
-            elif capacity == 0:
-                self._shards_of[one.endpoint_id].add(shard)
+        more = {shard for shard, count in Counter(one.shard for one in pending).items() if count == page}
+        self._after |= {one.shard: one.endpoint_id for one in pending if one.shard in more}
         limit = self._pressure.capacity(at=asyncio.get_running_loop().time())
-        endpoints = list(capacities)
-        self.chance.shuffle(endpoints)
+        quotas, left = self._quotas(pending, most=_PAIRS_PER_CALL * max(limit, 1))
         claimed = await delivery_queue.claim(
             connection,
-            shard=shard,
-            capacities={endpoint: capacities[endpoint] for endpoint in endpoints},
+            quotas=quotas,
+            fences=fences,
             limit=limit,
             wall_now=now,
             leased_until=now + LEASE,
             pause_after=PAUSE_AFTER_FAILURES,
         )
-        for endpoint, count in Counter(delivery.endpoint_id for delivery in claimed).items():
-            if count >= capacities[endpoint]:
-                self._shards_of[endpoint].add(shard)
-        if len(claimed) >= limit:
-            self._unfinished.add(shard)
-        if not more and shard not in self._unfinished:
-            self._active.discard(shard)
-        elif not more:
-            self._unfinished.discard(shard)
+        self._adapt(claimed=len(claimed), limit=limit)
+        self._note_rest(quotas, claimed)
+        unfinished = more | left | (set(shards) if len(claimed) >= limit else set())
+        self._active -= set(shards) - unfinished
         return claimed
+
+    def _quotas(self, pending: Sequence[PendingEndpoint], *, most: int) -> tuple[list[Quota], set[int]]:
+        """How much to lease of whom, in random order; and the shards of which a part waits for another query.
+
+        An endpoint's capacity is shared among the shards in which something is pending for it.
+        """
+        shards_of: defaultdict[UUID, list[int]] = defaultdict(list)
+        for one in pending:
+            capacity = self._capacity_of(one.endpoint_id) if one.callable else -1
+            if capacity > 0:
+                shards_of[one.endpoint_id].append(one.shard)
+            elif capacity == 0:
+                self._shards_of[one.endpoint_id].add(one.shard)
+        quotas = [
+            Quota(shard=shard, endpoint_id=endpoint, quota=-(-capacity // len(shards)), capacity=capacity)
+            for endpoint, shards in shards_of.items()
+            for capacity in (self._capacity_of(endpoint),)
+            for shard in shards
+        ]
+        self.chance.shuffle(quotas)
+        return quotas[:most], {one.shard for one in quotas[most:]}
+
+    def _note_rest(self, quotas: Sequence[Quota], claimed: Sequence[ClaimedDelivery]) -> None:
+        """Remember where more may be due for an endpoint once one of its requests is answered."""
+        by_endpoint = Counter(one.endpoint_id for one in claimed)
+        by_pair = Counter((one.shard, one.endpoint_id) for one in claimed)
+        for one in quotas:
+            full = by_endpoint[one.endpoint_id] >= one.capacity
+            if full or by_pair[one.shard, one.endpoint_id] >= one.quota:
+                self._shards_of[one.endpoint_id].add(one.shard)
 
     def _reserve(self, claimed: Sequence[ClaimedDelivery]) -> list[tuple[ClaimedDelivery, int]]:
         """Count what was leased as in flight, before it is sent."""
@@ -188,20 +223,19 @@ class WebhookDelivery:
         began, acknowledged = loop.time(), False
         try:
             wall_now = self.clock.wall_now()
-            in_force = delivery.secrets_in_force(wall_now=wall_now)
-            outcome, duration_ms = await send(
+            sent = await send(
                 self.client,
                 delivery,
-                signing=[self.secrets.decrypt(delivery.endpoint_id, one) for one in in_force],
+                proof=self._proof(delivery, wall_now=wall_now),
                 wall_now=wall_now,
                 timeout_seconds=self.timeout_seconds,
             )
-            acknowledged = isinstance(outcome, Acknowledged)
-            self._note(Result(delivery=delivery, outcome=outcome, duration_ms=duration_ms))
+            acknowledged = isinstance(sent.outcome, Acknowledged)
+            self._note(Result(delivery=delivery, sent=sent))
         except Exception as error:  # noqa: BLE001 - the process boundary of one delivery: the others go on
             log_failure(_log, "delivery_failed", error, event_id=format_id("evt", delivery.event_id))
             failed = NotAcknowledged(status=None, reason="an error on our side")
-            self._note(Result(delivery=delivery, outcome=failed, duration_ms=0))
+            self._note(Result(delivery=delivery, sent=SentMessage(outcome=failed, duration_ms=0)))
         finally:
             self._pressure.end(
                 delivery.endpoint_id, call, acknowledged=acknowledged, seconds=loop.time() - began
@@ -213,9 +247,20 @@ class WebhookDelivery:
                 self._shards_of.pop(delivery.endpoint_id, None)
             self._answered.set()
 
+    def _proof(self, delivery: ClaimedDelivery, *, wall_now: datetime) -> MessageProof:
+        """The keys that sign now and the endpoint's own headers, opened."""
+        endpoint, headers = delivery.endpoint_id, delivery.sealed_headers
+        return MessageProof(
+            signing=[
+                SigningKey(scheme=scheme, secret=self.secrets.decrypt(endpoint, sealed))
+                for scheme, sealed in delivery.secrets_in_force(wall_now=wall_now)
+            ],
+            headers={} if headers is None else read_headers(self.secrets.decrypt(endpoint, headers)),
+        )
+
     def _note(self, result: Result) -> None:
         endpoint = result.delivery.endpoint_id
-        if isinstance(result.outcome, NotAcknowledged):
+        if isinstance(result.sent.outcome, NotAcknowledged):
             probe = result.delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
             self._unrecorded[endpoint] += PAUSE_AFTER_FAILURES if probe else 1
         else:
@@ -239,16 +284,3 @@ class WebhookDelivery:
         self._active |= freed
         for one in results:
             self._unrecorded.pop(one.delivery.endpoint_id, None)
-
-
-async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
-    """Make deliveries of new events, a bounded batch for each shard; how many events of which shard."""
-    async with pool.acquire() as connection:
-        shards = await delivery_queue.list_shards_to_fan_out(connection)
-    if not shards:
-        return {}
-    async with delivery_queue.non_durable_transaction(pool) as connection:
-        return {
-            shard: await delivery_queue.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
-            for shard in shards
-        }

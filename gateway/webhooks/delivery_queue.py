@@ -1,7 +1,7 @@
-"""The rows of deliveries: made of events, leased, and recorded.
+"""The rows of deliveries: made of events, leased, and recorded with each attempt.
 
-Owns: the queue in gateway.delivery, and the health of endpoints that it changes. Must not know HTTP,
-signatures, or when to try again.
+Owns: the queue in gateway.delivery, gateway.delivery_attempt, and the health of endpoints that it changes.
+Must not know HTTP, signatures, or when to try again.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,7 +12,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, FromRow, Pool, named_queries, transaction
+from gateway.webhooks.events import NewEvent
 from gateway.webhooks.repository import SecretRecord
+from gateway.webhooks.signing import WebhookScheme
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 
@@ -31,44 +33,79 @@ class ClaimedDelivery(FromRow):
     data: str
     created_at: datetime
     url: str
+    signature: str
     secret: bytes = field(repr=False)
     encryption_key: str | None
+    previous_signature: str | None
     previous_secret: bytes | None = field(repr=False)
     previous_encryption_key: str | None
     previous_secret_until: datetime | None
+    headers: bytes | None = field(repr=False)
+    headers_encryption_key: str | None
+    api_version: str
     failures_in_a_row: int
     traceparent: str | None
 
-    def secrets_in_force(self, *, wall_now: datetime) -> list[SecretRecord]:
+    def secrets_in_force(self, *, wall_now: datetime) -> list[tuple[WebhookScheme, SecretRecord]]:
         """What signs now: the present secret, and the one before it until its overlap ends."""
-        found = [SecretRecord(key=self.encryption_key, content=self.secret)]
+        scheme = WebhookScheme(self.signature)
+        found = [(scheme, SecretRecord(key=self.encryption_key, content=self.secret))]
         until = self.previous_secret_until
         if self.previous_secret is not None and until is not None and until > wall_now:
-            found.append(SecretRecord(key=self.previous_encryption_key, content=self.previous_secret))
+            # A rotation of a release without schemes leaves none: it knew shared secrets only.
+            scheme = WebhookScheme(self.previous_signature or WebhookScheme.SYMMETRIC)
+            found.append(
+                (scheme, SecretRecord(key=self.previous_encryption_key, content=self.previous_secret))
+            )
         return found
+
+    @property
+    def sealed_headers(self) -> SecretRecord | None:
+        """The endpoint's own headers, sealed."""
+        if self.headers is None:
+            return None
+        return SecretRecord(key=self.headers_encryption_key, content=self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The outcome of one attempt. `status` None: no answer; `next_attempt_at` only while pending."""
+    """The outcome of one attempt. `status` None: no answer; `next_attempt_at` only while pending.
+
+    `attempts`: how many there were with this one.
+    """
 
     shard: int
     endpoint_id: UUID
     event_id: UUID
+    attempts: int
     state: str
     next_attempt_at: datetime | None
     status: int | None
     error: str | None
     at: datetime
     duration_ms: int
+    id: UUID
+    answer: str | None
+    answer_cut: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingEndpoint(FromRow):
-    """An endpoint that something is pending for, and whether it may be called now."""
+    """An endpoint that something is pending for in a shard, and whether it may be called now."""
 
+    shard: int
     endpoint_id: UUID
     callable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How many deliveries may be leased: of an endpoint in a shard, and of the endpoint in all shards."""
+
+    shard: int
+    endpoint_id: UUID
+    quota: int
+    capacity: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +115,7 @@ class EndpointFailure:
     endpoint_id: UUID
     failing_since: datetime
     failures_in_a_row: int
+    warnings: int
 
 
 @asynccontextmanager
@@ -91,56 +129,61 @@ async def non_durable_transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def list_shards_to_fan_out(connection: Connection) -> list[int]:
-    """Shards with new events."""
-    return [row["shard"] async for row in _QUERIES.shards_to_fan_out(connection)]
-
-
-async def fan_out(connection: Connection, *, shard: int, batch: int, wall_now: datetime) -> int:
-    """Make deliveries of a shard's new events; how many events."""
-    count: int = await _QUERIES.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
-    return count
-
-
-async def list_shards_pending(connection: Connection) -> set[int]:
-    """Shards that hold anything pending, due or not."""
-    return {row["shard"] async for row in _QUERIES.shards_pending(connection)}
-
-
 async def list_pending_endpoints(
-    connection: Connection, *, shard: int, after: UUID, limit: int, wall_now: datetime
+    connection: Connection, *, after: Mapping[int, UUID], limit: int, wall_now: datetime
 ) -> list[PendingEndpoint]:
-    """The next endpoints of a shard, in the order of their ids, that something is pending for."""
-    found = _QUERIES.pending_endpoints(connection, shard=shard, after=after, limit=limit, wall_now=wall_now)
+    """The next endpoints of each shard that something is pending for, in the order of their ids.
+
+    `after`: the shards, and the endpoint behind which each begins; `limit` is of each shard.
+    """
+    if len(after) == 1:
+        ((shard, behind),) = after.items()
+        found = _QUERIES.pending_endpoints(
+            connection, shard=shard, after=behind, limit=limit, wall_now=wall_now
+        )
+    else:
+        found = _QUERIES.pending_endpoints_in_shards(
+            connection, shards=list(after), after=list(after.values()), limit=limit, wall_now=wall_now
+        )
     return [PendingEndpoint.from_row(row) async for row in found]
 
 
 async def claim(
     connection: Connection,
     *,
-    shard: int,
-    capacities: Mapping[UUID, int],
+    quotas: Sequence[Quota],
+    fences: Mapping[int, int],
     limit: int,
     wall_now: datetime,
     leased_until: datetime,
     pause_after: int,
 ) -> list[ClaimedDelivery]:
-    """Lease due deliveries of a shard in order per object.
+    """Lease due deliveries in order per object, in one statement for all shards of the quotas.
 
-    At most the capacity of each endpoint, and `limit` of all.
+    At most the quota of each shard and endpoint, the capacity of each endpoint, and `limit` of all; none of a
+    shard that has another fencing number by now.
     """
-    if not capacities or limit <= 0:
+    if not quotas or limit <= 0:
         return []
-    found = _QUERIES.claim(
-        connection,
-        shard=shard,
-        endpoints=list(capacities),
-        capacities=list(capacities.values()),
-        limit=limit,
-        wall_now=wall_now,
-        leased_until=leased_until,
-        pause_after=pause_after,
-    )
+    given = {
+        "endpoints": [one.endpoint_id for one in quotas],
+        "capacities": [one.capacity for one in quotas],
+        "limit": limit,
+        "wall_now": wall_now,
+        "leased_until": leased_until,
+        "pause_after": pause_after,
+    }
+    shards = [one.shard for one in quotas]
+    if len(set(shards)) == 1:
+        found = _QUERIES.claim(connection, shard=shards[0], fence=fences[shards[0]], **given)
+    else:
+        found = _QUERIES.claim_in_shards(
+            connection,
+            shards=shards,
+            fences=[fences[shard] for shard in shards],
+            quotas=[one.quota for one in quotas],
+            **given,
+        )
     return [ClaimedDelivery.from_row(row) async for row in found]
 
 
@@ -158,6 +201,10 @@ async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -
         errors=[one.error for one in attempts],
         ats=[one.at for one in attempts],
         durations=[one.duration_ms for one in attempts],
+        ids=[one.id for one in attempts],
+        answers=[one.answer for one in attempts],
+        cuts=[one.answer_cut for one in attempts],
+        attempts=[one.attempts for one in attempts],
     )
     return {row["shard"] async for row in found if row["followed"]}
 
@@ -189,9 +236,26 @@ async def mark_endpoints_failed(
             endpoint_id=row["id"],
             failing_since=row["failing_since"],
             failures_in_a_row=row["failures_in_a_row"],
+            warnings=row["warnings"],
         )
         async for row in found
     ]
+
+
+async def put_warnings(connection: Connection, *, endpoint_id: UUID, warnings: int) -> None:
+    """Record how many times an endpoint's party was warned since it has been failing."""
+    await _QUERIES.put_warnings(connection, id=endpoint_id, warnings=warnings)
+
+
+async def skip_own_event(connection: Connection, *, endpoint_id: UUID, event: NewEvent) -> None:
+    """Keep an event about an endpoint, recorded in this transaction, from being sent to it."""
+    await _QUERIES.skip_own_event(
+        connection,
+        shard=event.shard,
+        endpoint_id=endpoint_id,
+        object_id=event.object_id,
+        type=event.type.value,
+    )
 
 
 async def pause_endpoints(connection: Connection, pauses: Mapping[UUID, datetime]) -> None:

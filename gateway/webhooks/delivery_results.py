@@ -16,13 +16,16 @@ import structlog
 
 from gateway import api_schemas
 from gateway.database import Connection
-from gateway.ids import format_id, shard_of
+from gateway.ids import format_id, new_id, shard_of
 from gateway.webhooks import delivery_queue, events, repository
 from gateway.webhooks.delivery_queue import Attempt, ClaimedDelivery
+from gateway.webhooks.event_filter import EventFilter
 from gateway.webhooks.events import EventType, NewEvent
+from gateway.webhooks.own_headers import MASK
 from gateway.webhooks.repository import EndpointRecord
-from gateway.webhooks.retry import must_be_disabled, next_attempt, pause_until
-from gateway.webhooks.sender import Acknowledged, EndpointGone, NotAcknowledged, SendOutcome
+from gateway.webhooks.retry import disables_at, must_be_disabled, next_attempt, pause_until, warnings_due
+from gateway.webhooks.sender import Acknowledged, EndpointGone, NotAcknowledged, SentMessage
+from gateway.webhooks.signing import public_key_text
 
 _log = structlog.get_logger(__name__)
 
@@ -32,8 +35,7 @@ class Result:
     """One delivery and the outcome of sending it."""
 
     delivery: ClaimedDelivery
-    outcome: SendOutcome
-    duration_ms: int
+    sent: SentMessage
 
 
 async def record(
@@ -60,7 +62,7 @@ async def record(
 
 
 def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt:
-    delivery, outcome = result.delivery, result.outcome
+    delivery, outcome, answer = result.delivery, result.sent.outcome, result.sent.answer
     state, next_attempt_at, error = "delivered", None, None
     match outcome:
         case Acknowledged():
@@ -78,12 +80,16 @@ def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt
         shard=delivery.shard,
         endpoint_id=delivery.endpoint_id,
         event_id=delivery.event_id,
+        attempts=delivery.attempts,
         state=state,
         next_attempt_at=next_attempt_at,
         status=outcome.status,
         error=error,
         at=now,
-        duration_ms=result.duration_ms,
+        duration_ms=result.sent.duration_ms,
+        id=new_id(shard=delivery.shard),
+        answer=None if answer is None else answer.text,
+        answer_cut=answer is not None and answer.cut,
     )
 
 
@@ -99,7 +105,7 @@ class _Health:
 def _health(results: Sequence[Result]) -> _Health:
     acknowledged, gone, failed = set(), set(), Counter[UUID]()
     for one in results:
-        match one.outcome:
+        match one.sent.outcome:
             case Acknowledged():
                 acknowledged.add(one.delivery.endpoint_id)
             case EndpointGone():
@@ -125,6 +131,10 @@ async def _note_failures(
             reason = "no delivery succeeded for five days"
             await _disable(connection, failure.endpoint_id, reason=reason, now=business_now)
             continue
+        due = warnings_due(failing_since=failure.failing_since, now=wall_now)
+        if due > failure.warnings:
+            await delivery_queue.put_warnings(connection, endpoint_id=failure.endpoint_id, warnings=due)
+            await _warn(connection, failure.endpoint_id, now=business_now)
         pause = pause_until(failures_in_a_row=failure.failures_in_a_row, now=wall_now)
         if pause is not None:
             pauses[failure.endpoint_id] = pause
@@ -135,19 +145,35 @@ async def _disable(connection: Connection, endpoint_id: UUID, *, reason: str, no
     """Stop sending to an endpoint, with an event that its party can list or receive at another endpoint."""
     if not await delivery_queue.disable_endpoint(connection, endpoint_id=endpoint_id, reason=reason):
         return
+    _log.warning("webhook_endpoint_disabled", endpoint=format_id("whe", endpoint_id), reason=reason)
+    await _publish(connection, endpoint_id, EventType.WEBHOOK_ENDPOINT_DISABLED, now=now)
+
+
+async def _warn(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
+    """Publish that an endpoint keeps failing and when it ends, to every other endpoint of its party."""
+    event = await _publish(connection, endpoint_id, EventType.WEBHOOK_ENDPOINT_FAILING, now=now)
+    if event is None:
+        return
+    await delivery_queue.skip_own_event(connection, endpoint_id=endpoint_id, event=event)
+    _log.warning("webhook_endpoint_failing", endpoint=event.object_id)
+
+
+async def _publish(
+    connection: Connection, endpoint_id: UUID, kind: EventType, *, now: datetime
+) -> NewEvent | None:
     stored = await repository.find_endpoint(connection, endpoint_id=endpoint_id, party_id=None)
     if stored is None:
-        return
-    _log.warning("webhook_endpoint_disabled", endpoint=format_id("whe", endpoint_id), reason=reason)
+        return None
     shown = endpoint_object(stored)
     event = NewEvent(
-        type=EventType.WEBHOOK_ENDPOINT_DISABLED,
+        type=kind,
         party_id=stored.party_id,
         object_id=shown.id,
         data=shown.as_json(),
         shard=shard_of(endpoint_id),
     )
     await events.record(connection, [event], now=now)
+    return event
 
 
 def endpoint_object(row: EndpointRecord, *, secret: str | None = None) -> api_schemas.WebhookEndpointSchema:
@@ -156,9 +182,33 @@ def endpoint_object(row: EndpointRecord, *, secret: str | None = None) -> api_sc
         id=format_id("whe", row.id),
         url=row.url,
         events=list(row.event_types),
+        filter=_filter_object(row),
         state="enabled" if row.state == "enabled" else "disabled",
         disabled_reason=row.disabled_reason,
         failing_since=row.failing_since,
+        disables_at=None
+        if row.failing_since is None or row.state != "enabled"
+        else disables_at(row.failing_since),
+        signature="v1a" if row.signature == "v1a" else "v1",
+        public_key=None if row.public_key is None else public_key_text(row.public_key),
+        previous_public_key=None
+        if row.previous_public_key is None
+        else public_key_text(row.previous_public_key),
+        previous_key_until=row.previous_secret_until,
+        headers=dict.fromkeys(row.header_names, MASK),
+        api_version=row.api_version,
         created=row.created_at,
         secret=secret,
+    )
+
+
+def _filter_object(row: EndpointRecord) -> api_schemas.EventFilterSchema | None:
+    if row.filter is None:
+        return None
+    shown = EventFilter.from_json(row.filter)
+    return api_schemas.EventFilterSchema(
+        sessions=list(shown.sessions),
+        evse_prefixes=list(shown.evse_prefixes),
+        locations=list(shown.locations),
+        metadata=dict(shown.metadata),
     )

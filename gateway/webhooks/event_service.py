@@ -6,20 +6,19 @@ or deliveries. `party_id` None asks for the platform, which sees every party's e
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from gateway import api_schemas
 from gateway.clock import Clock
 from gateway.database import Pool
-from gateway.ids import format_id, shard_of
+from gateway.ids import first_id_at, format_id, shard_of
 from gateway.webhooks import repository
 from gateway.webhooks.events import API_VERSION
 from gateway.webhooks.repository import EventRecord
 
 SETTLE_MS: Final = 1000
-_UUID7_TIME_SHIFT: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +64,5 @@ def event_object(row: EventRecord) -> api_schemas.EventSchema:
 
 
 def _horizon(wall_now: datetime) -> UUID:
-    """The smallest UUIDv7 of the instant up to which every commit has arrived (RFC 9562 section 5.7)."""
-    milliseconds = int(wall_now.timestamp() * 1000) - SETTLE_MS
-    return UUID(int=milliseconds << _UUID7_TIME_SHIFT)
+    """The smallest id of the instant up to which every commit has arrived."""
+    return first_id_at(wall_now - timedelta(milliseconds=SETTLE_MS))

@@ -17,6 +17,7 @@ from typing import Any, Final
 from gateway import account_schemas, api_schemas, exception_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.api_schemas_recovery import PlatformRestoredSchema
+from gateway.api_versions import NEWEST
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
@@ -24,7 +25,7 @@ from gateway.party_check_schemas import PartyCheckSchema
 from gateway.tracing import traceparent
 from gateway.webhooks import repository
 
-API_VERSION: Final = "2026-11-01"
+API_VERSION: Final = NEWEST
 
 
 class EventType(StrEnum):
@@ -85,6 +86,7 @@ class EventType(StrEnum):
     EXCEPTION_RESOLVED = "exception.resolved"
     PLATFORM_RESTORED = "platform.restored"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
+    WEBHOOK_ENDPOINT_FAILING = "webhook_endpoint.failing"
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 
 
@@ -133,20 +135,40 @@ class NewEvent:
 
 
 def event_rows(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
-    """Events as the rows that a statement inserts together with what it changes, each under a new id."""
+    """Events as the rows that a statement inserts together with what it changes, each under a new id.
+
+    An object that goes to several parties is written once: the next rows name the one that has it.
+    """
     cause = traceparent()
-    return [
-        {
-            "shard": event.shard,
-            "id": str(new_id(shard=event.shard)),
-            "party_id": event.party_id,
-            "type": event.type.value,
-            "object_id": event.object_id,
-            "data": event.data,
-            "traceparent": cause,
-        }
-        for event in events
-    ]
+    rows: list[dict[str, Any]] = []
+    holder: tuple[NewEvent, str] | None = None
+    for event in events:
+        name = str(new_id(shard=event.shard))
+        known = holder[1] if holder is not None and _is_same_object(holder[0], event) else None
+        if known is None:
+            holder = (event, name)
+        rows.append(
+            {
+                "shard": event.shard,
+                "id": name,
+                "party_id": event.party_id,
+                "type": event.type.value,
+                "object_id": event.object_id,
+                "data": event.data if known is None else None,
+                "data_of": known,
+                "traceparent": cause,
+            }
+        )
+    return rows
+
+
+def _is_same_object(one: NewEvent, other: NewEvent) -> bool:
+    return (
+        one.object_id == other.object_id
+        and one.type is other.type
+        and one.shard == other.shard
+        and one.data == other.data
+    )
 
 
 async def record(connection: Connection, events: Sequence[NewEvent], *, now: datetime) -> None:

@@ -26,10 +26,34 @@ class SecretRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSecretsRecord:
-    """An endpoint's secrets: the present one, and the one before it while it still signs."""
+    """What is sealed of an endpoint: its secret, the one before it while it still signs, its own headers."""
 
     id: UUID
-    secrets: Sequence[SecretRecord]
+    secret: SecretRecord
+    previous_secret: SecretRecord | None
+    headers: SecretRecord | None
+
+    @property
+    def all(self) -> Sequence[SecretRecord]:
+        """Each of them that there is."""
+        return [one for one in (self.secret, self.previous_secret, self.headers) if one is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSigningKey:
+    """A key to be stored: its scheme, the sealed secret, and the public key of an asymmetric one."""
+
+    signature: str
+    secret: SecretRecord
+    public_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedHeaders:
+    """An endpoint's own headers: their names, and all of them sealed; None where there are none."""
+
+    names: Sequence[str] = ()
+    content: SecretRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +64,20 @@ class EndpointRecord(FromRow):
     party_id: str
     url: str
     event_types: Sequence[str]
+    filter: Mapping[str, Any] | None  # as EventFilter.to_json
+    signature: str
     secret: bytes = field(repr=False)
     encryption_key: str | None
+    public_key: bytes | None
+    previous_signature: str | None
     previous_secret: bytes | None = field(repr=False)
     previous_encryption_key: str | None
+    previous_public_key: bytes | None
     previous_secret_until: datetime | None
+    header_names: Sequence[str]
+    headers: bytes | None = field(repr=False)
+    headers_encryption_key: str | None
+    api_version: str
     state: str
     disabled_reason: str | None
     failing_since: datetime | None
@@ -71,6 +104,20 @@ class DeliveryRecord(FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord(FromRow):
+    """One attempt to deliver an event, with how the receiver's answer began."""
+
+    id: UUID
+    event_id: UUID
+    status: int | None
+    error: str | None
+    answer: str | None
+    answer_cut: bool
+    duration_ms: int
+    attempted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord(FromRow):
     """An event as stored."""
 
@@ -89,8 +136,11 @@ async def add_endpoint(
     party_id: str,
     url: str,
     event_types: Sequence[str],
-    secret: SecretRecord,
+    key: NewSigningKey,
+    headers: SealedHeaders,
+    api_version: str,
     now: datetime,
+    event_filter: Mapping[str, Any] | None = None,
 ) -> None:
     """Store an endpoint; the same id again changes nothing."""
     await _QUERIES.insert_endpoint(
@@ -99,8 +149,15 @@ async def add_endpoint(
         party_id=party_id,
         url=url,
         event_types=list(event_types),
-        secret=secret.content,
-        encryption_key=secret.key,
+        filter=event_filter or None,
+        signature=key.signature,
+        secret=key.secret.content,
+        encryption_key=key.secret.key,
+        public_key=key.public_key,
+        header_names=list(headers.names),
+        headers=headers.content and headers.content.content,
+        headers_encryption_key=headers.content and headers.content.key,
+        api_version=api_version,
         created_at=now,
     )
 
@@ -134,24 +191,61 @@ async def update_endpoint(
     url: str | None,
     event_types: Sequence[str] | None,
     state: str | None,
+    event_filter: Mapping[str, Any] | None = None,
+    api_version: str | None = None,
 ) -> bool:
-    """Change what is not None."""
+    """Change what is not None; an empty filter takes the filter away."""
     row = await _QUERIES.update_endpoint(
         connection,
         id=endpoint_id,
         url=url,
         event_types=None if event_types is None else list(event_types),
+        filter=event_filter,
         state=state,
+        api_version=api_version,
     )
     return row is not None
 
 
+async def lock_headers(connection: Connection, *, endpoint_id: UUID) -> SecretRecord | None:
+    """Lock an endpoint until the transaction ends; its own headers, sealed."""
+    row = await _QUERIES.lock_endpoint(connection, id=endpoint_id)
+    if row is None or row["headers"] is None:
+        return None
+    return SecretRecord(key=row["headers_encryption_key"], content=row["headers"])
+
+
+async def put_headers(connection: Connection, *, endpoint_id: UUID, headers: SealedHeaders) -> None:
+    """Write an endpoint's own headers, all of them."""
+    await _QUERIES.put_headers(
+        connection,
+        id=endpoint_id,
+        header_names=list(headers.names),
+        headers=headers.content and headers.content.content,
+        headers_encryption_key=headers.content and headers.content.key,
+    )
+
+
+async def find_public_keys(
+    connection: Connection, *, endpoint_id: UUID, wall_now: datetime
+) -> list[bytes] | None:
+    """The public keys of an endpoint in force, the present one first; None where there is no endpoint."""
+    row = await _QUERIES.public_keys(connection, id=endpoint_id, wall_now=wall_now)
+    return None if row is None else [key for key in (row["public_key"], row["previous_public_key"]) if key]
+
+
 async def rotate_secret(
-    connection: Connection, *, endpoint_id: UUID, secret: SecretRecord, until: datetime
+    connection: Connection, *, endpoint_id: UUID, key: NewSigningKey, until: datetime
 ) -> bool:
-    """Sign with a new secret, and with the old one as well until `until`."""
+    """Sign with a new key, and with the old one as well until `until`."""
     row = await _QUERIES.rotate_secret(
-        connection, id=endpoint_id, secret=secret.content, encryption_key=secret.key, until=until
+        connection,
+        id=endpoint_id,
+        signature=key.signature,
+        secret=key.secret.content,
+        encryption_key=key.secret.key,
+        public_key=key.public_key,
+        until=until,
     )
     return row is not None
 
@@ -170,24 +264,32 @@ async def list_encrypted_with_other_key(
     ]
 
 
-async def put_secrets(connection: Connection, *, endpoint_id: UUID, secrets: Sequence[SecretRecord]) -> None:
-    """Write an endpoint's secrets encrypted anew: the present one, then the one before it."""
-    previous = secrets[1] if len(secrets) > 1 else None
+async def put_secrets(connection: Connection, sealed: EndpointSecretsRecord) -> None:
+    """Write what is sealed of an endpoint, encrypted anew."""
+    previous, headers = sealed.previous_secret, sealed.headers
     await _QUERIES.put_secrets(
         connection,
-        id=endpoint_id,
-        secret=secrets[0].content,
-        encryption_key=secrets[0].key,
+        id=sealed.id,
+        secret=sealed.secret.content,
+        encryption_key=sealed.secret.key,
         previous_secret=previous and previous.content,
         previous_encryption_key=previous and previous.key,
+        headers=headers and headers.content,
+        headers_encryption_key=headers and headers.key,
     )
 
 
 def _secrets(row: Mapping[str, Any]) -> EndpointSecretsRecord:
-    found = [SecretRecord(key=row["encryption_key"], content=row["secret"])]
-    if row["previous_secret"] is not None:
-        found.append(SecretRecord(key=row["previous_encryption_key"], content=row["previous_secret"]))
-    return EndpointSecretsRecord(id=row["id"], secrets=found)
+    return EndpointSecretsRecord(
+        id=row["id"],
+        secret=SecretRecord(key=row["encryption_key"], content=row["secret"]),
+        previous_secret=None
+        if row["previous_secret"] is None
+        else SecretRecord(key=row["previous_encryption_key"], content=row["previous_secret"]),
+        headers=None
+        if row["headers"] is None
+        else SecretRecord(key=row["headers_encryption_key"], content=row["headers"]),
+    )
 
 
 async def delete_endpoint(connection: Connection, *, endpoint_id: UUID) -> bool:
@@ -205,46 +307,32 @@ async def list_deliveries(
     return [DeliveryRecord.from_row(row) async for row in found]
 
 
-async def replay(
+async def list_attempts(
     connection: Connection,
     *,
     endpoint_id: UUID,
-    since: datetime,
-    until: datetime,
-    after: UUID | None,
+    shard: int,
+    event_id: UUID,
+    before: UUID | None,
     limit: int,
-    wall_now: datetime,
-) -> list[UUID]:
-    """Send the events of a time span again, oldest first; their ids."""
-    wanted = _QUERIES.events_to_replay(
-        connection, endpoint_id=endpoint_id, since=since, until=until, after=after, limit=limit
+) -> list[AttemptRecord] | None:
+    """The attempts of one event at an endpoint, newest first; None where it was never to be sent there."""
+    if not await _QUERIES.has_delivery(connection, shard=shard, endpoint_id=endpoint_id, event_id=event_id):
+        return None
+    found = _QUERIES.list_attempts(
+        connection, shard=shard, endpoint_id=endpoint_id, event_id=event_id, before=before, limit=limit
     )
-    found = [row async for row in wanted]
-    for shard in sorted({row["shard"] for row in found}):
-        rows = [row for row in found if row["shard"] == shard]
-        await _QUERIES.replay_shard(
-            connection,
-            shard=shard,
-            endpoint_id=endpoint_id,
-            events=[row["id"] for row in rows],
-            objects=[row["object_id"] for row in rows],
-            wall_now=wall_now,
-        )
-    return [row["id"] for row in found]
+    return [AttemptRecord.from_row(row) async for row in found]
 
 
-async def retry_delivery(
-    connection: Connection, *, endpoint_id: UUID, shard: int, event_id: UUID, wall_now: datetime
-) -> bool:
+async def retry_delivery(connection: Connection, *, endpoint_id: UUID, shard: int, event_id: UUID) -> bool:
     """Send one event again; False when the endpoint's party has no such event."""
-    row = await _QUERIES.send_again(
-        connection, endpoint_id=endpoint_id, shard=shard, event_id=event_id, wall_now=wall_now
-    )
+    row = await _QUERIES.send_again(connection, endpoint_id=endpoint_id, shard=shard, event_id=event_id)
     return row is not None
 
 
 async def add_events(connection: Connection, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
-    """Insert events in one statement; each row has shard, id, party_id, type, object_id and data."""
+    """Insert `event_rows` with their deliveries in one statement."""
     await _QUERIES.insert_events(connection, events=list(rows), now=now)
 
 
@@ -254,7 +342,6 @@ async def add_test_event(
     *,
     shard: int,
     endpoint_id: UUID,
-    wall_now: datetime,
 ) -> None:
     """Record an event that goes to one endpoint only."""
     await _QUERIES.insert_test_event(
@@ -267,7 +354,6 @@ async def add_test_event(
         data=dict(event.data),
         now=event.created_at,
         endpoint_id=endpoint_id,
-        wall_now=wall_now,
     )
 
 

@@ -1,7 +1,7 @@
 """When a delivery is retried, and when an endpoint is paused or disabled, as pure functions.
 
-Owns: the retry policies, Retry-After, the pause of a failing endpoint, its end. Must not know the clock,
-randomness or who is called: `now` and `spread` are given.
+Owns: the retry policies, Retry-After, the pause of a failing endpoint, the warnings of its party, its end.
+Must not know the clock, randomness or who is called: `now` and `spread` are given.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,8 @@ MAX_RETRY_AFTER: Final = timedelta(hours=24)
 PAUSE_AFTER_FAILURES: Final = 3
 ENDPOINT_PAUSE: Final = RetryPolicy.of_seconds(5, 30, 120, 300, 900, 1800)
 DISABLE_AFTER: Final = timedelta(days=5)
+# A day of failure, and the last day before the end.
+WARN_AFTER: Final = (timedelta(days=1), timedelta(days=4))
 _JITTER_PERCENT: Final = 20
 
 
@@ -50,6 +52,16 @@ def pause_until(*, failures_in_a_row: int, now: datetime) -> datetime | None:
 def must_be_disabled(*, failing_since: datetime, now: datetime) -> bool:
     """Whether an endpoint has failed for so long that it is disabled."""
     return now - failing_since >= DISABLE_AFTER
+
+
+def disables_at(failing_since: datetime) -> datetime:
+    """When a failing endpoint is disabled unless a delivery succeeds before."""
+    return failing_since + DISABLE_AFTER
+
+
+def warnings_due(*, failing_since: datetime, now: datetime) -> int:
+    """How many warnings a failing endpoint's party has had by now."""
+    return sum(now - failing_since >= after for after in WARN_AFTER)
 
 
 def read_retry_after(header: str | None, *, now: datetime) -> timedelta | None:

@@ -203,7 +203,7 @@ async def _collect(context: SimulationContext, events: Mapping[str, tuple[int, i
         sessions={item["id"]: item async for item in pages(get, "/v1/sessions")},
         captures=[item async for item in pages(get, "/v1/captures") if item["state"] == "succeeded"],
         disbursements=[item async for item in pages(get, "/v1/disbursements")],
-        summary=await get("/v1/summary"),
+        summary=await get("/v1/summary?audit=true"),
         psp=(await context.psp.get("/_sandbox/summary"))["currencies"],
         faults=(await context.psp.get("/_sandbox/faults"))["data"],
         forecast=(await get(_FORECAST))["data"],

@@ -65,6 +65,14 @@ _NOT_DURABLE: Final[Mapping[str, str]] = {
 }
 
 
+_MEMORY_IN_USE: Final = "pre-existing shared memory block"  # PostgreSQL: sysv_shmem.c
+_MEMORY_PAUSE_SECONDS: Final = 0.5
+
+
+class _MemoryInUseError(Exception):
+    """The server can't start yet: an earlier one's shared memory is in use."""
+
+
 def _silent(_line: str) -> None:
     """Report no progress."""
 
@@ -86,6 +94,7 @@ class EmbeddedPostgres:
         programs: Path | None = None,
         start_timeout_seconds: float = 300.0,
         stop_timeout_seconds: float = 10.0,
+        memory_timeout_seconds: float = 30.0,
     ) -> None:
         """Prepare a server; nothing happens before `start`.
 
@@ -98,6 +107,7 @@ class EmbeddedPostgres:
             programs: a folder of PostgreSQL's programs of another version, in place of the wheel's.
             start_timeout_seconds: how long recovery after a crash may take.
             stop_timeout_seconds: how long each signal gets to end the server before a harder one is sent.
+            memory_timeout_seconds: how long the memory of a server that was killed may stay in use.
         """
         self._files = server_files(data_dir)
         self._progress = progress
@@ -107,6 +117,7 @@ class EmbeddedPostgres:
         self._settings = dict(_SETTINGS) | ({} if durable else dict(_NOT_DURABLE)) | dict(settings or {})
         self._start_timeout_seconds = start_timeout_seconds
         self._stop_timeout_seconds = stop_timeout_seconds
+        self._memory_timeout_seconds = memory_timeout_seconds
         self._lock: IO[bytes] | None = None
         self._process: _TiedProcess | None = None
 
@@ -296,7 +307,27 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(f"{name} failed in {self._files.root}: {output}")
 
     def _launch(self, programs: Path, *, user: ServerUser) -> None:
-        """Start the server and wait for it."""
+        """Start the server and wait for it; again while a server that was killed still holds its memory.
+
+        The kernel frees it some time after the last of its processes has ended, which is after they are gone.
+        """
+        give_up_at = time.monotonic() + self._memory_timeout_seconds
+        while True:
+            try:
+                self._launch_once(programs, user=user)
+            except _MemoryInUseError as error:
+                if time.monotonic() > give_up_at:
+                    raise EmbeddedPostgresError(
+                        f"shared memory of an earlier PostgreSQL on {self._files.cluster} is still in use "
+                        f"after {self._memory_timeout_seconds:g} s: {error}; end what uses it (ipcs -mp)"
+                    ) from None
+                self._progress("shared memory of an earlier PostgreSQL is still in use, trying again")
+                time.sleep(_MEMORY_PAUSE_SECONDS)
+                self._end_orphans()
+            else:
+                return
+
+    def _launch_once(self, programs: Path, *, user: ServerUser) -> None:
         if self._files.log.exists() and self._files.log.stat().st_size > _LOG_KEEP_BYTES:
             self._files.log.replace(self._files.log.with_suffix(".log.1"))
         command = [str(programs / "postgres"), "-D", str(self._files.cluster)]
@@ -312,7 +343,10 @@ class EmbeddedPostgres:
         next_report = started + _REPORT_INTERVAL_SECONDS
         while not is_ready(self._files):
             if process.wait(_POLL_SECONDS):
-                raise EmbeddedPostgresError(f"PostgreSQL ended at its start: {_tail(self._files)}")
+                said = _tail(self._files)
+                if _MEMORY_IN_USE in said[max(0, said.rfind("FATAL")) :]:
+                    raise _MemoryInUseError(said)
+                raise EmbeddedPostgresError(f"PostgreSQL ended at its start: {said}")
             if time.monotonic() > deadline:
                 process.send(signal.SIGKILL)
                 process.wait(self._stop_timeout_seconds)

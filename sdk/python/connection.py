@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 
+from .api_version import API_VERSION
 from .client import AuthenticatedClient
 from .models.problem import Problem
 from .types import UNSET
@@ -93,10 +94,14 @@ class RepeatingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 def connect(
     base_url: str, api_key: str, *, timeout_s: float = 30.0, attempts: int = 5
 ) -> AuthenticatedClient:
-    """A client for every operation in `networkcore_sdk.api`, with `with` or `async with`."""
+    """A client for every operation in `networkcore_sdk.api`, with `with` or `async with`.
+
+    Each request names the version of the API that the package was made from, whatever the key is pinned to.
+    """
     return AuthenticatedClient(
         base_url=base_url.rstrip("/"),
         token=api_key,
+        headers={"Networkcore-Version": API_VERSION},
         timeout=httpx.Timeout(timeout_s),
         httpx_args={"transport": RepeatingTransport(attempts=attempts)},
         raise_on_unexpected_status=True,

@@ -17,7 +17,8 @@ from zipfile import ZipFile
 import pytest
 from standardwebhooks import Webhook
 
-from gateway.webhooks.signing import secret_text, signed_headers
+from gateway.api_versions import NEWEST
+from gateway.webhooks.signing import SigningKey, WebhookScheme, public_key_text, secret_text, signed_headers
 from sdk import python_package, request_collection, typescript_package
 from sdk.sources import SdkError, description, version
 from tests.guides import ROOT
@@ -30,6 +31,7 @@ pytestmark = [
 ]
 EVSE = "DE*RHN*E1*0001"
 SECRET = bytes(range(32))
+PAIR = SigningKey(scheme=WebhookScheme.ASYMMETRIC, secret=bytes(range(32, 64)))
 USAGE = {"started_at": "2026-10-29T08:05:00Z", "ended_at": "2026-10-29T08:50:00Z", "energy_wh": 18_500}
 
 
@@ -155,7 +157,7 @@ from networkcore_sdk.api.sessions import complete_session, list_sessions
 from networkcore_sdk.connection import NetworkcoreError, alist_all, connect, list_all, new_key, unwrap
 from networkcore_sdk.models import AuthorizationBody, CompleteBody
 from networkcore_sdk.webhooks import WebhookVerificationError, verify_webhook
-base, key, admin, body, usage, hook, headers, secret = json.loads(sys.stdin.read())
+base, key, admin, body, usage, hook, headers, keys = json.loads(sys.stdin.read())
 
 async def all_of_them(client):
     async with client:
@@ -177,18 +179,23 @@ with connect(base, key) as client, connect(base, admin) as operator:
         unwrap(create_authorization.sync(client=client, idempotency_key=new_key(), body=strange))
     except NetworkcoreError as error:
         print(error.problem.code, error.problem.status)
-event = verify_webhook(hook.encode(), headers, secret)
-print(event.id, event.type_, event.data.to_dict())
+for secret in keys:
+    event = verify_webhook(hook.encode(), headers, secret)
+    print(event.id, event.type_, event.data.to_dict())
+    try:
+        verify_webhook(hook.replace("918", "919").encode(), headers, secret)
+    except WebhookVerificationError:
+        print("forged")
 try:
-    verify_webhook(hook.replace("918", "919").encode(), headers, secret)
+    verify_webhook(hook.encode(), headers, "whpk_" + "A" * 43 + "=")
 except WebhookVerificationError:
-    print("forged")
+    print("another key")
 """
 HOOK = {
     "id": "evt_1",
     "object": "event",
     "type": "capture.succeeded",
-    "api_version": "2026-11-01",
+    "api_version": NEWEST,
     "created": "2026-10-29T08:51:00Z",
     "timestamp": "2026-10-29T08:51:00Z",
     "object_id": "cap_1",
@@ -204,12 +211,19 @@ def given(dev: Mapping[str, Any], session_ref: str) -> tuple[Any, ...]:
     payment = {"type": "psp_payment_method", "payment_method": "pm_card_visa"}
     body = {"evse_id": EVSE, "method": "card", "payment": payment, "session_ref": session_ref}
     body["estimate"] = {"energy_wh": 30_000, "duration_s": 3600}
-    headers = signed_headers(message_id="evt_1", at=datetime.now(UTC), body=hook.encode(), signing=[SECRET])
+    headers = signed_headers(
+        message_id="evt_1",
+        at=datetime.now(UTC),
+        body=hook.encode(),
+        signing=[SigningKey(secret=SECRET), PAIR],
+    )
+    keys = [secret_text(SECRET), public_key_text(PAIR.public_key or b"")]
     key = dev["api_keys"]["parkingapp"]
-    return dev["base_url"], key, dev["admin_api_key"], body, USAGE, hook, headers, secret_text(SECRET)
+    return dev["base_url"], key, dev["admin_api_key"], body, USAGE, hook, headers, keys
 
 
-WANTED = ["evse_not_found 404", "evt_1 capture.succeeded {'amount': 918}", "forged"]
+EVENT_READ = "evt_1 capture.succeeded {'amount': 918}"
+WANTED = ["evse_not_found 404", *[EVENT_READ, "forged"] * 2, "another key"]
 
 
 def test_the_python_package_authorizes_completes_lists_and_verifies(
@@ -229,11 +243,12 @@ def test_the_python_package_authorizes_completes_lists_and_verifies(
 
 
 TYPESCRIPT_CALLS = """
-import { connect, listAll, NetworkcoreError, newKey, unwrap, verifyWebhook, type Schemas } from "./index.js";
+import { connect, listAll, NetworkcoreError, newKey, unwrap, verifyWebhook } from "./index.js";
+import { WebhookVerificationError, type Schemas } from "./index.js";
 import { readFileSync } from "node:fs";
 type Wanted = Schemas["AuthorizationBody"];
-type Given = [string, string, string, Wanted, Schemas["UsageBody"], string, Record<string, string>, string];
-const [base, key, admin, body, usage, hook, headers, secret] = JSON.parse(readFileSync(0, "utf8")) as Given;
+type Given = [string, string, string, Wanted, Schemas["UsageBody"], string, Record<string, string>, string[]];
+const [base, key, admin, body, usage, hook, headers, keys] = JSON.parse(readFileSync(0, "utf8")) as Given;
 const client = connect({ baseUrl: base, apiKey: key });
 const operator = connect({ baseUrl: base, apiKey: admin });
 const repeat = newKey();
@@ -255,12 +270,21 @@ try {
   if (!(error instanceof NetworkcoreError)) throw error;
   console.log(error.problem.code, error.problem.status);
 }
-const event = verifyWebhook(hook, headers, secret);
-console.log(event.id, event.type, JSON.stringify(event.data).replaceAll('"', "'").replace(":", ": "));
+for (const secret of keys) {
+  const event = verifyWebhook(hook, headers, secret);
+  console.log(event.id, event.type, JSON.stringify(event.data).replaceAll('"', "'").replace(":", ": "));
+  try {
+    verifyWebhook(hook.replace("918", "919"), headers, secret);
+  } catch (error) {
+    if (!(error instanceof WebhookVerificationError)) throw error;
+    console.log("forged");
+  }
+}
 try {
-  verifyWebhook(hook.replace("918", "919"), headers, secret);
-} catch {
-  console.log("forged");
+  verifyWebhook(hook, headers, "whpk_" + "A".repeat(43) + "=");
+} catch (error) {
+  if (!(error instanceof WebhookVerificationError)) throw error;
+  console.log("another key");
 }
 """
 

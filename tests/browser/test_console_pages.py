@@ -11,6 +11,7 @@ from gateway.console.views.routes import PAGES
 from gateway.database import Pool
 from tests.browser.conftest import PHONE, TABLET, WIDE, OpenPage, WatchedPage
 from tests.fakes.console import ConsoleOfTest, HostileTariff, open_console, paid_session
+from tests.fakes.console_operators import add_decision, add_operator
 
 LISTS = [path for path in PAGES if "{" not in path]
 
@@ -45,11 +46,24 @@ async def address_on(watched: WatchedPage, pattern: str) -> str:
 
 
 async def every_page(console: ConsoleOfTest, watched: WatchedPage, session: str) -> list[str]:
-    objects = [f"/console/sessions/{session}", "/console/parties/DE-ABC", "/console/nowhere/x"]
+    pool = console.api.services.pool
+    peer, decision = await add_operator(pool), await add_decision(pool)
+    objects = [
+        f"/console/sessions/{session}",
+        "/console/parties/DE-ABC",
+        "/console/nowhere/x",
+        f"/console/operators/connections/{peer}",
+        "/console/operators/tariffs/DE-ABC/t1?kwh=30&minutes=60&start=2026-11-30T02:00",
+        "/console/operators/tariffs/DE-ABC/by-minute",
+        "/console/operators/meter-keys?party=DE-ABC",
+        f"/console/plug-and-charge/decisions/{decision}",
+        "/console/keys?party=parking",
+    ]
     for path, pattern in (
         ("/console/payouts", r"/console/payouts/dis_\w+"),
         ("/console/webhooks", r"/console/webhooks/whe_\w+"),
         ("/console/events", r"/console/events/evt_\w+"),
+        ("/console/requests", r"/console/requests/rql_\w+"),
     ):
         await watched.go(console.base + path)
         objects.append(await address_on(watched, pattern))
@@ -85,6 +99,11 @@ async def test_pages_of_other_languages_fit_a_phone(pool: Pool, open_page: OpenP
                 f"/console/sessions/{session}",
                 "/console/payouts",
                 "/console/approvals",
+                "/console/operators/tariffs",
+                "/console/operations",
+                "/console/plug-and-charge",
+                "/console/keys",
+                "/console/requests",
             ):
                 await watched.go(console.base + path)
                 await watched.check(axe=False)
@@ -147,3 +166,31 @@ async def test_pages_work_without_script(pool: Pool, open_page: OpenPage) -> Non
             await watched.page.locator(".menu summary").click()
             await watched.page.locator(".menu").get_by_role("link", name="Payouts").click()
             await watched.page.wait_for_url("**/console/payouts")
+
+
+async def test_a_developer_copies_a_new_key_once_and_the_page_of_operations_reads_itself_again(
+    pool: Pool, open_page: OpenPage
+) -> None:
+    async with open_console(pool) as console:
+        await paid_session(console.api)
+        async with open_page(prepare=with_cookies(console, party="parking")) as watched:
+            page = watched.page
+            await watched.go(f"{console.base}/console/keys")
+            await page.get_by_label("capture:read").check()
+            await page.get_by_role("button", name="Create the key").click()
+            assert await page.locator(".notice code").inner_text() != ""
+            await watched.check()
+            await page.reload()  # a form that is sent again shows nothing again
+            assert await page.locator(".notice code").count() == 0
+        async with open_page(prepare=with_cookies(console)) as watched:
+            page = watched.page
+            await watched.go(f"{console.base}/console/operations")
+            shown = page.locator("[data-refresh] time").first
+            before = await shown.get_attribute("datetime")
+            console.api.clock.pass_wall(60)
+            await page.wait_for_function(
+                "before => document.querySelector('[data-refresh] time').dateTime !== before", arg=before
+            )
+            await watched.check()
+            await page.get_by_role("button", name="Pause").click()
+            assert await page.get_by_role("button", name="Resume").count() == 1

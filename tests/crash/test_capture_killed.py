@@ -157,7 +157,7 @@ async def summary(stack: dict[str, Any]) -> Any:
     headers = {"Authorization": f"Bearer {stack['admin_api_key']}"}
     async with (
         aiohttp.ClientSession(stack["base_url"], headers=headers) as session,
-        session.get("/v1/summary") as response,
+        session.get("/v1/summary?audit=true") as response,
     ):
         return await response.json()
 

@@ -18,6 +18,7 @@ from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import build_payments
 from tests.fakes.driver_page import EVSE, Driver, open_driver_page
+from tests.fakes.workers import resolve_outcomes
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 STEPS = 40  # more connections than a payment takes: the last runs die nowhere
@@ -91,8 +92,7 @@ async def goes_on(driver: Driver, offer: Any, asked: PayRequest) -> None:
     assert token == asked.token
     driver.edge.clock.at += timedelta(seconds=31)  # a start that was claimed and lost is claimed anew
     resolver = driver.payments.resolver  # the worker's: a request whose sender died is sent again
-    for shard in await resolver.list_shards():
-        await resolver.run_shard(shard)
+    await resolve_outcomes(resolver)
     reference = await driver.authorization(token)
     mine = [
         one

@@ -117,7 +117,9 @@ async def test_the_release_before_and_this_one_serve_one_database_side_by_side(
                     shown = [
                         await settled(both[turn % 2], identifier) for turn, identifier in enumerate(charged)
                     ]
-                    async with beside.get("/v1/summary", headers={"Authorization": platform}) as response:
+                    async with beside.get(
+                        "/v1/summary?audit=true", headers={"Authorization": platform}
+                    ) as response:
                         books = (await response.json())["audit"]
     assert {one["capture"]["amount"] for one in shown} == {918}
     assert books["findings"] == []

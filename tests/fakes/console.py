@@ -22,7 +22,10 @@ from gateway.people.person import PersonRecord, SessionLimits
 from gateway.people.roles import PersonRole
 from gateway.people.sign_in import OpenIdProvider, SignInService
 from gateway.scopes import ALL_SCOPES
-from tests.fakes.api import TARIFF, Answer, Api, OneTariff, cdr, open_api
+from pnc.revocation_checker import RevocationChecker
+from pnc.service import PlugAndChargeService
+from tests.fakes.api import START, TARIFF, Answer, Api, OneTariff, cdr, open_api
+from tests.fakes.pnc_market import ScriptedFetcher
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 
@@ -112,7 +115,8 @@ async def open_console(
     **options: Any,
 ) -> AsyncIterator[ConsoleOfTest]:
     """The console over the API of the tests."""
-    async with open_api(pool, **options) as api:
+    service = PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=ScriptedFetcher(now=START)))
+    async with open_api(pool, **({"plug_and_charge": service} | options)) as api:
         sign_in = SignInService(
             pool=pool, clock=api.clock, limits=limits or SessionLimits(), provider=provider
         )

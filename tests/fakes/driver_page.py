@@ -20,6 +20,7 @@ from gateway.driver_page import repository
 from gateway.driver_page.repository import DriverPageRecord
 from gateway.driver_page.routes import driver_page_routes
 from gateway.driver_page.services import DriverPageServices, build_driver_page
+from gateway.edge_limits import EdgeLimits
 from gateway.ids import format_id
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.driver_documents import DriverDocumentJob
@@ -262,6 +263,7 @@ async def open_driver_page(
         payments,
         BuyerService(pool=pool, clock=edge.clock, clearing=clearing),
         DocumentService(pool=pool, clock=edge.clock, payments=payments),
+        EdgeLimits(),
     )
     services = replace(services, base_url=base_url)
     services = replace(services, live_seconds=0.05, **changes)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -216,6 +216,7 @@ class FakePsp:
     """Answers as a PSP does; `faults` are used in order, one per call: before, after, or None."""
 
     def __init__(self) -> None:
+        self.event_pages: list[Sequence[bytes] | PspOutcomeUnknown] = []
         self.payments: dict[str, Payment] = {}
         self.answers: dict[str, object] = {}
         self.transfers: dict[str, PspTransferRequest] = {}
@@ -248,8 +249,12 @@ class FakePsp:
     def rules(self) -> PspRules:
         return STRIPE_RULES
 
-    def without_secrets(self, body: bytes) -> bytes:
+    def kept_body(self, body: bytes, *, whole: bool) -> bytes:
         return body
+
+    @property
+    def responding(self) -> bool:
+        return True
 
     @property
     def account(self) -> str:
@@ -395,8 +400,11 @@ class FakePsp:
             id=body.decode(), psp_type="payment_intent.succeeded", psp_payment=None, session_id=None
         )
 
-    async def list_events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
-        return []
+    async def event_pages_since(
+        self, *, since: datetime, limit: int
+    ) -> AsyncIterator[Sequence[bytes] | PspOutcomeUnknown]:
+        for page in self.event_pages:
+            yield page
 
     async def close(self) -> None:
         return None

@@ -28,7 +28,7 @@ def jobs_by_kind(
         accounts=cast("Any", accounts),
     )
     jobs = task_jobs(handlers, pool=pool, clock=clock, lease_s=60, parallel_shards=4)
-    return {job.kind: job for job in jobs}
+    return {job.task_kind: job for job in jobs}
 
 
 def correction_job(pool: Pool, clock: Clock, sessions: Any) -> TaskJob:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.audit_run_repository import AuditRun, record_run
 from gateway.database import Pool
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
@@ -190,14 +191,20 @@ async def test_the_summary_proves_itself_and_partners_receive_the_event_of_their
         rail=PspRail(psp=api.psp),
     )
     await job.run()
-    summary = (await api.call("GET", "/v1/summary", party="admin")).json
+    summary = (await api.call("GET", "/v1/summary?audit=true", party="admin")).json
     assert summary["audit"]["ok"] is True
     assert summary["audit"]["findings"] == []
     assert {line["difference"] for line in summary["audit"]["proof"]} == {0}
     assert summary["captured"] == [{"currency": "EUR", "amount": 1190}]
     assert summary["sessions_cleared"] == 1
-    light = (await api.call("GET", "/v1/summary?audit=false", party="admin")).json
-    assert light["audit"] is None
+    light = (await api.call("GET", "/v1/summary", party="admin")).json
+    assert (light["audit"], light["last_audit"]) == (None, None)  # none has run yet
+    run = AuditRun(finished_at=api.clock.wall_now(), result="not_compared", checks=["psp_record"])
+    async with api.services.pool.acquire() as connection:
+        await record_run(connection, run)
+    light = (await api.call("GET", "/v1/summary", party="admin")).json
+    assert light["audit"] is None  # the ledger is not read for it
+    assert (light["last_audit"]["result"], light["last_audit"]["checks"]) == ("not_compared", ["psp_record"])
 
     api.clock.wall = datetime.now(UTC) + timedelta(seconds=2)
     heard = (await api.call("GET", "/v1/events?limit=100", party="DE-ABC")).json["data"]

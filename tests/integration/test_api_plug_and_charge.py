@@ -13,6 +13,7 @@ from sandbox.pki.hierarchy import ocsp_answer
 from tests.fakes.api import EVSE, START, Answer, cdr
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api, statuses
 from tests.fakes.pnc_market import EMAID
+from tests.fakes.workers import resolve_outcomes
 
 
 @pytest.fixture
@@ -166,8 +167,7 @@ async def test_a_repeat_learns_the_outcome_that_another_process_recorded(station
         # The worker resolves the outcome: the payment is decided, and nobody has concluded the decision.
         station.api.clock.pass_wall(60)
         resolver = station.api.services.payments.resolver
-        for shard in await resolver.list_shards():
-            await resolver.run_shard(shard)
+        await resolve_outcomes(resolver)
     assert statuses(call.result()) == ("Accepted", "Accepted")
 
 

@@ -1,13 +1,17 @@
 """The API's reference in pages: every operation has its place, a search finds it, nothing of it runs."""
 
+import html
+import json
 import re
 from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.api import reference
 from gateway.api.openapi import openapi_document
 from gateway.api.reference import build_reference, sample, search
 from gateway.api.routes import endpoints
+from gateway.api_versions import VERSIONS
 from gateway.database import Pool
 from tests.fakes.api import Api, open_api
 
@@ -36,6 +40,67 @@ def test_every_link_leads_to_a_page_of_ours() -> None:
         for link in re.findall(r"href=[\"']([^\"'#]+)", page):
             place = link.partition("?")[0]
             assert place in known or place == "/reference/reference.css", f"{address}: {link}"
+
+
+def test_a_sandboxs_pages_have_one_script_of_ours_and_what_it_sends_is_in_the_page() -> None:
+    tried = build_reference(DOCUMENT, base_url="http://api.test", try_it=True)
+    assert tried.headers == reference.TRY_HEADERS
+    policy = reference.TRY_HEADERS["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert re.findall(r"(script-src|connect-src) ([^;]+)", policy) == [
+        ("script-src", "'self'"),
+        ("connect-src", "'self'"),
+    ]
+    found = {}
+    for address, page in tried.pages.items():
+        scripts = re.findall(r"<script[^>]*>", page)
+        offered = re.findall(r'data-operation="([^"]+)"', page)
+        assert len(scripts) == bool(offered), address
+        assert all("/reference/reference.js?v=" in script and " defer" in script for script in scripts)
+        for text in offered:
+            one = json.loads(html.unescape(text))
+            found[one["method"], one["path"]] = one
+    described = {
+        (method.upper(), path): operation
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert found.keys() == described.keys()
+    for place, one in found.items():
+        assert {part["name"] for part in one["parameters"]} == {
+            part["name"] for part in described[place]["parameters"]
+        }
+        named = set(re.findall(r"{(\w+)}", one["path"]))
+        assert named == {part["name"] for part in one["parameters"] if part["in"] == "path"}
+
+
+def test_the_script_keeps_no_key_and_makes_no_markup_of_text() -> None:
+    text = reference.script().decode()
+    for forbidden in ("localStorage", "sessionStorage", "cookie", "indexedDB", "innerHTML", "eval(", "http"):
+        assert forbidden not in text.replace("HTTP", ""), forbidden
+    assert text.count("fetch(") == 1
+    assert "new URL(asked.path, location.origin)" in text
+    assert 'credentials: "omit"' in text
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+async def test_a_live_gateway_offers_nothing_to_try(pool: Pool, *, sandbox: bool) -> None:
+    async with open_api(pool, sandbox=sandbox) as api:
+        page = await api.call("GET", "/reference/sessions", party=None)
+        script = await api.call("GET", "/reference/reference.js", party=None)
+        assert (page.status, script.status) == (200, 200 if sandbox else 404)
+        assert ("<script" in page.text, "data-operation" in page.text) == (sandbox, sandbox)
+        assert ("script-src" in page.headers["Content-Security-Policy"]) == sandbox
+
+
+def test_the_page_of_versions_shows_the_policy_and_each_change() -> None:
+    page = html.unescape(REFERENCE.pages["/reference/versions"])
+    for version in VERSIONS.versions:
+        assert f'<h2 id="{version.name}">' in page
+    assert "<code>of_establishment</code>" in page
+    assert "<code>Networkcore-Version</code>" in page
+    (found, *_) = search(REFERENCE.entries, "deprecation sunset")
+    assert found.address == "/reference/versions"
 
 
 def test_no_page_is_as_long_as_all_of_them() -> None:

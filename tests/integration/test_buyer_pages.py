@@ -172,3 +172,26 @@ async def test_whoever_guesses_links_is_slowed_down(pool: Pool) -> None:
         found = [(await submit(opened, path, FIELDS)).status for _ in range(5)]
     assert found[:3] == [404] * 3
     assert found[-1] == 429
+
+
+async def test_the_page_reads_in_the_language_that_was_chosen_else_accepted(api: Api) -> None:
+    session = await settlement.settle(api)
+    path = await link(api, session)
+    for accepted, query, language, word in (
+        ("", "", "en", "Invoice to a company"),
+        ("de-CH, en;q=0.5", "", "de", "Rechnung an eine Firma"),
+        ("de", "?lang=fr", "fr", "Facture à une entreprise"),
+        ("xx, it;q=0.1", "", "it", "Fattura a un&#x27;azienda"),
+    ):
+        found = await api.call("GET", path + query, party=None, headers={"Accept-Language": accepted})
+        assert f"<html lang='{language}'>" in found.text
+        assert word in found.text
+        assert found.text.count("hreflang=") == 3, "the other languages are one click away"
+    wrong = await submit(api, f"{path}?lang=de", FIELDS | {"country": "Deutschland"})
+    assert wrong.status == 400
+    assert "Bitte berichtigen: Land" in wrong.text
+    done = await submit(api, f"{path}?lang=de", FIELDS)
+    assert "<html lang='de'>" in done.text, "the page behind the redirect is in the same language"
+    assert "Die Rechnung folgt" in done.text
+    other = await api.call("GET", f"{path}?lang=xx", party=None)
+    assert "<html lang='en'>" in other.text, "an unknown language is none"

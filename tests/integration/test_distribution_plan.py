@@ -26,7 +26,6 @@ LOST: Mapping[str, str] = {
     "gateway.party": "no party is ever deleted",
     "clearing.party": "no party is ever deleted",
     "gateway.tariff_snapshot": "written by the statement that writes the session, and never deleted",
-    "gateway.webhook_endpoint": "a deleted endpoint keeps its row",
     "gateway.buyer": "a buyer is kept as long as a document may name it",
 }
 

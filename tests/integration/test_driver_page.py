@@ -486,3 +486,21 @@ async def _event(content: object) -> str:
             lines.append(line.removeprefix("data: "))
         if not line and lines:
             return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "Nothing was charged"),
+        ("de", "Es wurde nichts belastet"),
+        ("fr", "Rien n'a été débité"),
+        ("it", "Non è stato addebitato nulla"),
+    ],
+)
+async def test_a_browser_without_script_reads_how_to_charge_instead(
+    driver: Driver, language: str, words: str
+) -> None:
+    page = await driver.get(f"{PAGE}?lang={language}")
+    without_script = page.text.partition("<noscript>")[2].partition("</noscript>")[0]
+    assert words in unescape(without_script)
+    assert without_script.count("<p>") == 2, "what is wrong, and what to do instead"

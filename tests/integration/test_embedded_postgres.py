@@ -19,7 +19,7 @@ import pytest
 
 from sandbox.errors import EmbeddedPostgresError
 from sandbox.postgres.embedded import EmbeddedPostgres
-from sandbox.postgres.files import ServerUser, blocking_ancestor, own_processes, server_files
+from sandbox.postgres.files import ServerFiles, ServerUser, blocking_ancestor, own_processes, server_files
 from sandbox.processes.exit_with_parent import tied_command
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +50,10 @@ async def ask(server: EmbeddedPostgres, statement: str) -> Any:
         return await connection.fetchval(statement)
     finally:
         await connection.close()
+
+
+def server_files_of(server: EmbeddedPostgres) -> ServerFiles:
+    return server_files(server.log_path.parent)
 
 
 def alive(pid: int) -> bool:
@@ -254,6 +258,72 @@ async def test_orphaned_backends_of_a_killed_server_are_ended_before_a_new_start
         assert await ask(server, "SELECT 1") == 1
     finally:
         await asyncio.to_thread(server.stop)
+
+
+HOLDER = """
+    import ctypes, sys
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.shmat.restype = ctypes.c_void_p
+    assert libc.shmat(int(sys.argv[1]), None, 0) != ctypes.c_void_p(-1).value, ctypes.get_errno()
+    print("attached", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold_memory_of(server: EmbeddedPostgres) -> subprocess.Popen[str]:
+    """A process that keeps the server's shared memory in use, as one that is being killed does."""
+    memory = server_files_of(server).pid_file.read_text().splitlines()[6].split()[1]
+    holder = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER), memory],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "attached\n"
+    return holder
+
+
+def kill_server(server: EmbeddedPostgres) -> None:
+    for pid in own_processes(server_files_of(server)):
+        os.kill(pid, signal.SIGKILL)
+    server.stop()
+
+
+@as_root
+async def test_memory_of_a_killed_server_that_is_still_in_use_is_waited_for(place: Path) -> None:
+    said: list[str] = []
+    with EmbeddedPostgres(place / "data", durable=False) as first:
+        holder = hold_memory_of(first)
+        kill_server(first)
+    try:
+        server = EmbeddedPostgres(place / "data", durable=False, progress=said.append)
+        starting = asyncio.create_task(asyncio.to_thread(server.start))
+        async with asyncio.timeout(60):
+            while not any("shared memory" in line for line in said):
+                assert not starting.done()
+                await asyncio.sleep(0.05)
+    finally:
+        holder.communicate("")
+    await starting
+    try:
+        assert await ask(server, "SELECT 1") == 1
+        assert "shared memory of an earlier PostgreSQL is still in use, trying again" in said
+    finally:
+        server.stop()
+
+
+@as_root
+def test_memory_that_stays_in_use_is_named(place: Path) -> None:
+    with EmbeddedPostgres(place / "data", durable=False) as first:
+        holder = hold_memory_of(first)
+        kill_server(first)
+    try:
+        server = EmbeddedPostgres(place / "data", durable=False, memory_timeout_seconds=0.2)
+        with pytest.raises(EmbeddedPostgresError, match=r"still in use after 0.2 s.*ipcs"):
+            server.start()
+    finally:
+        holder.communicate("")
 
 
 async def test_a_stale_pid_file_that_names_another_program_is_no_obstacle(place: Path) -> None:

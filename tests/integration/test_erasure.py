@@ -332,6 +332,28 @@ async def test_what_arrives_after_an_erasure_is_erased_by_a_repeat(api: Api) -> 
     assert EMAIL not in await _dump(api.services.pool)
 
 
+async def test_what_receivers_answered_about_the_person_is_blotted(api: Api) -> None:
+    made = await drive(api)
+    for number, session in enumerate(made["sessions"]):
+        await finish(api, session, number)
+    await end_everything(api, made)
+    pool = api.services.pool
+    await pool.execute(
+        "INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, answer, answer_cut,"
+        " duration_ms, attempted_at) SELECT e.shard, e.id, e.id, e.id, 500, $1, false, 1, now()"
+        " FROM gateway.event AS e",
+        f"no such driver: {EMAIL}",
+    )
+    report = await run(api, NAMES[1], erase=True)
+    assert report.outcome is ErasureOutcome.ERASED
+    assert report.found["delivery_attempt"] > 0
+    kept = (
+        "SELECT count(answer) FROM gateway.delivery_attempt AS a JOIN gateway.event AS e ON e.id = a.event_id"
+    )
+    assert await pool.fetchval(f"{kept} WHERE e.object_id = $1", made["sessions"][0]) == 0
+    assert await pool.fetchval("SELECT count(*) FROM gateway.delivery_attempt WHERE status = 500") > 0
+
+
 async def test_an_erased_event_is_abandoned_and_not_sent_again(api: Api) -> None:
     endpoint = await api.call(
         "POST", "/v1/webhook-endpoints", {"url": "https://a.example/", "events": ["*"]}, key="w"
@@ -342,16 +364,10 @@ async def test_an_erased_event_is_abandoned_and_not_sent_again(api: Api) -> None
         await finish(api, session, number)
     await end_everything(api, made)
     pool = api.services.pool
-    await pool.execute(
-        "INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state, next_attempt_at,"
-        " created_at) SELECT e.shard, w.id, e.id, e.object_id, 'pending', now(), now() FROM gateway.event"
-        " AS e,"
-        " gateway.webhook_endpoint AS w WHERE e.object_id = $1",
-        made["sessions"][0],
-    )
+    of_session = "SELECT DISTINCT state FROM gateway.delivery WHERE object_id = $1"
+    assert [row["state"] for row in await pool.fetch(of_session, made["sessions"][0])] == ["pending"]
     await run(api, NAMES[1], erase=True)
-    states = {row["state"] for row in await pool.fetch("SELECT state FROM gateway.delivery")}
-    assert states == {"abandoned"}
+    assert [row["state"] for row in await pool.fetch(of_session, made["sessions"][0])] == ["abandoned"]
     event = await pool.fetchval("SELECT id FROM gateway.event WHERE object_id = $1", made["sessions"][0])
     shown = (await api.call("GET", f"/v1/events/{format_id('evt', event)}")).json
     assert (shown["object_id"], shown["data"]) == (made["sessions"][0], {})

@@ -58,7 +58,7 @@ async def tasks_left(pool: Pool) -> list[Any]:
 
 def task_job(pool: Pool, clock: Hands, do: Any) -> TaskJob:
     return TaskJob(
-        kind=TaskKind.CAPTURE_SESSION, handle=do, pool=pool, clock=clock, lease_s=60, parallel_shards=4
+        task_kind=TaskKind.CAPTURE_SESSION, handle=do, pool=pool, clock=clock, lease_s=60, parallel_shards=4
     )
 
 

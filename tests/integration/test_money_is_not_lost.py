@@ -1,6 +1,7 @@
 """Where money could be lost, captured twice or lost: rare sequences of events on a real PostgreSQL."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -469,8 +470,10 @@ async def test_a_hold_that_cannot_be_looked_after_holds_up_no_other(system: Syst
 async def test_an_event_that_cannot_be_read_holds_up_no_other(system: System) -> None:
     class Telling(StrictPsp):
         @override
-        async def list_events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
-            return [b"bent", b"evt_2"]
+        async def event_pages_since(
+            self, *, since: datetime, limit: int
+        ) -> AsyncIterator[Sequence[bytes] | PspOutcomeUnknown]:
+            yield [b"bent", b"evt_2"]
 
         @override
         def parse_event(self, body: bytes) -> PspEvent:

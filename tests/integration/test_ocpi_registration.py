@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -198,3 +199,35 @@ async def test_unknown_paths_and_methods_answer_in_the_ocpi_format(edge: Edge) -
         response, answer = await edge.send(method, path, token)
         assert (response.status, answer["status_code"]) == (expected, 2000)
         assert ("Allow" in response.headers) == (expected == 405)
+
+
+async def test_each_call_of_a_handshake_is_kept_with_its_answer_and_no_token(edge: Edge) -> None:
+    await edge.register("NL-ABC")
+    steps = await _steps(edge)
+    assert [(one["direction"], one["method"], one["http_status"], one["ocpi_status"]) for one in steps] == [
+        ("sent", "GET", 200, 1000),
+        ("sent", "GET", 200, 1000),
+        ("received", "POST", 200, 1000),
+    ]
+    assert steps[0]["url"].endswith("/versions")
+    assert steps[-1]["url"] == "/ocpi/2.2.1/credentials"
+    assert "2.2.1" in steps[-1]["message"]
+    assert not [one for one in steps if TOKEN_B in str(dict(one))]
+
+
+async def test_a_handshake_that_fails_says_at_which_call_and_why(edge: Edge) -> None:
+    token_a = await edge.invite("NL-ABC")
+    edge.cpo.accepts, edge.cpo.refusal = ("Token nothing",), (403, 2001)
+    answer, _ = await edge.call("POST", "/2.2.1/credentials", token_a, edge.credentials("NL-ABC"))
+    assert answer["status_code"] == 3001
+    steps = await _steps(edge)
+    assert [(one["direction"], one["http_status"], one["ocpi_status"]) for one in steps] == [
+        ("sent", 403, 2001),  # the token in Base64
+        ("sent", 403, 2001),  # and bare
+        ("received", 200, 3001),
+    ]
+    assert "could not be used" in steps[-1]["message"]
+
+
+async def _steps(edge: Edge) -> list[Any]:
+    return list(await edge.pool.fetch("SELECT * FROM gateway.ocpi_handshake_step ORDER BY id"))

@@ -20,7 +20,11 @@ from gateway.distribution.places import BY_NAME, FEW_ROWS
 from gateway.distribution.several_shards import listed_statements
 
 SHARD = 5
-_PLAN = """
+# One PostgreSQL finds an Idempotency-Key in any shard; a distributed database in its own (decision 0928).
+_DISTRIBUTED_KEY = """
+ALTER TABLE gateway.idempotency_key
+    DROP CONSTRAINT idempotency_key_pkey, ADD PRIMARY KEY (shard, party_id, key)"""
+PLAN_OF = """
 CREATE FUNCTION public.plan_of(statement text) RETURNS json LANGUAGE plpgsql AS $body$
 DECLARE found json;
 BEGIN
@@ -36,12 +40,18 @@ FROM pg_class AS r JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = 
 WHERE r.relkind = 'r' AND r.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')
 ORDER BY 1"""
 
+_VIEWS = """
+SELECT c.oid::regclass::text AS name, pg_get_viewdef(c.oid) AS definition FROM pg_class AS c
+WHERE c.relkind = 'v' AND c.relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc')"""
+
 
 @pytest.fixture
 async def partitioned(database_url: str) -> AsyncIterator[Connection]:
     """A migrated database whose tables with a shard have a partition for one shard and one for the others."""
     connection = await asyncpg.connect(database_url)
     try:
+        await connection.execute(_DISTRIBUTED_KEY)
+        views = await connection.fetch(_VIEWS)
         for name, keyed in await connection.fetch(_TABLES):
             assert keyed is not (name in BY_NAME or name in FEW_ROWS), (
                 f"{name}: is the shard in each of its unique keys?"
@@ -53,7 +63,9 @@ async def partitioned(database_url: str) -> AsyncIterator[Connection]:
                     f"CREATE TABLE {name}__own PARTITION OF {name} FOR VALUES IN ({SHARD});"
                     f"CREATE TABLE {name}__others PARTITION OF {name} DEFAULT"
                 )
-        await connection.execute(_PLAN)
+        for name, definition in views:  # else they would still read the tables as they were
+            await connection.execute(f"CREATE OR REPLACE VIEW {name} AS {definition}")
+        await connection.execute(PLAN_OF)
         yield connection
     finally:
         await connection.close()

@@ -182,6 +182,14 @@ async def test_a_cancelled_setup_has_ended(api: Api) -> None:
     assert (await api.call("GET", f"/v1/setups/{finished['id']}")).json["state"] == "succeeded"
 
 
+async def shard_of_task(pool: Pool, event: str) -> int:
+    """The shard of an event of the PSP, in which its task lies."""
+    of_task = "SELECT shard FROM gateway.task WHERE payload ->> 'event' = $1"
+    shard: int = await pool.fetchval(of_task, event)
+    assert await pool.fetchval("SELECT shard FROM gateway.psp_event WHERE id = $1", event) == shard
+    return shard
+
+
 async def test_the_psps_event_records_a_setup_and_a_removed_method(pool: Pool) -> None:
     async with open_api(pool, psp=Reporting()) as api:
         of = await customer(api)
@@ -189,19 +197,39 @@ async def test_the_psps_event_records_a_setup_and_a_removed_method(pool: Pool) -
         psp_setup = opened["client_secret"].partition("_secret")[0]
         api.psp.payers.finish(psp_setup)
         payments = api.services.payments
+
+        async def handle(event: str) -> None:
+            shard = await shard_of_task(pool, event)
+            assert await payments.psp_events.handle_event(event, shard=shard) is None
+
         await payments.receive_psp_webhook(body=b"seti_unknown", signature="")
         await payments.receive_psp_webhook(body=psp_setup.encode(), signature="")
         events = await pool.fetch("SELECT payload FROM gateway.task WHERE kind = 'handle_psp_event'")
         assert [one["payload"]["event"] for one in events] == [f"evt_{psp_setup}"]
-        assert await payments.psp_events.handle_event(f"evt_{psp_setup}") is None
+        assert (
+            await payments.psp_events.handle_event(
+                f"evt_{psp_setup}", shard=await shard_of_task(pool, f"evt_{psp_setup}")
+            )
+            is None
+        )
         (event,) = await pool.fetch("SELECT type, data FROM gateway.event")
         assert event["type"] == "setup.succeeded"
         method, mandate = event["data"]["payment_method"], event["data"]["mandate"]
         await payments.receive_psp_webhook(body=mandate.encode(), signature="")
-        assert await payments.psp_events.handle_event(f"evt_{mandate}") is None
+        assert (
+            await payments.psp_events.handle_event(
+                f"evt_{mandate}", shard=await shard_of_task(pool, f"evt_{mandate}")
+            )
+            is None
+        )
         assert (await api.call("GET", f"/v1/payment-methods/{method}")).json["mandate"] is None
         await payments.receive_psp_webhook(body=method.encode(), signature="")
-        assert await payments.psp_events.handle_event(f"evt_{method}") is None
+        assert (
+            await payments.psp_events.handle_event(
+                f"evt_{method}", shard=await shard_of_task(pool, f"evt_{method}")
+            )
+            is None
+        )
         assert (await api.call("GET", f"/v1/payment-methods/{method}")).status == 404
 
 

@@ -40,6 +40,7 @@ from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
 from tests.fakes.psp import FakePsp
+from tests.fakes.workers import resolve_outcomes
 
 START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
 TARIFF = {
@@ -123,8 +124,7 @@ class System:
             return list(await connection.fetch(f"SELECT * FROM gateway.{table}"))  # noqa: S608 - a name of ours
 
     async def resolve(self) -> None:
-        for shard in await self.payments.resolver.list_shards():
-            await self.payments.resolver.run_shard(shard)
+        await resolve_outcomes(self.payments.resolver)
 
 
 def cdr(*, kwh: str, cdr_id: str = "C1", currency: str = "EUR") -> bytes:

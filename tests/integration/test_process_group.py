@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.address_limit import UNKNOWN_CALLERS
 from gateway.api.process_metrics import ProcessMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +164,25 @@ async def test_one_scrape_shows_the_metrics_of_every_process(group: Group) -> No
         if line.startswith("networkcore_http_requests_total{") and 'path="/healthz"' in line
     ]
     assert sum(counted) == 60
+
+
+async def test_wrong_keys_are_limited_once_for_all_processes(group: Group) -> None:
+    answers: list[int] = []
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as client:
+
+        async def try_key(number: int) -> None:
+            headers = {"Authorization": f"Bearer nck_test_guess_{number:0>20}"}
+            async with client.get(f"{group.url}/v1/sessions", headers=headers) as response:
+                answers.append(response.status)
+
+        began = time.monotonic()
+        for first in range(0, 600, 6):
+            await asyncio.gather(*(try_key(number) for number in range(first, first + 6)))
+        seconds = time.monotonic() - began
+    assert set(answers) <= {401, 429}
+    # One process alone gives out its burst and what comes back meanwhile; two that count apart twice as much.
+    most = UNKNOWN_CALLERS.burst + UNKNOWN_CALLERS.per_second * seconds
+    assert 150 < answers.count(401) <= most + 6, (answers.count(401), seconds)
 
 
 async def test_no_process_outlives_a_parent_that_was_killed(group: Group) -> None:

@@ -15,11 +15,11 @@ from gateway.payments.psp.port import PspEvent, PspEventKind
 from gateway.payments.psp_events import PspEventHandler
 from tests.fakes.api import Answer, Api, open_api
 
-# Idempotency-Key: claim and answer; intent and outcome. The OCPI package reads the charge point: two more.
-AUTHORIZE = 4
-# Idempotency-Key: claim and answer; one read; the CDR with its price; intent and outcome.
-COMPLETE = 6
-# Likewise, and one read: whether the operator has reported the session as begun.
+# Intent with the key's claim, outcome with its answer. The OCPI package reads the charge point: two more.
+AUTHORIZE = 2
+# One read; the CDR with its price, the intent and the key's claim; the outcome with the key's answer.
+COMPLETE = 3
+# Idempotency-Key: claim and answer; intent and outcome; two reads, and whether the session has begun.
 RELEASE = 7
 
 
@@ -69,7 +69,7 @@ async def as_read(counted: Counted, shown: dict[str, Any]) -> tuple[Any, str]:
     return session.json, authorization.headers["ETag"]
 
 
-async def test_a_captured_session_makes_ten_statements(counted: Counted) -> None:
+async def test_a_captured_session_makes_five_statements(counted: Counted) -> None:
     await authorize(counted, 0)  # the key of the caller and the types of the columns are known from then on
     counted.pop_all()
     shown = await authorize(counted, 1)
@@ -115,15 +115,16 @@ async def test_an_event_that_says_what_is_known_is_kept_and_leaves_no_task(count
     shown = await authorize(counted, 1)
     handler: PspEventHandler = counted.api.services.payments.psp_events  # type: ignore[attr-defined]
     pool = counted.api.services.pool
+    session = parse_id("ses", shown["session"])
     async with pool.acquire() as connection:
         payment = await connection.fetchval(
             "SELECT psp_payment FROM gateway.payment_authorization WHERE session_id = $1",
-            parse_id("ses", shown["session"]),
+            session,
         )
     counted.pop_all()
     kinds = ("payment_intent.created", "payment_intent.amount_capturable_updated", "charge.succeeded")
     for number, kind in enumerate(kinds):
-        event = PspEvent(id=f"evt_{number}", psp_type=kind, psp_payment=payment, session_id=None)
+        event = PspEvent(id=f"evt_{number}", psp_type=kind, psp_payment=payment, session_id=session)
         assert await handler.keep_event(event, b"{}")
     assert len(counted.pop_all()) == len(kinds)
     ended = PspEvent(

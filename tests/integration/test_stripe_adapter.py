@@ -271,9 +271,9 @@ async def test_a_list_is_read_over_all_its_pages(stripe: Stripe) -> None:
     assert record.topped_up_minor == 10_500
     since = datetime(2020, 1, 1, tzinfo=UTC)
     for limit, count in ((3, 3), (101, 101), (1000, 105)):  # of two events each, one can change our state
-        found = await stripe.psp.list_events_since(since=since, limit=limit)
-        assert not isinstance(found, PspOutcomeUnknown)
-        assert len({stripe.psp.parse_event(body).id for body in found}) == count
+        pages = [page async for page in stripe.psp.event_pages_since(since=since, limit=limit)]
+        assert all(not isinstance(page, PspOutcomeUnknown) and len(page) <= 100 for page in pages)
+        assert len({stripe.psp.parse_event(body).id for page in pages for body in page}) == count
     moved = await stripe.psp.list_movements_between(since=since, until=None, limit=1000)
     assert not isinstance(moved, PspOutcomeUnknown)
     assert len(moved) == 105
@@ -293,11 +293,16 @@ async def test_an_event_without_a_good_signature_is_rejected(stripe: Stripe, sig
         stripe.psp.read_event(body=b"{}", signature=signature)
 
 
-async def test_the_events_since_an_instant_are_listed_oldest_first(stripe: Stripe) -> None:
+async def test_the_events_since_an_instant_are_listed_newest_first(stripe: Stripe) -> None:
     await stripe.hold()
-    found = await stripe.psp.list_events_since(since=datetime(2020, 1, 1, tzinfo=UTC), limit=100)
-    assert not isinstance(found, PspOutcomeUnknown)
-    events = [stripe.psp.parse_event(body) for body in found]
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    events = [
+        stripe.psp.parse_event(body)
+        async for page in stripe.psp.event_pages_since(since=since, limit=100)
+        if not isinstance(page, PspOutcomeUnknown)
+        for body in page
+    ]
+    assert all(event.created for event in events)
     assert "payment_intent.amount_capturable_updated" in {event.psp_type for event in events}
     assert any(event.psp_payment for event in events)
 

@@ -23,7 +23,6 @@ from gateway.config import load_settings
 from gateway.database import Pool
 from gateway.errors import ConfigurationError
 from gateway.ids import new_id, parse_id, shard_of
-from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.processes import run_workers
 from gateway.webhooks.delivery import WebhookDelivery
@@ -31,6 +30,7 @@ from gateway.webhooks.key_rotation import reencrypt
 from gateway.webhooks.repository import SecretRecord
 from gateway.webhooks.secret_cipher import SecretCipher
 from tests.fakes.api import open_api
+from tests.fakes.workers import run_webhooks
 from tests.integration.test_webhooks import Stage, open_stage
 
 OLD, NEW = ("2025-01", b"o" * 32), ("2026-11", b"n" * 32)
@@ -208,7 +208,7 @@ async def test_order_is_kept_per_object_through_retries_while_the_job_runs(pool:
         stage.receiver.answers["/in"] = [web.Response(status=500) if n % 3 == 0 else 0.001 for n in range(9)]
         names = [await stage.happen(count=4) for _ in range(5)]
         stop = asyncio.Event()
-        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        running = asyncio.create_task(run_webhooks(stage.job, stop=stop))
         for _ in range(400):
             stage.api.clock.pass_wall(60)
             await asyncio.sleep(0.02)
@@ -238,10 +238,7 @@ async def test_two_workers_deliver_everything_in_order_and_wait_for_each_other_i
             delivery=WebhookDelivery(pool=pool, client=client, clock=stage.api.clock, chance=random.Random(8))
         )
         stop = asyncio.Event()
-        running = [
-            asyncio.create_task(job.run(stop=stop, poll_s=0.01, loops=JobLoops()))
-            for job in (stage.job, other)
-        ]
+        running = [asyncio.create_task(run_webhooks(job, stop=stop)) for job in (stage.job, other)]
         since = (stage.api.clock.at - timedelta(hours=1)).isoformat()
         objects = []
         for number in range(20):
@@ -302,7 +299,7 @@ async def test_100_000_events_behind_a_receiver_that_never_answers_cost_the_othe
         await _leave_behind(stage, dead, count=100_000)
         stop = asyncio.Event()
         tracemalloc.start()
-        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        running = asyncio.create_task(run_webhooks(stage.job, stop=stop))
         loop, delays = asyncio.get_running_loop(), []
         for number in range(40):
             began = loop.time()

@@ -18,14 +18,16 @@ from standardwebhooks import Webhook
 
 from gateway import outbound
 from gateway.database import Pool
-from gateway.ids import format_id, new_id, parse_id, shard_of
-from gateway.jobs.job_loops import JobLoops
+from gateway.ids import SHARD_COUNT, format_id, new_id, parse_id, shard_of
+from gateway.jobs.shard_job import own_shards
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.webhooks import delivery_queue, events
 from gateway.webhooks.back_pressure import Limits
-from gateway.webhooks.delivery import LEASE, WebhookDelivery, fan_out
+from gateway.webhooks.delivery import LEASE, WebhookDelivery
+from gateway.webhooks.delivery_queue import Quota
 from gateway.webhooks.events import EventType, NewEvent
 from tests.fakes.api import Api, cdr, open_api
+from tests.fakes.workers import run_webhooks
 
 
 @dataclass
@@ -102,7 +104,12 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    pool: Pool, *, timeout_seconds: float = 0.4, allow_private_receivers: bool = True, **limits: Any
+    pool: Pool,
+    *,
+    timeout_seconds: float = 0.4,
+    allow_private_receivers: bool = True,
+    shards_per_statement: int = SHARD_COUNT,
+    **limits: Any,
 ) -> AsyncIterator[Stage]:
     app = web.Application()
     async with (
@@ -120,6 +127,7 @@ async def open_stage(
                 clock=api.clock,
                 timeout_seconds=timeout_seconds,
                 limits=Limits(**limits),
+                shards_per_statement=shards_per_statement,
                 chance=random.Random(7),
             )
         )
@@ -127,9 +135,9 @@ async def open_stage(
         await client.close()
 
 
-@pytest.fixture
-async def stage(pool: Pool) -> AsyncIterator[Stage]:
-    async with open_stage(pool) as opened:
+@pytest.fixture(params=[1, SHARD_COUNT], ids=["shard by shard", "shards together"])
+async def stage(pool: Pool, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    async with open_stage(pool, shards_per_statement=request.param) as opened:
         yield opened
 
 
@@ -201,7 +209,7 @@ async def test_retries_follow_the_schedule_to_the_end_and_then_stop(stage: Stage
         stage.api.clock.pass_wall(minutes * 60)
         await stage.settle(rounds=1)
         assert len(await stage.log(made, state="&state=failed")) == 1  # while it is tried again, too
-    log = await stage.log(made)
+    log = [line for line in await stage.log(made) if line["event_type"] == "session.completed"]
     assert log[0]["attempts"] == 10  # the first try and nine retries
     assert log[0]["state"] == "failed"
     assert log[0]["last_status"] == 500
@@ -226,7 +234,7 @@ async def test_what_a_receiver_may_answer(stage: Stage) -> None:
     await stage.happen()
     await stage.settle(rounds=1)
 
-    logs = {path: (await stage.log(endpoint))[0] for path, endpoint in made.items()}
+    logs = {path: (await stage.log(endpoint))[-1] for path, endpoint in made.items()}  # of the one event
     assert (logs["/slow"]["state"], logs["/slow"]["last_status"]) == ("pending", None)
     assert "no answer" in logs["/slow"]["last_error"]
     assert (logs["/redirect"]["state"], logs["/redirect"]["last_status"]) == ("pending", 302)
@@ -237,7 +245,7 @@ async def test_what_a_receiver_may_answer(stage: Stage) -> None:
     assert wait >= timedelta(seconds=120)
     assert logs["/garbage"]["state"] == "delivered"
     assert logs["/accepted"]["state"] == "delivered"
-    assert (await stage.log(dead))[0]["last_error"]
+    assert (await stage.log(dead))[-1]["last_error"]
 
     gone = await stage.endpoint(made["/gone"])
     assert (gone["state"], gone["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
@@ -413,7 +421,7 @@ async def test_the_running_job_does_not_wait_for_a_slow_receiver(pool: Pool) -> 
         await stage.listen("/fast")
         stage.receiver.answers["/slow"] = [1.5]
         stop = asyncio.Event()
-        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
+        running = asyncio.create_task(run_webhooks(stage.job, stop=stop))
         await stage.happen()
         for _ in range(100):
             if stage.receiver.got["/slow"]:
@@ -483,14 +491,14 @@ async def test_a_deep_backlog_behind_a_dead_endpoint_costs_the_others_nothing(st
 async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_id(stage: Stage) -> None:
     made = await stage.listen("/in")
     await stage.happen()
-    await fan_out(stage.api.services.pool, wall_now=stage.api.clock.wall_now())
-    async with stage.api.services.pool.acquire() as connection:
-        now = stage.api.clock.wall_now()
-        (shard,) = await delivery_queue.list_shards_pending(connection)
+    pool, now = stage.api.services.pool, stage.api.clock.wall_now()
+    fences = (await own_shards(pool, stage.api.clock)).fences_of("webhook_delivery")
+    [shard] = fences
+    async with pool.acquire() as connection:
         (claimed,) = await delivery_queue.claim(
             connection,
-            shard=shard,
-            capacities={parse_id("whe", made["id"]): 16},
+            quotas=[Quota(shard=shard, endpoint_id=parse_id("whe", made["id"]), quota=16, capacity=16)],
+            fences=fences,
             limit=200,
             wall_now=now,
             leased_until=now + LEASE,
@@ -502,3 +510,73 @@ async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_
     await stage.settle()
     assert stage.receiver.ids("/in") == [format_id("evt", claimed.event_id)]
     assert (await stage.log(made))[0]["attempts"] == 2
+
+
+async def test_an_object_that_goes_to_two_parties_is_written_once_and_shown_to_both(stage: Stage) -> None:
+    await stage.listen("/app")
+    await stage.listen("/operator", party="superapp")
+    session = new_id()
+    both = [
+        NewEvent(
+            type=EventType.SESSION_COMPLETED,
+            party_id=party,
+            object_id=format_id("ses", session),
+            data={"number": 7},
+            shard=shard_of(session),
+        )
+        for party in ("parking", "superapp")
+    ]
+    pool = stage.api.services.pool
+    async with pool.acquire() as connection:
+        await events.record(connection, both, now=stage.api.clock.now())
+    rows = await pool.fetch("SELECT id, data, data_of, fanned_out FROM gateway.event ORDER BY id")
+    assert [(row["data"], row["data_of"]) for row in rows] == [({"number": 7}, None), (None, rows[0]["id"])]
+    assert all(row["fanned_out"] for row in rows), "deliveries are written with the events"
+    await stage.settle()
+    for path, party in (("/app", "parking"), ("/operator", "superapp")):
+        ((_, body),) = stage.receiver.got[path]
+        assert json.loads(body)["data"] == {"number": 7}
+        name = json.loads(body)["id"]
+        assert (await stage.api.call("GET", f"/v1/events/{name}", party=party)).json["data"] == {"number": 7}
+
+
+async def test_a_filter_lets_through_what_matches_and_a_replay_too(stage: Stage) -> None:
+    site = {"locations": ["NOWHERE"]}
+    for path, given in (("/blue", {"metadata": {"tenant": "blue"}}), ("/site", site), ("/all", None)):
+        body = {"url": stage.receiver.url(path), "events": ["*"], "filter": given}
+        assert (await stage.api.call("POST", "/v1/webhook-endpoints", body)).status == 201
+    shown = []
+    for number, tenant in enumerate(("blue", "red")):
+        made = await stage.api.authorize(
+            key=f"a{number}", session_ref=f"R{number}", metadata={"tenant": tenant}
+        )
+        assert made.status == 201, made.text
+        shown.append(made.json["session"])
+    await stage.api.call("POST", f"/v1/sessions/{shown[0]}/complete", {"cdr": json.loads(cdr())}, key="c1")
+    await stage.settle()
+    seen = {path: {_session_of(body) for _, body in got} for path, got in stage.receiver.got.items()}
+    assert seen["/all"] == set(shown)
+    assert seen["/blue"] == {shown[0]}
+    assert seen.get("/site", set()) == set()
+    count = len(stage.receiver.got["/blue"])
+
+    listed = (await stage.api.call("GET", "/v1/webhook-endpoints")).json["data"]
+    (blue,) = [one for one in listed if one["url"].endswith("/blue")]
+    path = f"/v1/webhook-endpoints/{blue['id']}"
+    again = await stage.api.call("POST", f"{path}/replay", {"since": "2020-01-01T00:00:00Z"})
+    assert (again.json["events"], again.json["has_more"]) == (count, False)
+    await stage.settle()
+    assert len(stage.receiver.got["/blue"]) == 2 * count
+
+    changed = await stage.api.call("PATCH", path, {"filter": {"sessions": [shown[1]]}})
+    assert changed.json["filter"]["sessions"] == [shown[1]]
+    again = await stage.api.call("POST", f"{path}/replay", {"since": "2020-01-01T00:00:00Z"})
+    assert again.json["events"] == 1
+    assert (await stage.api.call("PATCH", path, {"filter": {}})).json["filter"] is None
+    bent = await stage.api.call("PATCH", path, {"filter": {"sessions": ["ses_x"]}})
+    assert (bent.status, bent.json["errors"][0]["pointer"]) == (400, "/filter/sessions/0")
+
+
+def _session_of(body: bytes) -> str:
+    message = json.loads(body)
+    return str(message["data"].get("session") or message["object_id"])

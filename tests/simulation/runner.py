@@ -17,6 +17,7 @@ from uuid import UUID
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import transaction
 from gateway.ids import format_id, new_id
+from gateway.jobs.shard_job import ShardJob
 from gateway.ocpi.repository import cdrs as cdr_repository
 from gateway.ocpi.repository.cdrs import NewCdr
 from gateway.payments import stated_usage, unbooked_charges
@@ -32,6 +33,7 @@ from tests.simulation.drivers import RETURN_URL, Drivers
 from tests.simulation.in_process import Verdict, deliver
 from tests.simulation.interleaving import Operation, Turns
 from tests.simulation.market import PARKING, PLACES, SUPERAPP, Place, cdr_tree
+from tests.simulation.workers import MOST_WORKERS, SimulatedWorkers
 
 STEPS: Final = 70
 _MOST_UNDER_WAY: Final = 5
@@ -107,10 +109,12 @@ class Game:
     psp_down_until: datetime | None = None
     foulness: float = 0.15
     drivers: Drivers = field(init=False)
+    workers: SimulatedWorkers = field(init=False)
     paid_out_on: date | None = None
 
     def __post_init__(self) -> None:
         self.drivers = Drivers(system=self.system)
+        self.workers = SimulatedWorkers(pool=self.system.pool, clock=self.system.hands, counts=self.counts)
 
     @property
     def rng(self) -> random.Random:
@@ -152,6 +156,9 @@ class Game:
             (2, self.decide_charge),
             (10, self.post),
             (22, self.job),
+            (6, self.worker_renews),
+            (6, self.worker_looks),
+            (2, self.worker_ends),
             (9, self.time_passes),
             (1, self.psp_goes_down),
             (12, self.update),
@@ -502,7 +509,35 @@ class Game:
 
     async def job(self, _books: Books) -> None:
         name = self.rng.choice(sorted(self.system.jobs))
-        await self.do(f"job {name}", self.system.jobs[name].run_once())
+        job = self.system.jobs[name]
+        if isinstance(job, ShardJob):
+            worker = self.worker()
+            await self.do(f"job {name} of {worker}", self.workers.act(worker, job))
+            return
+        await self.do(f"job {name}", job.run_once())
+
+    def worker(self) -> str:
+        return f"worker {self.rng.randrange(MOST_WORKERS)}"
+
+    async def worker_renews(self, _books: Books) -> None:
+        worker = self.worker()
+        self.note(f"renews {worker}")
+        await self.workers.renew(worker)
+
+    async def worker_looks(self, _books: Books) -> None:
+        """What it saw it does later: meanwhile its shards may be another's."""
+        worker = self.worker()
+        self.note(f"looks {worker}")
+        await self.workers.look(worker)
+
+    async def worker_ends(self, _books: Books) -> None:
+        worker = self.worker()
+        if self.rng.random() < 0.5:
+            self.note(f"dies {worker}")
+            self.workers.die(worker)
+        else:
+            self.note(f"stops {worker}")
+            await self.workers.stop(worker)
 
     async def time_passes(self, _books: Books) -> None:
         by = self.rng.choice(_JUMPS)
@@ -634,6 +669,7 @@ class Game:
         self.psp_down_until = None
         self.turns.stop = False
         self.note("calm")
+        await self.workers.stop_all()
         for account in self.system.objects("account"):
             if account["capabilities"]["transfers"] != "active" and self.rng.random() < 0.5:
                 self.set_account(account, payable=True)

@@ -165,3 +165,47 @@ def test_the_readmes_of_the_packages_name_what_exists(connection: ModuleType) ->
             module = line.split()[1].split(".")[1:]
             found = package.joinpath(*module)
             assert found.exists() or found.with_suffix(".py").exists(), line
+
+
+VECTOR_KEY = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+VECTOR_HEADERS = {
+    "Webhook-Id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    "Webhook-Timestamp": "1614265330",
+    "Webhook-Signature": "v1,AAAA v1a,*** v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7A"
+    "ZdpXwVLPo3mNl8EM+m7TBAg==",
+}
+VECTOR_BODY = b'{"test": 2432232314}'
+
+
+def test_the_published_asymmetric_message_is_verified_and_nothing_like_it(
+    connection: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures of svix-server's test, whose signature the specification of Standard Webhooks shows."""
+    webhooks = sys.modules.get(f"{connection.__package__}.webhooks") or __import__(
+        f"{connection.__package__}.webhooks", fromlist=["webhooks"]
+    )
+    monkeypatch.setattr(webhooks.time, "time", lambda: 1614265330.0)
+    monkeypatch.setattr(webhooks.Event, "from_dict", lambda read: read)
+    verify = webhooks.verify_webhook
+    assert verify(VECTOR_BODY, VECTOR_HEADERS, VECTOR_KEY) == {"test": 2432232314}
+    wrong: list[tuple[bytes, dict[str, str], str]] = [
+        (b'{"test": 1}', {}, VECTOR_KEY),
+        (VECTOR_BODY, {"Webhook-Id": "msg_other"}, VECTOR_KEY),
+        (VECTOR_BODY, {"Webhook-Id": ""}, VECTOR_KEY),
+        (VECTOR_BODY, {"Webhook-Timestamp": "soon"}, VECTOR_KEY),
+        (VECTOR_BODY, {"Webhook-Signature": "v1,AAAA"}, VECTOR_KEY),
+        (VECTOR_BODY, {}, "whpk_AAAA"),
+        (VECTOR_BODY, {}, "whpk_" + "A" * 43 + "="),
+    ]
+    for body, changed, key in wrong:
+        with pytest.raises(webhooks.WebhookVerificationError):
+            verify(body, {**VECTOR_HEADERS, **changed}, key)
+    for now in (1614265330.0 + 301, 1614265330.0 - 301):
+        monkeypatch.setattr(webhooks.time, "time", lambda at=now: at)
+        with pytest.raises(webhooks.WebhookVerificationError, match="five minutes"):
+            verify(VECTOR_BODY, VECTOR_HEADERS, VECTOR_KEY)
+
+
+def test_the_package_names_the_version_that_it_was_made_from(connection: ModuleType) -> None:
+    client = connection.connect("http://gateway.test", "nck_x")
+    assert client.get_httpx_client().headers["Networkcore-Version"] == description()["info"]["version"]

@@ -7,10 +7,11 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from clearing.captured_session import AuthorizationMethod
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.buyers import BuyerId
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, WireModel, page
 from gateway.api.field_types import (
     NO_STORE,
     CustomerToken,
@@ -18,12 +19,13 @@ from gateway.api.field_types import (
     EmptyBody,
     EvseId,
     Line,
-    ListQuery,
     MetadataIn,
+    PaymentFilterQuery,
     PaymentMethodToken,
     PositiveMinor,
     ReturnUrl,
     before,
+    metadata_pair,
 )
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
@@ -37,6 +39,7 @@ from gateway.payments.psp.port import (
     PSP_CONFIGURATION,
 )
 from gateway.payments.requests import (
+    AuthorizationFilter,
     AuthorizationRequest,
     ChargingProfile,
     Estimate,
@@ -151,9 +154,23 @@ class IncrementBody(WireModel):
     amount: PositiveMinor
 
 
+class AuthorizationsQuery(PaymentFilterQuery):
+    """A page of authorizations; all filters in the query must match. Amounts are what is held."""
+
+    state: api_schemas.AuthorizationState | None = None
+    method: AuthorizationMethod | None = None
+
+
 async def create(call: ApiRequest) -> ApiResponse:
     """Hold the session's estimated cost on the means of payment."""
-    view = await call.services.payments.authorize(_order(call, call.body))
+    return _created(call, await _authorize(call))
+
+
+async def _authorize(call: ApiRequest) -> AuthorizationView:
+    return await call.services.payments.authorize(_order(call, call.body), key=call.key)
+
+
+def _created(call: ApiRequest, view: AuthorizationView) -> ApiResponse:
     shown = _shown(view)
     if shown.state is api_schemas.AuthorizationState.FAILED:
         raise _failed(call, shown)
@@ -214,9 +231,22 @@ async def get(call: ApiRequest) -> ApiResponse:
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """The caller's authorizations, newest first."""
-    views = await call.services.payments.list_authorizations(
+    query: AuthorizationsQuery = call.query
+    views = await call.services.payments.lists.list_authorizations(
         party_id=call.caller.party_id,
         admin=call.caller.admin,
+        wanted=AuthorizationFilter(
+            state=query.state.value if query.state else None,
+            method=query.method.value if query.method else None,
+            evse_id=query.evse_id,
+            created_from=query.created_from,
+            created_before=query.created_before,
+            amount_min_minor=query.amount_min,
+            amount_max_minor=query.amount_max,
+            currency=query.currency,
+            decline_code=query.decline_code,
+            metadata=metadata_pair(query.metadata),
+        ),
         limit=call.query.limit + 1,
         before=before(call.query, "auth"),
     )
@@ -313,6 +343,7 @@ ENDPOINTS: Final = (
         ),
         tag="Authorizations",
         handler=create,
+        keyed_work=KeyedWork(perform=_authorize, answer=_created),
         body=AuthorizationBody,
         answers={
             200: api_schemas.AuthorizationSchema,
@@ -340,7 +371,7 @@ ENDPOINTS: Final = (
         summary="List authorizations",
         tag="Authorizations",
         handler=list_all,
-        query=ListQuery,
+        query=AuthorizationsQuery,
         answers={200: api_schemas.AuthorizationSchema},
         listed=True,
     ),

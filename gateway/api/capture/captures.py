@@ -22,7 +22,7 @@ async def get(call: ApiRequest) -> ApiResponse:
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """The caller's captures, newest first."""
-    records = await call.services.payments.list_captures(
+    records = await call.services.payments.lists.list_captures(
         party_id=call.caller.party_id,
         admin=call.caller.admin,
         limit=call.query.limit + 1,

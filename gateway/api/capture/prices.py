@@ -21,7 +21,7 @@ def price_object(view: PriceView) -> api_schemas.PriceSchema:
         currency=priced.currency,
         excl_vat=priced.excl_vat_minor,
         incl_vat=priced.incl_vat_minor,
-        lines=[_line(line) for line in priced.lines],
+        lines=[line_object(line) for line in priced.lines],
         taxes=[
             api_schemas.PriceTaxSchema(
                 name=tax.name, rate=_text(tax.percent), excl_vat=tax.net_minor, amount=tax.tax_minor
@@ -34,7 +34,8 @@ def price_object(view: PriceView) -> api_schemas.PriceSchema:
     )
 
 
-def _line(line: Line) -> api_schemas.PriceLineSchema:
+def line_object(line: Line) -> api_schemas.PriceLineSchema:
+    """One line of a price as partners see it."""
     return api_schemas.PriceLineSchema(
         dimension=line.dimension.value if line.dimension is not None else "LIMIT",
         period=line.period,

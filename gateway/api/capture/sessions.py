@@ -15,8 +15,8 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.prices import price_object
 from gateway.api.capture.usage import Usage, cdr_of_usage
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
-from gateway.api.field_types import EvseId, InstantIn, Line, ListQuery, before
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, QueryModel, WireModel, page
+from gateway.api.field_types import InstantIn, Line, PaymentFilterQuery, before, metadata_pair
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.request_bodies import malformed, parse_body
@@ -55,17 +55,14 @@ class _Rest(WireModel):
     usage: UsageBody | None = None
 
 
-class SessionsQuery(ListQuery):
-    """A page of sessions; all filters in the query must match."""
+class SessionsQuery(PaymentFilterQuery):
+    """A page of sessions; all filters in the query must match.
+
+    Amounts are the price with VAT. `decline_code` finds sessions with an authorization that was declined so.
+    """
 
     state: api_schemas.SessionState | None = None
     session_ref: Line | None = None
-    evse_id: EvseId | None = None
-    created_from: InstantIn | None = Field(None, description="inclusive, RFC 3339")
-    created_before: InstantIn | None = Field(None, description="exclusive, RFC 3339")
-    metadata: Line | None = Field(
-        None, pattern=r"^[^:]{1,40}:", description="one of your own pairs", examples=["order:7"]
-    )
 
 
 class ExpandQuery(QueryModel):
@@ -76,19 +73,27 @@ class ExpandQuery(QueryModel):
 
 async def complete(call: ApiRequest) -> ApiResponse:
     """End the session: price it from the frozen tariff and capture once."""
+    return _completed(call, await _complete(call))
+
+
+async def _complete(call: ApiRequest) -> SessionView:
     session_id = call.path_id("id", "ses")
     cdr, rest = call.body
     version = rest.cdr_version
     if rest.usage is not None:
         cdr, version = partial(cdr_of_usage, usage=_usage(rest.usage)), CDR_VERSION
-    view = await call.services.payments.complete(
+    return await call.services.payments.complete(
         party_id=call.caller.party_id,
         session_id=session_id,
         cdr_raw=cdr,
         cdr_version=version,
         expected_version=call.expected_version,
         admin=call.caller.admin,
+        key=call.key,
     )
+
+
+def _completed(_call: ApiRequest, view: SessionView) -> ApiResponse:
     waits = view.usage is not None and view.usage.state is UsageState.EXCEPTION
     waits = waits or view.provisional is not None
     return _answer(view, status=_ACCEPTED if waits else _OK)
@@ -113,20 +118,23 @@ async def get(call: ApiRequest) -> ApiResponse:
 
 
 def _wanted(query: SessionsQuery) -> SessionFilter:
-    name, _, value = (query.metadata or "").partition(":")
     return SessionFilter(
         state=query.state.value if query.state else None,
         session_ref=query.session_ref,
         evse_id=query.evse_id,
         created_from=query.created_from,
         created_before=query.created_before,
-        metadata={name: value} if query.metadata else {},
+        amount_min_minor=query.amount_min,
+        amount_max_minor=query.amount_max,
+        currency=query.currency,
+        decline_code=query.decline_code,
+        metadata=metadata_pair(query.metadata),
     )
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """The caller's sessions, newest first."""
-    views = await call.services.payments.list_sessions(
+    views = await call.services.payments.lists.list_sessions(
         party_id=call.caller.party_id,
         admin=call.caller.admin,
         wanted=_wanted(call.query),
@@ -214,6 +222,7 @@ ENDPOINTS: Final = (
         ),
         tag="Sessions",
         handler=complete,
+        keyed_work=KeyedWork(perform=_complete, answer=_completed),
         body=CompleteBody,
         parse=_split,
         large_body=True,

@@ -16,6 +16,7 @@ import msgspec
 from gateway.api import problems
 from gateway.api.problems import FieldError, ProblemError
 from gateway.ids import format_id
+from gateway.payments.complete import USAGE_CDR
 from gateway.payments.records import SessionRecord
 
 _MAX_LENGTH: Final = timedelta(days=30)
@@ -51,7 +52,7 @@ def cdr_of_usage(session: SessionRecord, usage: Usage) -> bytes:
         periods.append(_period(charged_until, [("PARKING_TIME", _hours(usage.ended_at - charged_until))]))
     return _encoder.encode(
         {
-            "id": f"usage-{format_id('ses', session.id)}",
+            "id": f"{USAGE_CDR}{format_id('ses', session.id)}",
             "start_date_time": _instant(usage.started_at),
             "end_date_time": _instant(usage.ended_at),
             "session_id": session.session_ref or format_id("ses", session.id),

@@ -1,28 +1,32 @@
 """The pages on which a driver names the company that buys a session, and finds its invoice. They need no key.
 
 Owns: paths, the form, what it says of bad input. Must not know: VAT, what a document shows. A page runs no
-script. Whoever has the link of the receipt may name a company, once; the documents are behind another link,
-which only the one who named it gets: the receipt's link is known to the station's operator too.
+script, and reads in the driver's language. Whoever has the link of the receipt may name a company, once; the
+documents are behind another link, which only the one who named it gets: the receipt's link is known to the
+station's operator too.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.errors import ClearingError, InvalidPartyError, UnclearableError
+from clearing.language import Language, texts
 from clearing.money import to_major
 from clearing.parties.business_details import language_of
 from gateway import api_schemas
 from gateway.api import pages, problems
 from gateway.api.capture.buyers import BuyerBody, buyer_party
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.problems import ProblemError
 from gateway.card_numbers import holds_card_number
+from gateway.driver_page.languages import choose_language
 from gateway.ids import format_id
 from gateway.partners.buyer_service import NamingObstacle
 
@@ -35,22 +39,52 @@ _HEADERS: Final = {
     "Cache-Control": "private, no-store",
     "X-Robots-Tag": "noindex",
 }
-# Name, label, autocomplete, whether it must be given, what is expected where it is wrong.
+# Name, autocomplete, whether it must be given.
 _FIELDS: Final = (
-    ("name", "Company", "organization", True, "the company's name, in at most 255 characters"),
-    ("street", "Street and number", "street-address", True, "street and number, in at most 255 characters"),
-    ("post_code", "Post code", "postal-code", False, "a post code of at most 16 characters"),
-    ("town", "Town", "address-level2", True, "a town, in at most 255 characters"),
-    ("country", "Country (two letters, such as NL)", "country", True, "two letters, such as NL"),
-    ("vat_id", "VAT id", "off", False, "4 to 24 letters and digits, such as NL004495445B01"),
-    ("reference", "Your reference", "off", False, "at most 100 characters"),
+    ("name", "organization", True),
+    ("street", "street-address", True),
+    ("post_code", "postal-code", False),
+    ("town", "address-level2", True),
+    ("country", "country", True),
+    ("vat_id", "off", False),
+    ("reference", "off", False),
 )
 _ADDRESS: Final = ("street", "post_code", "town", "country")
 _OBSTACLES: Final = {
-    NamingObstacle.NAMED: "A company was named already. The provider that you charge with can name another.",
-    NamingObstacle.TOO_LATE: "The session is too long ago. The provider that you charge with can help.",
-    NamingObstacle.CANCELLED: "The session was cancelled: nothing was sold.",
+    NamingObstacle.NAMED: "named",
+    NamingObstacle.TOO_LATE: "too_late",
+    NamingObstacle.CANCELLED: "cancelled",
 }
+
+
+class PageLanguageQuery(QueryModel):
+    """The language of a page; without one it is the best that the browser accepts."""
+
+    lang: Annotated[str, Field(max_length=16)] | None = Field(
+        None, description="the page's language (en, de, fr, it), in place of Accept-Language"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageTexts:
+    """The texts of one language, and where the page is."""
+
+    language: Language
+    texts: Mapping[str, str]
+
+    def __call__(self, key: str, **values: str) -> str:
+        """A text with its values in place."""
+        return self.texts[key].format(**values)
+
+
+def texts_in(language: Language) -> PageTexts:
+    """The texts of the pages in a language."""
+    return PageTexts(language=language, texts=texts("gateway.api.documents", language))
+
+
+def _texts(call: ApiRequest) -> PageTexts:
+    """In the language that the driver chose, else the best that the browser accepts."""
+    return texts_in(choose_language(call.query.lang, call.headers.get("Accept-Language", "")))
 
 
 class BuyerLinkSchema(api_schemas.PublicSchema):
@@ -73,34 +107,36 @@ async def create_link(call: ApiRequest) -> ApiResponse:
 async def show_form(call: ApiRequest) -> ApiResponse:
     """The empty form, or why it is closed."""
     found = await call.services.buyers.find_obstacle(call.path_id("id", "ses"), token=call.path["token"])
-    return _page(form_page({}, {})) if found is None else _closed(found)
+    t = _texts(call)
+    return _page(form_page({}, {}, t)) if found is None else _closed(found, t)
 
 
 async def name_company(call: ApiRequest) -> ApiResponse:
     """Name the company: on to its invoice, or the form again with what is wrong."""
     session_id, token = call.path_id("id", "ses"), call.path["token"]
-    given = _read(call.raw)
-    faults = {name: "no card number" for name, text in given.items() if holds_card_number(text)}
+    given, t = _read(call.raw), _texts(call)
+    faults = {name: t("expected_no_card") for name, text in given.items() if holds_card_number(text)}
     if faults:
-        return _page(form_page({}, faults), status=_BAD_INPUT)
+        return _page(form_page({}, faults, t), status=_BAD_INPUT)
     try:
         body = BuyerBody.model_validate_json(json.dumps(_body(given)))
         buyer = buyer_party(body, buyer_id=format_id("buy", call.resource_id))
         found = await call.services.buyers.name_by_link(session_id, buyer, token=token)
     except ValidationError as error:
-        return _page(form_page(given, _faults(error)), status=_BAD_INPUT)
+        return _page(form_page(given, _faults(error), t), status=_BAD_INPUT)
     except InvalidPartyError:
-        fault = {"vat_id": "the VAT id as the register of that country wrote it"}
-        return _page(form_page(given, fault), status=_BAD_INPUT)
+        fault = {"vat_id": t("expected_registered_vat_id")}
+        return _page(form_page(given, fault, t), status=_BAD_INPUT)
     except UnclearableError as error:
         if error.reason != "unknown_tax_jurisdiction":
-            return _page(_note(f"No invoice can be issued: {error}."), status=_CONFLICT)
-        return _page(form_page(given, {"country": "a country whose companies we invoice"}), status=_BAD_INPUT)
+            return _page(_not_issued(error, t), status=_CONFLICT)
+        fault = {"country": t("expected_known_country")}
+        return _page(form_page(given, fault, t), status=_BAD_INPUT)
     except ClearingError as error:
-        return _page(_note(f"No invoice can be issued: {error}."), status=_CONFLICT)
+        return _page(_not_issued(error, t), status=_CONFLICT)
     if isinstance(found, NamingObstacle):
-        return _closed(found)
-    location = f"/v1/invoices/{format_id('ses', session_id)}/{found.token}"
+        return _closed(found, t)
+    location = f"/v1/invoices/{format_id('ses', session_id)}/{found.token}?lang={t.language.value}"
     return ApiResponse(body=b"", status=_SEE_OTHER, headers={**_HEADERS, "Location": location})
 
 
@@ -109,7 +145,7 @@ async def show_invoice(call: ApiRequest) -> ApiResponse:
     session_id, token = call.path_id("id", "ses"), call.path["token"]
     found = await call.services.documents.get_by_link(session_id, token=token)
     path = f"/v1/invoices/{format_id('ses', session_id)}/{token}"
-    return _page(invoice_page(found.documents, path=path))
+    return _page(invoice_page(found.documents, _texts(call), path=path))
 
 
 async def get_file(call: ApiRequest) -> ApiResponse:
@@ -129,71 +165,70 @@ async def get_file(call: ApiRequest) -> ApiResponse:
     raise ProblemError(problems.NOT_FOUND, "There is no such document.")
 
 
-def form_page(given: Mapping[str, str], faults: Mapping[str, str]) -> str:
+def form_page(given: Mapping[str, str], faults: Mapping[str, str], t: PageTexts) -> str:
     """The form with what was given, and beside each field what is expected where it is wrong."""
-    fields = "".join(_field(*one, given=given, faults=faults) for one in _FIELDS)
-    wrong = [label for name, label, *_ in _FIELDS if name in faults]
-    alert = f"<p role='alert'>Please correct: {escape(', '.join(wrong))}.</p>" if wrong else ""
-    return pages.html_page(
-        "Invoice to a company",
+    fields = "".join(_field(*one, given=given, faults=faults, t=t) for one in _FIELDS)
+    button = f"<button>{escape(t('send'))}</button>"
+    wrong = [t(name) for name, *_ in _FIELDS if name in faults]
+    alert = f"<p role='alert'>{escape(t('correct', fields=', '.join(wrong)))}</p>" if wrong else ""
+    return _html(
+        t("title"),
         [
-            "<h1>Invoice to a company</h1>",
-            "<p>The invoice of this session is written to the company that you name. Name it once.</p>",
+            f"<p>{escape(t('intro'))}</p>",
             alert,
-            f"<form method='post'>{fields}<button>Request the invoice</button></form>",
+            f"<form method='post' action='?lang={t.language.value}'>{fields}{button}</form>",
         ],
+        t,
     )
 
 
 def _field(
     name: str,
-    label: str,
     autocomplete: str,
     must: bool,  # noqa: FBT001 - a row of the table above
-    expected: str,
     *,
     given: Mapping[str, str],
     faults: Mapping[str, str],
+    t: PageTexts,
 ) -> str:
     hint, described = "", ""
     if name in faults:
-        text = faults[name] or expected
-        hint = f"<p id='{name}-fault'>Expected: {escape(text)}.</p>"
+        expected = faults[name] or t(f"expected_{name}")
+        hint = f"<p id='{name}-fault'>{escape(t('expected', what=expected))}</p>"
         described = f" aria-invalid='true' aria-describedby='{name}-fault'"
-    optional = "" if must else " <span class='dim'>(optional)</span>"
+    optional = "" if must else f" <span class='dim'>{escape(t('optional'))}</span>"
     required = " required" if must else ""
     value = escape(given.get(name, ""))
     attributes = f"value='{value}' autocomplete='{autocomplete}'{required}{described}"
     return (
-        f"<label for='{name}'>{escape(label)}{optional}</label>"
+        f"<label for='{name}'>{escape(t(name))}{optional}</label>"
         f"<input id='{name}' name='{name}' {attributes}>{hint}"
     )
 
 
-def invoice_page(documents: Sequence[ReadDocument], *, path: str) -> str:
+def invoice_page(documents: Sequence[ReadDocument], t: PageTexts, *, path: str) -> str:
     """The documents of a company with their sums and links."""
     if not documents:
-        return _note("The invoice follows once the session is settled. Keep the address of this page.")
+        return _note(t("follows"), t)
     rows = "".join(
         f"<tr><td><a href='{escape(path)}/{escape(one.document.name)}'>{escape(one.document.name)}</a></td>"
-        f"<td>{escape(_kind(one))}</td><td>{one.document.issued_on}</td><td>{escape(_amount(one))}</td></tr>"
+        f"<td>{escape(t(_kind(one)))}</td><td>{one.document.issued_on}</td>"
+        f"<td>{escape(_amount(one))}</td></tr>"
         for one in documents
     )
-    return pages.html_page(
-        "Your invoice",
-        [
-            "<h1>Your invoice</h1>",
-            f"<table><tr><th>Document</th><th>Kind</th><th>Date</th><th>Total</th></tr>{rows}</table>",
-            "<p class='dim'>Keep the address of this page: a later correction appears here too.</p>",
-        ],
+    head = "".join(f"<th>{escape(t(name))}</th>" for name in ("document", "kind", "date", "total"))
+    return _html(
+        t("your_invoice"),
+        [f"<table><tr>{head}</tr>{rows}</table>", f"<p class='dim'>{escape(t('keep'))}</p>"],
+        t,
     )
 
 
 def _kind(one: ReadDocument) -> str:
     gives_back = one.document.supply.gives_back
     if one.document.is_invoice:
-        return "credit note" if gives_back else "invoice"
-    return "refund receipt" if gives_back else "receipt"
+        return "credit_note" if gives_back else "invoice"
+    return "refund_receipt" if gives_back else "receipt"
 
 
 def _amount(one: ReadDocument) -> str:
@@ -201,14 +236,32 @@ def _amount(one: ReadDocument) -> str:
     return f"{to_major(supply.net_minor + supply.vat_minor, supply.currency)} {supply.currency}"
 
 
-def _note(text: str) -> str:
-    return pages.html_page(
-        "Invoice to a company", ["<h1>Invoice to a company</h1>", f"<p role='alert'>{escape(text)}</p>"]
+def _note(text: str, t: PageTexts) -> str:
+    return _html(t("title"), [f"<p role='alert'>{escape(text)}</p>"], t)
+
+
+def _not_issued(error: ClearingError, t: PageTexts) -> str:
+    reason = f"{t('not_issued')} <span lang='en'>{escape(str(error))}.</span>"
+    return _html(t("title"), [f"<p role='alert'>{reason}</p>"], t)
+
+
+def _closed(obstacle: NamingObstacle, t: PageTexts) -> ApiResponse:
+    return _page(_note(t(_OBSTACLES[obstacle]), t), status=_CONFLICT)
+
+
+def _html(title: str, body: Sequence[str], t: PageTexts) -> str:
+    """A page under its title, with the switch of languages."""
+    links = " · ".join(
+        f"<b lang='{one.value}'>{escape(texts_in(one)('language'))}</b>"
+        if one is t.language
+        else f"<a href='?lang={one.value}' lang='{one.value}' hreflang='{one.value}'>"
+        f"{escape(texts_in(one)('language'))}</a>"
+        for one in Language
     )
-
-
-def _closed(obstacle: NamingObstacle) -> ApiResponse:
-    return _page(_note(_OBSTACLES[obstacle]), status=_CONFLICT)
+    switch = f"<nav aria-label='{escape(t('languages'))}'><p>{links}</p></nav>"
+    return pages.html_page(
+        title, [f"<main><h1>{escape(title)}</h1>", *body, "</main>", switch], language=t.language.value
+    )
 
 
 def _page(html: str, *, status: int = 200) -> ApiResponse:
@@ -261,6 +314,7 @@ ENDPOINTS: Final = (
         tag="Documents",
         public=True,
         handler=show_form,
+        query=PageLanguageQuery,
         answers={200: None},
         also_gives=("text/html",),
         problems=(problems.NOT_FOUND,),
@@ -274,6 +328,7 @@ ENDPOINTS: Final = (
         tag="Documents",
         public=True,
         handler=name_company,
+        query=PageLanguageQuery,
         media_type=_FORM,
         answers={303: None, 400: None, 409: None},
         problems=(problems.NOT_FOUND,),
@@ -287,6 +342,7 @@ ENDPOINTS: Final = (
         tag="Documents",
         public=True,
         handler=show_invoice,
+        query=PageLanguageQuery,
         answers={200: None},
         also_gives=("text/html",),
         problems=(problems.NOT_FOUND,),

@@ -15,7 +15,8 @@ from gateway.api.field_types import Line, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
 from gateway.exception_kinds import ExceptionKind, ExceptionState
 from gateway.exceptions.decisions import Decision, decision_of
-from gateway.exceptions.presenter import PREFIX, exception_object
+from gateway.exceptions.due import MAX_HOURS, MIN_HOURS
+from gateway.exceptions.presenter import PREFIX, age_limits_object, exception_object
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.service import ExceptionView
 from gateway.payments.stated_usage import UsageAction
@@ -79,6 +80,14 @@ class AssignExceptionBody(WireModel):
     note: Note | None = Field(None, description="stored in the history")
 
 
+class ExceptionAgeLimitsBody(WireModel):
+    """Age limits to set, in hours by kind; null: the default again. Other kinds keep theirs."""
+
+    hours: dict[ExceptionKind, Annotated[int, Field(ge=MIN_HOURS, le=MAX_HOURS)] | None] = Field(
+        min_length=1, examples=[{"failed_task": 12}]
+    )
+
+
 async def list_all(call: ApiRequest) -> ApiResponse:
     """The queue as it is now, newest first."""
     query: ExceptionsQuery = call.query
@@ -121,6 +130,18 @@ async def assign(call: ApiRequest) -> ApiResponse:
             call.path_id("id", PREFIX), assignee=body.assignee, note=body.note or "", key=call.caller.key
         )
     )
+
+
+async def get_age_limits(call: ApiRequest) -> ApiResponse:
+    """From which age exceptions of each kind are overdue."""
+    return ApiResponse(body=age_limits_object(await call.services.exceptions.age_limits()))
+
+
+async def set_age_limits(call: ApiRequest) -> ApiResponse:
+    """Set some of them, or let them have their defaults."""
+    body: ExceptionAgeLimitsBody = call.body
+    found = await call.services.exceptions.set_age_limits(body.hours, key=call.caller.key)
+    return ApiResponse(body=age_limits_object(found))
 
 
 def _answer(view: ExceptionView) -> ApiResponse:
@@ -184,5 +205,30 @@ ENDPOINTS: Final = (
         answers={200: exception_schemas.ExceptionSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/exception-age-limits",
+        operation="getExceptionAgeLimits",
+        summary="Get the age limits of exceptions",
+        description="From how many hours on an exception of each kind is overdue: as set, else the default.",
+        tag="Operations",
+        handler=get_age_limits,
+        answers={200: exception_schemas.ExceptionAgeLimitsSchema},
+    ),
+    ApiEndpoint(
+        method="PUT",
+        path="/v1/exception-age-limits",
+        operation="setExceptionAgeLimits",
+        summary="Set age limits of exceptions",
+        description=(
+            "Sets the limits of the kinds in the body and leaves the others. They hold for open exceptions"
+            " too: their `due_at` and the metrics of what is overdue follow at once."
+        ),
+        tag="Operations",
+        handler=set_age_limits,
+        body=ExceptionAgeLimitsBody,
+        answers={200: exception_schemas.ExceptionAgeLimitsSchema},
+        key_rule=KeyRule.OPTIONAL,
     ),
 )

@@ -1,4 +1,4 @@
-"""API keys of a party: made, rotated with an overlap, revoked.
+"""API keys of a party: made, given another version, rotated with an overlap, revoked.
 
 Owns: the paths. Must not know how a key is checked. A token is in one answer and nowhere else, not even
 in the store of idempotent answers.
@@ -16,6 +16,8 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import InstantIn
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
+from gateway.api.versioning import check_version
+from gateway.api_versions import NEWEST
 from gateway.ids import format_id
 from gateway.partners.api_key_service import CreatedKey, KeyLimits, KeyMaker
 from gateway.partners.party_repository import ApiKeyRecord
@@ -51,6 +53,15 @@ class CreateApiKeyBody(WireModel):
         description="addresses and ranges that it works from; empty: everywhere",
         examples=[["203.0.113.0/24"]],
     )
+    api_version: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = Field(
+        None, description="version of the key's requests and answers; null: the newest", examples=[NEWEST]
+    )
+
+
+class ChangeApiKeyBody(WireModel):
+    """The version of the API that the key has from now on."""
+
+    api_version: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", examples=[NEWEST])]
 
 
 class RotateApiKeyBody(WireModel):
@@ -71,6 +82,7 @@ class ApiKeySchema(api_schemas.PublicSchema):
     expires: api_schemas.Instant | None
     revoked: api_schemas.Instant | None
     allowed_networks: list[str] = Field(description="where it works from; empty: everywhere")
+    api_version: str = Field(description="version of requests and answers that name none")
     last_used: api_schemas.Instant | None = Field(description="to about a minute; null: never used")
     principal: str = Field(description="whose it is for four-eyes approval: the key itself, or its creator")
     api_key: str | None = None
@@ -78,6 +90,9 @@ class ApiKeySchema(api_schemas.PublicSchema):
 
 async def create(call: ApiRequest) -> ApiResponse:
     """A new key for a party."""
+    versions = call.services.options.versions
+    version = call.body.api_version or versions.newest
+    check_version(versions, version, pointer="/api_version")
     created = await call.services.api_keys.create(
         key_id=call.resource_id,
         party_id=own_party(call),
@@ -86,8 +101,20 @@ async def create(call: ApiRequest) -> ApiResponse:
         limits=KeyLimits(
             expires_at=call.body.expires, networks=[ip_network(one) for one in call.body.allowed_networks]
         ),
+        api_version=version,
     )
     return _created(created)
+
+
+async def change(call: ApiRequest) -> ApiResponse:
+    """Another version for a key."""
+    check_version(call.services.options.versions, call.body.api_version, pointer="/api_version")
+    changed = await call.services.api_keys.pin(
+        party_id=own_party(call),
+        key_id=call.path_id("key_id", _PREFIX),
+        api_version=call.body.api_version,
+    )
+    return ApiResponse(body=_shown(changed))
 
 
 async def rotate(call: ApiRequest) -> ApiResponse:
@@ -134,6 +161,7 @@ def _shown(key: ApiKeyRecord, *, token: str | None = None) -> ApiKeySchema:
         expires=key.expires_at,
         revoked=key.revoked_at,
         allowed_networks=[str(one) for one in key.networks],
+        api_version=key.api_version,
         last_used=key.last_used_at,
         principal=key.principal,
         api_key=token,
@@ -166,6 +194,18 @@ ENDPOINTS: Final = (
         handler=list_all,
         answers={200: ApiKeySchema},
         listed=True,
+    ),
+    ApiEndpoint(
+        method="PATCH",
+        path="/v1/parties/{id}/api-keys/{key_id}",
+        operation="changeApiKey",
+        summary="Pin the version of an API key",
+        description="Requests of the key that name no version have this one within seconds.",
+        tag="Parties",
+        handler=change,
+        body=ChangeApiKeyBody,
+        answers={200: ApiKeySchema},
+        problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
         method="POST",

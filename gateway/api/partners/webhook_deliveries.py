@@ -1,4 +1,4 @@
-"""Deliveries: the log of an endpoint, retries and replays.
+"""Deliveries: the log of an endpoint with each attempt, retries and replays.
 
 Owns: the wire form of the log and of a replay. Must not know how a delivery is made.
 """
@@ -13,8 +13,7 @@ from gateway.api.field_types import EmptyBody, InstantIn, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.partners.webhook_endpoints import webhook_endpoint
 from gateway.ids import format_id
-from gateway.webhooks.endpoint_service import REPLAY_BATCH
-from gateway.webhooks.repository import DeliveryRecord
+from gateway.webhooks.repository import AttemptRecord, DeliveryRecord
 
 _ACCEPTED: Final = 202
 
@@ -54,6 +53,23 @@ class DeliverySchema(api_schemas.PublicSchema):
     delivered_at: api_schemas.Instant | None
 
 
+class DeliveryAttemptSchema(api_schemas.PublicSchema):
+    """One attempt to send an event, with how the receiver's answer began; kept for 30 days."""
+
+    id: str = Field(examples=["dat_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["delivery_attempt"] = "delivery_attempt"
+    event: str
+    attempted_at: api_schemas.Instant = Field(description="when it was sent")
+    acknowledged: bool = Field(description="whether the receiver has the event")
+    status: int | None = Field(description="HTTP status of the answer; null: there was none")
+    error: str | None = Field(description="why it is no acknowledgment")
+    answer: str | None = Field(
+        description="the first KiB of the answer's body, without card numbers and values of own headers"
+    )
+    answer_cut: bool = Field(description="whether the body was longer")
+    duration_ms: int
+
+
 class ReplaySchema(api_schemas.PublicSchema):
     """How many events are sent again."""
 
@@ -76,6 +92,18 @@ async def list_deliveries(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=page(shown, limit=call.query.limit, cursor=lambda item: item.event))
 
 
+async def list_attempts(call: ApiRequest) -> ApiResponse:
+    """Each attempt to deliver an event, newest first."""
+    found = await call.services.webhook_endpoints.list_attempts(
+        call.path_id("id", "whe"),
+        call.path_id("event_id", "evt"),
+        party_id=call.own_party,
+        before=before(call.query, "dat"),
+        limit=call.query.limit + 1,
+    )
+    return ApiResponse(body=page([_attempt(row) for row in found], limit=call.query.limit))
+
+
 async def retry(call: ApiRequest) -> ApiResponse:
     """Send one event again, whatever became of it."""
     await call.services.webhook_endpoints.retry_delivery(
@@ -94,12 +122,11 @@ async def replay(call: ApiRequest) -> ApiResponse:
         until=body.until,
         after=before(body, "evt"),
     )
-    has_more = len(sent) == REPLAY_BATCH
     return ApiResponse(
         body=ReplaySchema(
-            events=len(sent),
-            has_more=has_more,
-            next_cursor=format_id("evt", sent[-1]) if has_more else None,
+            events=sent.events,
+            has_more=sent.next_after is not None,
+            next_cursor=None if sent.next_after is None else format_id("evt", sent.next_after),
         ),
         status=_ACCEPTED,
     )
@@ -121,6 +148,20 @@ def _delivery(row: DeliveryRecord) -> DeliverySchema:
     )
 
 
+def _attempt(row: AttemptRecord) -> DeliveryAttemptSchema:
+    return DeliveryAttemptSchema(
+        id=format_id("dat", row.id),
+        event=format_id("evt", row.event_id),
+        attempted_at=row.attempted_at,
+        acknowledged=row.error is None,
+        status=row.status,
+        error=row.error,
+        answer=row.answer,
+        answer_cut=row.answer_cut,
+        duration_ms=row.duration_ms,
+    )
+
+
 ENDPOINTS: Final = (
     webhook_endpoint(
         "GET",
@@ -130,6 +171,16 @@ ENDPOINTS: Final = (
         handler=list_deliveries,
         query=DeliveriesQuery,
         answers={200: DeliverySchema},
+        listed=True,
+    ),
+    webhook_endpoint(
+        "GET",
+        "/{id}/deliveries/{event_id}/attempts",
+        "listDeliveryAttempts",
+        "List attempts of a delivery",
+        handler=list_attempts,
+        query=ListQuery,
+        answers={200: DeliveryAttemptSchema},
         listed=True,
     ),
     webhook_endpoint(

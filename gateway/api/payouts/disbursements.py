@@ -76,6 +76,27 @@ class ForecastLineSchema(api_schemas.PublicSchema):
     hold: str | None
 
 
+class ForecastDayQuery(QueryModel):
+    """How many days back, today included, and for the platform: of whom."""
+
+    days: int = Field(30, ge=1, le=60)
+    party: Slug | None = None
+
+
+class ForecastDaySchema(api_schemas.PublicSchema):
+    """A day's last forecast beside what was paid on it."""
+
+    object: Literal["forecast_day"] = "forecast_day"
+    party: str
+    day: date
+    currency: api_schemas.Currency
+    forecast: api_schemas.Minor | None = Field(
+        description="as forecast before that day; null where no forecast had it"
+    )
+    actual: api_schemas.Minor = Field(description="what was paid")
+    difference: api_schemas.Minor = Field(description="actual less forecast")
+
+
 class DisbursementRunSchema(api_schemas.PublicSchema):
     """The result of a run."""
 
@@ -174,6 +195,25 @@ async def get_forecast(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=whole(shown))
 
 
+async def list_forecast_days(call: ApiRequest) -> ApiResponse:
+    """Forecast beside actual, the latest day first."""
+    found = await call.services.disbursement_administration.list_forecast_days(
+        days=call.query.days, party_id=_whose(call, call.query.party)
+    )
+    shown = [
+        ForecastDaySchema(
+            party=one.party_id,
+            day=one.day,
+            currency=one.currency,
+            forecast=one.forecast_minor,
+            actual=one.actual_minor,
+            difference=one.actual_minor - (one.forecast_minor or 0),
+        )
+        for one in found
+    ]
+    return ApiResponse(body=whole(shown))
+
+
 async def run(call: ApiRequest) -> ApiResponse:
     """Plan and pay what is due now; the worker does so by itself as well."""
     if call.services.disbursements is None:
@@ -264,6 +304,18 @@ ENDPOINTS: Final = (
         handler=get_forecast,
         query=ForecastQuery,
         answers={200: ForecastLineSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/forecast/days",
+        operation="listForecastDays",
+        summary="List forecast and actual by day",
+        description="A forecast is made once a day and kept for 60 days; the last one before a day counts.",
+        tag="Settlement",
+        handler=list_forecast_days,
+        query=ForecastDayQuery,
+        answers={200: ForecastDaySchema},
         listed=True,
     ),
     ApiEndpoint(

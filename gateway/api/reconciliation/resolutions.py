@@ -6,15 +6,17 @@ decides is the principal of the API key, never a name in the body.
 
 from datetime import date
 from typing import Annotated, Final, Literal
+from uuid import UUID
 
 from pydantic import Field
 
 from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
+from clearing.reconciliation.comparison import difference_id
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
-from gateway.api.field_types import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page, whole
+from gateway.api.field_types import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.errors import MalformedIdError
@@ -89,10 +91,14 @@ class ApprovalLimitBody(WireModel):
 
 
 class ApprovalRequestsQuery(QueryModel):
-    """The state and number of requests to list."""
+    """A page of requests, the latest first: of one state, of one difference."""
 
     state: Literal["pending", "booked", "rejected"] | None = None
+    difference: Annotated[str, Field(max_length=64)] | None = Field(None, description="id of a difference")
     limit: int = Field(100, ge=1, le=_MOST)
+    cursor: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="`next_cursor` of the previous page"
+    )
 
 
 class SuspenseQuery(QueryModel):
@@ -111,6 +117,7 @@ class ApprovalRequestSchema(api_schemas.PublicSchema):
     subject: Literal["difference", "suspense", "receivable"]
     pair: str
     references: list[str]
+    difference: str | None = Field(description="the difference that it resolves, by its first reference")
     party: str | None
     currency: api_schemas.Currency
     amount: api_schemas.Minor
@@ -206,12 +213,20 @@ async def list_approval_requests(call: ApiRequest) -> ApiResponse:
     """Approval requests, the latest first."""
     query: ApprovalRequestsQuery = call.query
     state = None if query.state is None else ApprovalState(query.state)
-    found = await call.services.resolutions.list_requests(state=state, limit=query.limit + 1)
-    return ApiResponse(
-        body=whole(
-            (approval_request_object(one) for one in found[: query.limit]), more=len(found) > query.limit
-        )
+    found = await call.services.resolutions.list_requests(
+        state=state,
+        difference_id=None if query.difference is None else _difference_id(query.difference),
+        before=before(query, APPROVAL_REQUEST),
+        limit=query.limit + 1,
     )
+    return ApiResponse(body=page([approval_request_object(one) for one in found], limit=query.limit))
+
+
+def _difference_id(text: str) -> UUID:
+    try:
+        return parse_id(DIFFERENCE, text)
+    except MalformedIdError as error:
+        raise ProblemError(problems.NOT_FOUND, f"{error}.") from None
 
 
 async def list_suspense(call: ApiRequest) -> ApiResponse:
@@ -253,6 +268,7 @@ async def put_limit(call: ApiRequest) -> ApiResponse:
 
 def approval_request_object(request: ApprovalRequest) -> ApprovalRequestSchema:
     """The public approval request."""
+    references = request.reference.split("\x1f")
     return ApprovalRequestSchema.model_validate(
         {
             "id": format_id(APPROVAL_REQUEST, request.id),
@@ -260,7 +276,8 @@ def approval_request_object(request: ApprovalRequest) -> ApprovalRequestSchema:
             "state": request.state.value,
             "subject": request.subject,
             "pair": request.pair,
-            "references": request.reference.split("\x1f"),
+            "references": references,
+            "difference": _difference_of(request, references[0]),
             "party": request.party_id,
             "currency": request.currency,
             "amount": request.amount_minor,
@@ -271,6 +288,14 @@ def approval_request_object(request: ApprovalRequest) -> ApprovalRequestSchema:
             "decided_by": request.decided_by,
             "decided_at": request.decided_at,
         }
+    )
+
+
+def _difference_of(request: ApprovalRequest, reference: str) -> str | None:
+    if request.subject != "difference":
+        return None
+    return format_id(
+        DIFFERENCE, difference_id(pair=request.pair, reference=reference, currency=request.currency)
     )
 
 
@@ -302,6 +327,7 @@ ENDPOINTS: Final = (
         query=ApprovalRequestsQuery,
         answers={200: ApprovalRequestSchema},
         listed=True,
+        problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
         method="POST",

@@ -8,15 +8,17 @@ from typing import Final, Literal
 from pydantic import Field
 
 from clearing.audit import AuditReport
-from clearing.reporting.summary import Summary
 from gateway import api_schemas
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
+from gateway.reconciliation.report_service import SummaryReport
 
 
 class SummaryQuery(QueryModel):
-    """With or without the audit, which reads the whole ledger."""
+    """The last audit is always shown; another one now reads the whole ledger."""
 
-    audit: bool = True
+    audit: bool = Field(
+        default=False, description="true: audit the ledger now as well, which reads every row"
+    )
 
 
 class AmountSchema(api_schemas.PublicSchema):
@@ -82,6 +84,14 @@ class AuditSchema(api_schemas.PublicSchema):
     audited_at: api_schemas.Instant
 
 
+class LastAuditSchema(api_schemas.PublicSchema):
+    """What the last `networkcore audit` came to, of the whole or of a day, with the PSP's own record."""
+
+    finished_at: api_schemas.Instant
+    result: Literal["agrees", "differs", "not_compared"]
+    checks: list[str] = Field(description="those that did not agree, or could not be compared")
+
+
 class SummarySchema(api_schemas.PublicSchema):
     """The financial summary."""
 
@@ -96,13 +106,15 @@ class SummarySchema(api_schemas.PublicSchema):
     fx: list[FxLineSchema]
     sessions_cleared: int
     sessions_in_exception: int
+    last_audit: LastAuditSchema | None = Field(description="null: none has run yet")
     audit: AuditSchema | None
 
 
 async def get(call: ApiRequest) -> ApiResponse:
-    """The summary and its audit, from one snapshot."""
-    summary, audit = await call.services.financial_reports.read_summary(with_audit=call.query.audit)
-    return ApiResponse(body=_summary(summary, None if audit is None else _audit(audit)))
+    """The summary, the last audit, and another where it is asked for, from one snapshot."""
+    return ApiResponse(
+        body=_summary(await call.services.financial_reports.read_summary(with_audit=call.query.audit))
+    )
 
 
 def _amounts(totals: object) -> list[AmountSchema]:
@@ -110,7 +122,8 @@ def _amounts(totals: object) -> list[AmountSchema]:
     return [AmountSchema(currency=currency, amount=minor) for currency, minor in pairs]
 
 
-def _summary(summary: Summary, audit: AuditSchema | None) -> SummarySchema:
+def _summary(report: SummaryReport) -> SummarySchema:
+    summary, last = report.summary, report.last_audit
     return SummarySchema(
         captured=_amounts(summary.captured),
         vat=[
@@ -131,7 +144,10 @@ def _summary(summary: Summary, audit: AuditSchema | None) -> SummarySchema:
         ],
         sessions_cleared=summary.sessions_cleared,
         sessions_in_exception=summary.sessions_in_exception,
-        audit=audit,
+        last_audit=None
+        if last is None
+        else LastAuditSchema(finished_at=last.finished_at, result=last.result, checks=list(last.checks)),
+        audit=None if report.audit is None else _audit(report.audit),
     )
 
 
@@ -170,6 +186,10 @@ ENDPOINTS: Final = (
         path="/v1/summary",
         operation="getSummary",
         summary="Get the financial summary",
+        description=(
+            "What was captured, earned, paid and is open, and what the last `networkcore audit` came to."
+            " With `audit=true` the ledger is audited now as well, which reads every row."
+        ),
         tag="Settlement",
         handler=get,
         query=SummaryQuery,

@@ -1,4 +1,4 @@
-// The little that a page can't do without script: the viewer's zone, copying an id, and closing the menu.
+// The little that a page can't do without script: the viewer's zone, copying an id, and reading a page again.
 "use strict";
 document.documentElement.classList.add("script");
 
@@ -37,3 +37,35 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-go]")) event.target.form.requestSubmit();
 });
+
+(function readAgain() {
+  const shown = document.querySelector("[data-refresh]");
+  if (!shown) return;
+  const pause = document.querySelector("[data-pause]");
+  let paused = false;
+  let open = document.body.contains(shown);
+  const texts = pause && [pause.textContent, pause.dataset.resumeText];
+  if (pause) {
+    pause.addEventListener("click", () => {
+      paused = !paused;
+      pause.textContent = texts[paused ? 1 : 0];
+    });
+  }
+  async function refresh() {
+    if (paused || document.hidden || shown.contains(document.activeElement)) return;
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.querySelector("[data-refresh]");
+      if (fresh && open && !paused) shown.replaceChildren(...fresh.childNodes);
+    } catch {
+      // The next round tries again; what is shown has its time.
+    }
+  }
+  const timer = setInterval(refresh, Number(shown.dataset.refresh) * 1000);
+  addEventListener("pagehide", () => {
+    open = false;
+    clearInterval(timer);
+  });
+})();

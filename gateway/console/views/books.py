@@ -1,9 +1,9 @@
-"""The platform's books: where money flows, what differs between the three sides, balances, documents.
+"""The platform's books: where money flows, balances, documents.
 
 Owns: what each page reads. Must not know how anything is posted or compared.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,29 +11,14 @@ from aiohttp import web
 from clearing.reporting.party_share import AccountFlow, list_capture_flows
 from gateway.api import problems
 from gateway.api.problems import ProblemError
-from gateway.console import repository
+from gateway.console import csv_file, csv_lists, repository
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import flows_of_transfers
 from gateway.console.page import ConsolePage
 from gateway.console.views.overview import RANGES, range_of
-from gateway.console.views.sessions import read_all
 from gateway.database import transaction
 
 _PAGE: Final = "25"
-_MOST: Final = "100"
-_DOCUMENT_COLUMNS: Final = (
-    "id",
-    "type",
-    "supplier",
-    "customer",
-    "period_start",
-    "period_end",
-    "net_minor",
-    "vat_minor",
-    "gross_minor",
-    "currency",
-    "issued",
-)
 
 
 async def flow(page: ConsolePage) -> web.Response:
@@ -71,43 +56,35 @@ def _transfer(one: AccountFlow) -> dict[str, Any]:
     }
 
 
-async def reconciliation(page: ConsolePage) -> web.Response:
-    """Books, PSP and bank: what differs, whose it is and how old; and money whose purpose is not known."""
-    differences = await page.calls.read(
-        "listReconciliationDifferences", query={"limit": _MOST, **page.query("owner")}
-    )
-    suspense = await page.calls.read("listSuspense", query={"limit": _MOST})
-    receivables = await page.calls.read("listReceivables")
-    return page.respond(
-        "reconciliation.html",
-        differences=differences["data"],
-        suspense=suspense["data"],
-        receivables=receivables["data"],
-    )
-
-
-async def ledger(page: ConsolePage) -> web.Response:
+async def ledger(page: ConsolePage) -> web.StreamResponse:
     """Balances of our own accounts, a month's trial balance, and what its closing still needs."""
     now: datetime = page.services.now()
-    period = page.request.query.get("period") or f"{now - timedelta(days=0):%Y-%m}"
+    period = page.request.query.get("period") or f"{now:%Y-%m}"
+    of_period = {"period": period}
+    match csv_file.wanted(page):
+        case None:
+            pass
+        case "trial":
+            return await csv_file.answer_list(page, csv_lists.TRIAL_BALANCE, query=of_period)
+        case "closing":
+            return await csv_file.answer_list(page, csv_lists.CLOSING, query=of_period)
+        case "vat":
+            return await csv_file.answer_list(page, csv_lists.VAT, query=of_period)
+        case _:
+            return await csv_file.answer_list(page, csv_lists.BALANCES)
     balances = await page.calls.read("listTreasuryBalances")
-    trial = await page.calls.read("getTrialBalance", query={"period": period})
-    closing = await page.calls.read("getClosingCheck", query={"period": period})
-    vat = await page.calls.read("getVatReturn", query={"period": period})
+    trial = await page.calls.read("getTrialBalance", query=of_period)
+    closing = await page.calls.read("getClosingCheck", query=of_period)
+    vat = await page.calls.read("getVatReturn", query=of_period)
     return page.respond(
         "ledger.html", balances=balances["data"], trial=trial["data"], closing=closing, vat=vat, period=period
     )
 
 
-async def documents(page: ConsolePage) -> web.Response:
+async def documents(page: ConsolePage) -> web.StreamResponse:
     """Invoices and credit notes between parties, newest first."""
-    if page.request.query.get("format") == "csv":
-        rows = await read_all(page, "listDocuments", {})
-        return page.csv(
-            "documents",
-            _DOCUMENT_COLUMNS,
-            [tuple(one[name.removesuffix("_minor")] for name in _DOCUMENT_COLUMNS) for one in rows],
-        )
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.DOCUMENTS)
     found = await page.calls.read("listDocuments", query={"limit": _PAGE, **page.query("cursor")})
     return page.respond("documents.html", found=found)
 

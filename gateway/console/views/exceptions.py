@@ -4,26 +4,32 @@ Owns: the lists, the pages and their acts. Must not know any kind of exception, 
 services say so, by the person who is signed in.
 """
 
+import re
 from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.console import csv_file, csv_lists
+from gateway.console.filters import FILTERS
 from gateway.console.page import ConsolePage
+from gateway.console.views.saved_views import views_of
 from gateway.exception_kinds import ExceptionKind
 from gateway.people.roles import ActArea
 
 _PAGE: Final = "25"
 _MOST: Final = "100"
-_FILTERS: Final = ("state", "kind", "party", "assignee")
 USAGE_ACTIONS: Final = ("take_as_is", "take_lower", "set_amount", "reject", "release")
+_BACK: Final = re.compile(r"/console/reconciliation(?:/rdf_[0-9a-z]{26})?")
 CHARGE_ACTIONS: Final = ("adopt", "refund", "leave")
 
 
-async def exceptions(page: ConsolePage) -> web.Response:
+async def exceptions(page: ConsolePage) -> web.StreamResponse:
     """The queue, newest first."""
-    given = {"state": "open"} | page.query(*_FILTERS)
+    given = {"state": "open"} | page.query(*FILTERS["exceptions"])
     if given["state"] == "all":
         given.pop("state")
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.EXCEPTIONS, query=given)
     found = await page.calls.read("listExceptions", query={**given, "limit": _PAGE, **page.query("cursor")})
     counts = await page.services.exceptions.count_open()
     return page.respond(
@@ -31,7 +37,8 @@ async def exceptions(page: ConsolePage) -> web.Response:
         found=found,
         counts=sorted(counts, key=lambda one: -one.open),
         kinds=[kind.value for kind in ExceptionKind],
-        given={name: given.get(name, "") for name in _FILTERS},
+        given={name: given.get(name, "") for name in FILTERS["exceptions"]},
+        views=await views_of(page, "exceptions"),
         names=await page.services.people.names([one["assignee"] or "" for one in found["data"]]),
     )
 
@@ -75,8 +82,10 @@ async def resolve(page: ConsolePage) -> web.Response:
     return page.back(f"/console/exceptions/{name}", outcome)
 
 
-async def approvals(page: ConsolePage) -> web.Response:
+async def approvals(page: ConsolePage) -> web.StreamResponse:
     """What was proposed and waits for a second person, and disbursements above a limit."""
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.APPROVALS)
     requests = await page.calls.read("listApprovalRequests", query={"state": "pending", "limit": _MOST})
     decided = [
         one
@@ -114,7 +123,8 @@ async def reject_request(page: ConsolePage) -> web.Response:
 
 async def _decide(page: ConsolePage, operation: str) -> web.Response:
     outcome = await page.act(operation, ActArea.APPROVALS, body={}, id=page.request.match_info["id"])
-    return page.back("/console/approvals", outcome)
+    asked = page.form.get("back", "")
+    return page.back(asked if _BACK.fullmatch(asked) else "/console/approvals", outcome)
 
 
 async def decide_bank_details(page: ConsolePage) -> web.Response:

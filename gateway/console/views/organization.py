@@ -1,9 +1,10 @@
-"""Parties and people: who takes part, who may sign in, what they did; and how the system does.
+"""Parties and people: who takes part, who may sign in, what they did.
 
 Owns: the lists, the pages and their acts. Must not know how a session of a person works. A party's
 administrator sees and changes their own party's people.
 """
 
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,7 +12,9 @@ from aiohttp import web
 from gateway.api import problems
 from gateway.api.partners.people import sign_in_address
 from gateway.api.problems import ProblemError
+from gateway.console import csv_file, csv_lists
 from gateway.console.page import ConsolePage
+from gateway.console.views.payouts import holds_shown
 from gateway.errors import MalformedIdError
 from gateway.ids import new_id, parse_id
 from gateway.people.errors import PeopleError
@@ -20,13 +23,18 @@ from gateway.people.roles import ActArea, PersonRole
 
 _PAGE: Final = "50"
 _ACTS: Final = 30
+_ACTS_OF_A_READ: Final = 500
+_ACT_COLUMNS: Final = ("acted_at", "person", "party_id", "operation", "subject", "status")
+_PERSON_COLUMNS: Final = ("public_id", "name", "email", "party_id", "role", "created_at", "last_seen_at")
 _CREATED: Final = 201
 _CONFLICT: Final = 409
 _MAX_NAME: Final = 120
 
 
-async def parties(page: ConsolePage) -> web.Response:
+async def parties(page: ConsolePage) -> web.StreamResponse:
     """Who takes part."""
+    if csv_file.wanted(page) is not None:
+        return await csv_file.answer_list(page, csv_lists.PARTIES)
     found = await page.calls.read("listParties", query={"limit": _PAGE, **page.query("cursor")})
     return page.respond("parties.html", found=found)
 
@@ -38,19 +46,30 @@ async def party(page: ConsolePage) -> web.Response:
     shows_keys = page.calls.may_read("listApiKeys")
     keys = await page.calls.read("listApiKeys", id=name) if shows_keys else {"data": []}
     terms = await page.calls.read("getPayoutTerms", id=name) if name != "platform" else None
-    holds = await page.calls.read("listPayoutHolds", id=name)
     return page.respond(
         "party.html",
         party=shown,
         keys=keys["data"],
         terms=terms,
-        holds=holds["data"],
+        **await holds_shown(page, [name]),
         people=await page.services.people.list(party_id=shown["id"]),
     )
 
 
-async def people(page: ConsolePage) -> web.Response:
+async def people(page: ConsolePage) -> web.StreamResponse:
     """Who may sign in, and what they did."""
+    match csv_file.wanted(page):
+        case None:
+            pass
+        case "acts":
+            _administrator(page)
+            return await csv_file.send(page, "acts", _ACT_COLUMNS, _all_acts(page))
+        case _:
+            _administrator(page)
+            found = await page.services.people.list(party_id=page.own_party)
+            return await csv_file.answer_rows(
+                page, "people", _PERSON_COLUMNS, [_columns_of(one, _PERSON_COLUMNS) for one in found]
+            )
     return await _people(page, link=None, error="")
 
 
@@ -67,6 +86,22 @@ async def _people(page: ConsolePage, *, link: str | None, error: str) -> web.Res
         error=error,
         names=await page.services.people.names([one.created_by for one in found]),
     )
+
+
+async def _all_acts(page: ConsolePage) -> AsyncIterator[list[list[Any]]]:
+    before = None
+    while True:
+        found = await page.services.people.list_acts(
+            party_id=page.own_party, before=before, limit=_ACTS_OF_A_READ
+        )
+        yield [_columns_of(one, _ACT_COLUMNS) for one in found]
+        if len(found) < _ACTS_OF_A_READ:
+            return
+        before = found[-1].id
+
+
+def _columns_of(record: object, names: Sequence[str]) -> list[Any]:
+    return [getattr(record, name) for name in names]
 
 
 async def invite(page: ConsolePage) -> web.Response:
@@ -115,15 +150,6 @@ async def act_on_person(page: ConsolePage) -> web.Response:
     link = await service.link(person_id, party_id=page.own_party, by=by, maker=maker)
     await _record(page, "createPersonLink", name, _CREATED)
     return await _people(page, link=sign_in_address(page.services.options.base_url, link.token), error="")
-
-
-async def operations(page: ConsolePage) -> web.Response:
-    """How the system does: open exceptions by kind, the books in a few figures."""
-    if not page.calls.platform:
-        raise ProblemError(problems.NOT_FOUND, "There is no such page.")
-    counts = await page.services.exceptions.count_open()
-    summary: dict[str, Any] = await page.calls.read("getSummary", query={"audit": "false"})
-    return page.respond("operations.html", counts=sorted(counts, key=lambda one: -one.open), summary=summary)
 
 
 async def _record(page: ConsolePage, operation: str, subject: str, status: int) -> None:

@@ -6,7 +6,7 @@ demand for authentication and a lost answer are outcomes. `PspOutcomeUnknown` me
 not have taken place; the caller repeats it under the same idempotency key and never under a new one.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -279,15 +279,20 @@ class PspEvent:
 
     It is a hint: what is recorded is read at the PSP. One of the other mode, test or live, names nothing.
 
-    `psp_type` is the PSP's own name of it, kept for people to read. `problem`: why nothing can be made of an
-    authentic body, which is kept all the same.
+    `psp_type` is the PSP's own name of it, kept for people to read; `subject` its id of the object.
+    `problem`: why nothing can be made of an authentic body, which is kept all the same. One that is not
+    `relevant` can change nothing here and is not kept.
     """
 
     id: str
+    relevant: bool = True
+    subject: str | None = None
+    created: int = 0  # Unix second
     kind: PspEventKind = PspEventKind.PAYMENT_CHANGED
     psp_type: str
     psp_payment: str | None
     session_id: UUID | None
+    refund_id: UUID | None = None  # our refund, as the object names it
     dispute: str | None = None  # the PSP's id of a dispute: read it there
     refund: str | None = None  # the PSP's id of a refund that may be news: read it there
     problem: str | None = None
@@ -322,6 +327,11 @@ class Psp(Protocol):
     @property
     def rules(self) -> PspRules:
         """What this PSP can charge, how long its holds and idempotency keys last."""
+        ...
+
+    @property
+    def responding(self) -> bool:
+        """Whether calls are sent: not while so many had no answer that they are held back for seconds."""
         ...
 
     @property
@@ -450,12 +460,20 @@ class Psp(Protocol):
         """Read an event that was authenticated before and kept; whatever its body, it raises nothing."""
         ...
 
-    def without_secrets(self, body: bytes) -> bytes:
-        """An authentic event as it may be kept: without the secrets of the PSP's clients."""
+    def kept_body(self, body: bytes, *, whole: bool) -> bytes:
+        """An authentic event as it is kept: what `parse_event` reads and what a person needs, and no secret.
+
+        `whole`: all of it but the secrets, because nothing can be made of it.
+        """
         ...
 
-    async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
-        """The PSP's own list of events, oldest first, to find those whose webhook was lost."""
+    def event_pages_since(
+        self, *, since: datetime, limit: int
+    ) -> AsyncIterator[Sequence[bytes] | PspOutcomeUnknown]:
+        """The PSP's own list of events, page by page, to find those whose webhook was lost.
+
+        Newest first; an unknown outcome is the last.
+        """
         ...
 
     async def close(self) -> None:

@@ -6,10 +6,12 @@
  *       params: { header: { "Idempotency-Key": newKey() } }, body: { ... } }));
  */
 import createClient, { type Client, type FetchResponse } from "openapi-fetch";
+import { API_VERSION } from "./api-version.js";
 import type { components, paths } from "./schema.js";
 
 export type { components, paths } from "./schema.js";
-export { verifyWebhook, type WebhookHeaders } from "./webhooks.js";
+export { API_VERSION } from "./api-version.js";
+export { verifyWebhook, WebhookVerificationError, type WebhookHeaders } from "./webhooks.js";
 
 export type Schemas = components["schemas"];
 export type Problem = Schemas["Problem"];
@@ -36,11 +38,14 @@ export class NetworkcoreError extends Error {
   }
 }
 
-/** A client for every path of the API, such as `client.GET("/v1/sessions")`. */
+/**
+ * A client for every path of the API, such as `client.GET("/v1/sessions")`. Each request names the version of the API
+ * that the package was made from, whatever the key is pinned to.
+ */
 export function connect(connection: Connection): Client<paths> {
   return createClient<paths>({
     baseUrl: connection.baseUrl.replace(/\/+$/, ""),
-    headers: { Authorization: `Bearer ${connection.apiKey}` },
+    headers: { Authorization: `Bearer ${connection.apiKey}`, "Networkcore-Version": API_VERSION },
     fetch: (request) => send(request, connection),
   });
 }

@@ -1,5 +1,6 @@
 """The console's pure parts: texts, figures, amounts, timeline, flows and their drawing, roles."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +14,15 @@ from clearing.money import to_major
 from gateway.console import figures
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.bar_chart import HEIGHT, draw_bars
+from gateway.console.csv_file import cell
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
 from gateway.console.navigation import SECTIONS
-from gateway.console.page import _cell
-from gateway.console.texts import LANGUAGES, Texts, catalogue, choose_language
+from gateway.console.texts import FILES, LANGUAGES, Texts, catalogue, choose_language
 from gateway.console.timeline import TimelineFacts, Tone, timeline
 from gateway.console.views.overview import range_of
-from gateway.console.views.payouts import calendar
+from gateway.console.views.payouts import calendar, forecast_sums, held_parties
+from gateway.console.views.reconciliation import side_rows
 from gateway.console.views.routes import FORMS, PAGES
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind
 from gateway.people.roles import PARTY_RIGHTS, PLATFORM_RIGHTS, ActArea, PersonRole
@@ -35,6 +37,16 @@ def test_every_text_is_there_in_every_language_with_the_same_values() -> None:
         values = {language: set(re.findall(r"\{(\w+)\}", text)) for language, text in texts.items()}
         assert len({frozenset(one) for one in values.values()}) == 1, key
         assert all(text.strip() == text and text for text in texts.values()), key
+
+
+def test_a_key_is_in_one_file_and_the_files_are_in_order() -> None:
+    seen: set[str] = set()
+    for name in FILES:
+        keys = list(json.loads((TEMPLATES.parent / name).read_text(encoding="utf-8")))
+        assert len(keys) == len(set(keys))
+        assert not seen & set(keys), name
+        seen |= set(keys)
+    assert keys == sorted(keys)
 
 
 def test_every_text_that_a_template_asks_for_is_in_the_catalogue() -> None:
@@ -270,11 +282,40 @@ def test_a_calendar_is_by_day_and_the_greatest_first() -> None:
     ]
 
 
+def test_forecast_and_actual_are_summed_by_day_and_currency_and_no_forecast_is_none() -> None:
+    def line(day: str, forecast: int | None, actual: int, currency: str = "EUR") -> dict[str, Any]:
+        return {"day": day, "currency": currency, "forecast": forecast, "actual": actual}
+
+    found = forecast_sums(
+        [line("d2", None, 7), line("d1", 5, 4), line("d1", None, 2), line("d1", 9, 9, "CHF")]
+    )
+    assert [(one.day, one.currency, one.forecast, one.actual, one.difference) for one in found] == [
+        ("d2", "EUR", None, 7, None),
+        ("d1", "EUR", 5, 6, 1),
+        ("d1", "CHF", 9, 9, 0),
+    ]
+
+
+def test_holds_are_shown_of_the_party_asked_for_else_of_those_that_wait() -> None:
+    lines = [{"party": "b", "hold": "manual"}, {"party": "a", "hold": "manual"}, {"party": "c", "hold": None}]
+    assert held_parties(lines, asked=None) == ["a", "b"]
+    assert held_parties(lines, asked="c") == ["c"]
+
+
+def test_what_the_three_sides_have_open_stands_in_one_row() -> None:
+    books = {"pair": "book_psp", "currency": "EUR", "side": "books", "amount": 5}
+    psp = {"pair": "book_psp", "currency": "EUR", "side": "psp", "amount": 7}
+    other = {"pair": "book_psp", "currency": "CHF", "side": "psp", "amount": 1}
+    first, second = side_rows([books, psp, other])
+    assert (first["books"], first["psp"], first["bank"]) == (books, psp, None)
+    assert (second["currency"], second["books"], second["psp"]) == ("CHF", None, other)
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
 def test_no_cell_of_a_file_is_a_formula(text: str) -> None:
-    assert _cell(text) == f"'{text}"
-    assert _cell(-5) == "-5"  # a number is no text
-    assert _cell(None) == ""
+    assert cell(text) == f"'{text}"
+    assert cell(-5) == "-5"  # a number is no text
+    assert cell(None) == ""
 
 
 def test_a_viewer_acts_nowhere_and_only_administrators_let_people_in() -> None:

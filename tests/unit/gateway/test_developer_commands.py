@@ -1,5 +1,6 @@
 """`networkcore listen` and `networkcore trigger`: what is read from the command line, and what is known."""
 
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -11,7 +12,7 @@ from gateway.cli import listen, trigger
 from gateway.cli.api_client import ApiAnswerError
 from gateway.ids import new_id
 from gateway.webhooks.events import EventType
-from gateway.webhooks.signing import new_secret, secret_text
+from gateway.webhooks.signing import SigningKey, WebhookScheme, new_secret, public_key_text, secret_text
 from tests.guides import ROOT
 
 
@@ -22,10 +23,23 @@ def test_the_first_cursor_stands_before_the_next_event_and_behind_those_of_the_d
 
 def test_a_secret_is_read_as_it_is_shown() -> None:
     secret = new_secret()
-    assert listen.read_secret(secret_text(secret)) == secret
+    assert listen.read_secret(secret_text(secret)) == SigningKey(secret=secret)
 
 
-@pytest.mark.parametrize("text", ["", "whsec_", "whsec_?", "c2VjcmV0", "WHSEC_c2VjcmV0"])
+def test_a_private_key_signs_asymmetrically_and_only_its_public_key_is_shown() -> None:
+    secret = new_secret()
+    key = listen.read_secret("whsk_" + base64.b64encode(secret).decode())
+    assert key == SigningKey(scheme=WebhookScheme.ASYMMETRIC, secret=secret)
+    assert key.public_key is not None
+    assert listen.describe_key(key, fresh=True) == f"Public key: {public_key_text(key.public_key)}"
+    with_public = base64.b64encode(secret + key.public_key).decode()
+    assert listen.read_secret(f"whsk_{with_public}") == key
+    assert listen.describe_key(SigningKey(secret=secret), fresh=False) == "Signing with your secret."
+
+
+@pytest.mark.parametrize(
+    "text", ["", "whsec_", "whsec_?", "c2VjcmV0", "WHSEC_c2VjcmV0", "whsk_c2VjcmV0", "whsk_" + "A" * 88]
+)
 def test_what_is_no_secret_is_not_shown(text: str) -> None:
     with pytest.raises(click.UsageError, match=re.escape("--secret is no signing secret")):
         listen.read_secret(text)

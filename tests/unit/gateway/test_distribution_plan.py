@@ -56,7 +56,7 @@ TO_PARTY = ForeignKey(
             Place.COORDINATOR,
             None,
         ),
-        (table("gateway.shard_work", ("shard",)), Place.COORDINATOR, None),
+        (table("gateway.shard_work", ("shard",)), Place.SHARD, "shard"),
     ],
 )
 def test_a_table_lies_where_its_keys_allow(given: SchemaTable, place: Place, column: str | None) -> None:

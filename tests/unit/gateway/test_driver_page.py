@@ -20,9 +20,9 @@ from gateway.driver_page.buyers import FIELDS, buyer_fields, buyer_of, wrong_fie
 from gateway.driver_page.languages import choose_language, texts_of
 from gateway.driver_page.presenter import money
 from gateway.driver_page.rendering import PageFrame, asset, policy, render, static_file
-from gateway.driver_page.repository import StartState
 from gateway.driver_page.service import TOKEN_LENGTH, token_after
 from gateway.driver_page.stages import FINAL_STAGES, MOVING_STAGES, PaymentFacts, Stage, may_cancel, stage_of
+from gateway.driver_page.start_state import StartState
 from gateway.payments.psp.payer_port import PageSources
 from gateway.payments.psp.stripe.payers import StripePayers
 from gateway.payments.state_machine import PaymentState

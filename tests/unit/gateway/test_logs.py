@@ -12,6 +12,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from gateway import logs
 from gateway.config import LogFormat, LogLevel
 from gateway.logs import REDACTED, configure_logs
 
@@ -162,3 +163,20 @@ def test_ids_are_not_mistaken_for_secrets(lines: io.StringIO) -> None:
     )
     line = parsed(lines)[0]
     assert (line["authorization_id"], line["authorization_reference"], line["panel"]) == ("aut_1", "ref", 1)
+
+
+def test_what_was_found_harmless_is_written_again_and_a_secret_never_is(lines: io.StringIO) -> None:
+    for _ in range(2):
+        structlog.get_logger("a").info(
+            "request", route="/v1/sessions", text="whsec_SECRET0123", pan=12345678, request_id="req_SECRET"
+        )
+    first, second = parsed(lines)
+    assert first | {"timestamp": ""} == second | {"timestamp": ""}
+    assert (first["route"], first["pan"], first["text"]) == ("/v1/sessions", REDACTED, REDACTED)
+
+
+def test_texts_that_never_come_again_do_not_gather(lines: io.StringIO) -> None:
+    for number in range(3_000):
+        structlog.get_logger("a").info("request", route=f"/v1/{number}")
+    assert len(logs._harmless) <= 1_024
+    assert "/v1/2999" in lines.getvalue()

@@ -1,11 +1,15 @@
 """The payment's and the session's state machines: the same in code, in SQL and in the diagrams."""
 
 import re
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from gateway.api_schemas import SessionState
+from gateway.driver_page.start_state import START_TRANSITIONS, StartState
+from gateway.payments.psp.payment_port import TopUpState
 from gateway.payments.records import PspRequestKind, PspRequestState
 from gateway.payments.session_state import SESSION_TRANSITIONS, SessionEvent, advance_session
 from gateway.payments.state_machine import (
@@ -16,6 +20,14 @@ from gateway.payments.state_machine import (
     PaymentState,
     advance,
 )
+from gateway.payments.top_up_state import TOP_UP_TRANSITIONS, RecordedTopUpState, states_before
+from gateway.payments.unbooked_charge_state import (
+    UNBOOKED_TRANSITIONS,
+    UnbookedEvent,
+    UnbookedState,
+    advance_charge,
+)
+from gateway.payments.unbooked_charges import ChargeAction
 
 ROOT = Path(__file__).parents[3]
 
@@ -103,6 +115,51 @@ def test_the_diagrams_draw_exactly_the_mappings() -> None:
     assert drawn("Session") == {
         (state.value, after.value, event.value) for (state, event), after in SESSION_TRANSITIONS.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("title", "transitions"),
+    [
+        ("Top-up", TOP_UP_TRANSITIONS),
+        ("Unbooked charge", UNBOOKED_TRANSITIONS),
+        ("Start of a driver's payment", START_TRANSITIONS),
+    ],
+)
+def test_the_diagrams_of_money_beside_sessions_draw_exactly_their_mappings(
+    title: str, transitions: Mapping[tuple[StrEnum, StrEnum], StrEnum]
+) -> None:
+    assert drawn(title) == {
+        (state.value, after.value, event.value) for (state, event), after in transitions.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "names"),
+    [
+        ("0013_unbooked_charges.sql", "state", UnbookedState),
+        ("0014_top_ups_arrive.sql", "state", RecordedTopUpState),
+        ("0048_driver_pages.sql", "start", StartState),
+    ],
+)
+def test_their_sql_checks_allow_exactly_the_names_of_the_enum(
+    file: str, column: str, names: type[StrEnum]
+) -> None:
+    text = (ROOT / "gateway/sql/migrations" / file).read_text(encoding="utf-8")
+    (listed,) = re.findall(rf"CHECK \({column} IN \(([^)]*)\)\)", text)
+    assert set(re.findall(r"'(\w+)'", listed)) == {one.value for one in names}
+
+
+def test_the_port_s_states_of_a_top_up_are_those_that_are_recorded_but_for_the_first() -> None:
+    assert {one.value for one in RecordedTopUpState} - {"requested"} == {one.value for one in TopUpState}
+    for state in TopUpState:
+        assert states_before(RecordedTopUpState(state.value)), state
+
+
+def test_every_decision_about_an_unbooked_charge_is_an_event_of_its_machine() -> None:
+    for action in ChargeAction:
+        for state in UnbookedState:
+            decided = advance_charge(state, UnbookedEvent(action.value))
+            assert (decided is not None) == (state in {UnbookedState.OPEN, UnbookedState.ADOPTING})
 
 
 def test_a_cdr_completes_a_session_whatever_became_of_its_hold() -> None:

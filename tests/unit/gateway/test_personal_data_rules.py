@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli.main import networkcore
 from gateway.errors import ConfigurationError
 from gateway.jobs import idempotency_key_cleanup
 from gateway.personal_data import retention_repository
@@ -99,6 +101,28 @@ def test_an_operator_changes_a_period_by_a_file(tmp_path: Path) -> None:
             load_policy(str(path))
     with pytest.raises(ConfigurationError, match="No such file"):
         load_policy(str(tmp_path / "none.toml"))
+
+
+def test_a_legal_period_is_confirmed_by_a_source_or_is_said_to_be_from_memory(tmp_path: Path) -> None:
+    for country, period in POLICY.legal.items():
+        assert period.law, country
+        assert period.confirmed == (period.source is not None), country
+        assert not period.source or period.source.startswith("https://"), country
+    assert {"AT", "CH", "FR", "IT"}.isdisjoint(POLICY.unconfirmed)
+    assert {"DK", "*"} <= set(POLICY.unconfirmed)
+    path = tmp_path / "retention.toml"
+    path.write_text("[legal_years]\nDK = 12\n")
+    own = load_policy(str(path))
+    assert "DK" not in own.unconfirmed  # the operator answers for it
+    assert (own.legal["DK"].years, own.legal["DK"].confirmed) == (12, False)
+
+
+def test_the_command_says_which_legal_periods_are_from_memory() -> None:
+    shown = CliRunner().invoke(networkcore, ["retention", "--legal", "--json"])
+    rows = {row["country"]: row for row in json.loads(shown.output)}
+    assert rows["DK"]["confirmed"] == "no: from memory"
+    assert rows["AT"]["confirmed"] == "yes"
+    assert rows["AT"]["source"]
 
 
 def test_every_rule_whose_time_ends_is_carried_out_by_something() -> None:

@@ -13,7 +13,7 @@ import stripe
 
 from gateway.payments.psp.payer_port import SetupState, SetupStatus
 from gateway.payments.psp.port import Declined, PspOutcomeUnknown
-from gateway.payments.psp.stripe.client_secrets import without_secrets
+from gateway.payments.psp.stripe.kept_events import without_secrets
 from gateway.payments.psp.stripe.payers import StripePayers, StripeSetupIntent
 
 

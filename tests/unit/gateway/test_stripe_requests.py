@@ -365,7 +365,8 @@ async def read_everything(psp: StripePsp, captured: Captured) -> None:
         )
     await psp.accept_dispute(psp_dispute="du_1", idempotency_key="a")
     await psp.list_records()
-    await psp.list_events_since(since=LONG_AGO, limit=150)
+    async for _page in psp.event_pages_since(since=LONG_AGO, limit=150):
+        pass
     for until in (None, LONG_AGO + timedelta(days=900)):
         await psp.list_movements_between(since=LONG_AGO, until=until, limit=150)
 

@@ -13,7 +13,8 @@ from gateway.payments import psp_record
 from gateway.payments.records import AuthorizationRecord, CaptureRecord
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.stated_usage import UsageAction
-from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedReason, UnbookedState
+from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedReason
+from gateway.payments.unbooked_charge_state import UnbookedState
 from gateway.payments.unbooked_charges import ChargeAction, rejection
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -7,13 +7,11 @@ state of this system can be rebuilt from Stripe alone.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
-
-import msgspec
 
 from gateway.ids import format_id
 from gateway.payments.psp.dispute_port import (
@@ -60,18 +58,17 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe import objects
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
-from gateway.payments.psp.stripe.client_secrets import without_secrets
 from gateway.payments.psp.stripe.connect import StripeConnect
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
 from gateway.payments.psp.stripe.disputes import EVIDENCE_PURPOSE, dispute_update, evidence_params
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
 from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
+from gateway.payments.psp.stripe.kept_events import kept_body, without_secrets
 from gateway.payments.psp.stripe.movements import add_movement, movement_of
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
     captured,
-    created_at,
     hold_outcome,
     refund_update,
     request_amount,
@@ -157,6 +154,11 @@ class StripePsp:
     def rules(self) -> PspRules:
         """What Stripe can charge, how long its holds and idempotency keys last."""
         return STRIPE_RULES
+
+    @property
+    def responding(self) -> bool:
+        """Whether calls are sent; see `Psp.responding`."""
+        return self._wire.responding
 
     @property
     def account(self) -> str:
@@ -425,28 +427,24 @@ class StripePsp:
         """Read an event that was authenticated before and kept."""
         return read_signed_event(body, live=self._live)
 
-    def without_secrets(self, body: bytes) -> bytes:
-        """The event without client secrets."""
-        return without_secrets(body)
+    def kept_body(self, body: bytes, *, whole: bool) -> bytes:
+        """The event without client secrets and, unless `whole`, without what is not read."""
+        return without_secrets(body) if whole else kept_body(body)
 
-    async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
-        """List events that can change our state, created since, oldest first; at most the newest `limit`.
+    async def event_pages_since(
+        self, *, since: datetime, limit: int
+    ) -> AsyncIterator[Sequence[bytes] | PspOutcomeUnknown]:
+        """Page through events that can change our state, newest first; at most the newest `limit` of a list.
 
         docs.stripe.com/api/events/list: Stripe keeps 30 days, and takes 20 types in one request.
         """
-        found: list[bytes] = []
         for types in _EVENT_TYPES:
-            unread = await self._wire.read_each(
-                "/v1/events",
-                msgspec.Raw,
-                lambda raw: found.append(bytes(raw)),
-                params={**since_filter(since), "types": types},
-                limit=limit,
-            )
-            if unread is not None:
-                return unread
-        found.reverse()  # each list came newest first
-        return sorted(found, key=created_at)[-limit:]
+            params = {**since_filter(since), "types": types}
+            async for page in self._wire.pages("/v1/events", params=params, limit=limit):
+                if isinstance(page, PspOutcomeUnknown):
+                    yield page
+                    return
+                yield [bytes(raw) for raw in page]
 
     async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int

@@ -54,3 +54,8 @@ CONNECT_EVENTS: Final = frozenset({"account.updated", "capability.updated"})
 def event_kind(stripe_type: str) -> PspEventKind:
     """What an event of Stripe's type means to a payment of ours."""
     return EVENT_KINDS.get(stripe_type, PspEventKind.PAYMENT_CHANGED)
+
+
+def is_subscribed(stripe_type: str) -> bool:
+    """Whether an event of Stripe's type can change anything here; another one is not kept."""
+    return stripe_type in ACCOUNT_EVENTS or stripe_type in CONNECT_EVENTS

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.payments.psp.port import PspEvent
+from gateway.payments.psp.stripe.event_types import is_subscribed
 from gateway.payments.psp.stripe.objects import parse_event
 
 _NAME: Final = re.compile(r"[!-~]{1,255}")
@@ -32,7 +33,8 @@ def read_signed_event(body: bytes, *, live: bool) -> PspEvent:
     named = _named(body)
     name = named.id if _is_name(named.id) else f"{_UNREADABLE}_{hashlib.sha256(body).hexdigest()[:32]}"
     kind = named.type if _is_name(named.type) else _UNREADABLE
-    kept = PspEvent(id=name, psp_type=kind, psp_payment=None, session_id=None)
+    relevant = kind == _UNREADABLE or is_subscribed(kind)
+    kept = PspEvent(id=name, psp_type=kind, relevant=relevant, psp_payment=None, session_id=None)
     if isinstance(named.livemode, bool) and named.livemode is not live:
         return replace(kept, problem=f"livemode is {named.livemode}, the key's is {live}")
     try:

@@ -31,7 +31,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.decline_advice import RETRYABLE_DECLINES
-from gateway.payments.psp.stripe.event_types import event_kind
+from gateway.payments.psp.stripe.event_types import event_kind, is_subscribed
 from gateway.payments.psp.stripe.request_parameters import CARD
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
@@ -73,9 +73,6 @@ class _EventEnvelope(msgspec.Struct):
     type: str
     data: _EventData
     livemode: bool | None = None
-
-
-class _Created(msgspec.Struct):
     created: int = 0
 
 
@@ -226,14 +223,6 @@ def since_filter(since: datetime | None, until: datetime | None = None) -> dict[
     return {"created": created} if created else {}
 
 
-def created_at(event: bytes) -> int:
-    """The Unix second of an event's creation; 0 where it can't be read, so that it is kept first."""
-    try:
-        return msgspec.json.decode(event, type=_Created).created
-    except msgspec.MsgspecError:
-        return 0
-
-
 def request_amount(minor: int, currency: str) -> int | Declined:
     """An amount as Stripe counts it, or the rejection it would meet."""
     try:
@@ -251,13 +240,17 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
     event = msgspec.json.decode(body, type=_EventEnvelope)
     subject = event.data.object if event.livemode is livemode else {}
     kind = subject.get("object")
-    payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
+    payment = subject.get("id") if kind == "payment_intent" else _id_in(subject, "payment_intent")
     return PspEvent(
         id=event.id,
         kind=event_kind(event.type),
         psp_type=event.type,
+        created=event.created,
+        relevant=is_subscribed(event.type),
+        subject=_id_of(subject),
         psp_payment=payment if isinstance(payment, str) else None,
-        session_id=_session_id(subject.get("metadata")),
+        session_id=_session_of(subject),
+        refund_id=_marked(subject.get("metadata"), "ref", _OUR_REFUND),
         dispute=_named(subject, "dispute"),
         refund=_named(subject, "refund") if _may_be_news(subject) else None,
         psp_setup=_named(subject, "setup_intent"),
@@ -268,6 +261,21 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
         attached_method=_id_of(subject) if event.type == "payment_method.attached" else None,
         connected_account=_connected_account(subject),
     )
+
+
+def _session_of(subject: Mapping[str, Any]) -> UUID | None:
+    """The session that the object names, or the payment or charge in it where Stripe expanded them."""
+    for holder in (subject, subject.get("payment_intent"), subject.get("charge")):
+        found = _session_id(holder.get("metadata")) if isinstance(holder, dict) else None
+        if found is not None:
+            return found
+    return None
+
+
+def _id_in(subject: Mapping[str, Any], name: str) -> str | None:
+    """The id of an object that another names: itself or, expanded, the object."""
+    found = subject.get(name)
+    return _id_of(found) if isinstance(found, dict) else found if isinstance(found, str) else None
 
 
 def _connected_account(subject: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import io
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -88,6 +88,11 @@ class StripeWire:
         )
         self._circuit = CircuitBreaker()
 
+    @property
+    def responding(self) -> bool:
+        """Whether the circuit breaker lets calls pass."""
+        return not self._circuit.is_open
+
     async def post(
         self, path: str, answer: type[_T], params: Mapping[str, Any], *, key: str
     ) -> _T | Declined | PspOutcomeUnknown:
@@ -141,21 +146,29 @@ class StripeWire:
         limit: int | None = None,
     ) -> PspOutcomeUnknown | None:
         """Do it for every item of a list, newest first, up to a limit. None: the list answered to its end."""
-        size = PAGE if limit is None else min(limit, PAGE)
-        query: dict[str, Any] = {**(params or {}), "limit": size}
-        count = 0
+        async for page in self.pages(path, params=params, limit=limit):
+            if isinstance(page, PspOutcomeUnknown):
+                return page
+            for raw in page:
+                do(cast("_T", raw) if answer is msgspec.Raw else _decoder(answer).decode(raw))
+        return None
+
+    async def pages(
+        self, path: str, *, params: Mapping[str, Any] | None = None, limit: int | None = None
+    ) -> AsyncIterator[Sequence[msgspec.Raw] | PspOutcomeUnknown]:
+        """A list page by page, newest first, up to a limit; an unknown outcome is the last."""
+        left = limit
+        query: dict[str, Any] = {**(params or {}), "limit": PAGE if limit is None else min(limit, PAGE)}
         while True:
             page = await self.get(path, StripeList[msgspec.Raw], query)
             if isinstance(page, Declined | PspOutcomeUnknown):
                 ours = isinstance(page, PspOutcomeUnknown) and page.ours
-                return PspOutcomeUnknown(reason="the PSP's list did not answer", ours=ours)
-            for raw in page.data:
-                do(cast("_T", raw) if answer is msgspec.Raw else _decoder(answer).decode(raw))
-                count += 1
-                if count == limit:
-                    return None
-            if not page.has_more or not page.data:
-                return None
+                yield PspOutcomeUnknown(reason="the PSP's list did not answer", ours=ours)
+                return
+            yield page.data[:left]
+            left = None if left is None else left - len(page.data)
+            if not page.has_more or not page.data or (left is not None and left <= 0):
+                return
             query["starting_after"] = _decoder(StripeObject).decode(page.data[-1]).id
 
     async def exchange(
