@@ -22,6 +22,7 @@ NAMES = (
     "settlement",
     "books",
     "daily_audit",
+    "citus",
     "console",
 )
 

@@ -157,8 +157,13 @@ async def list_pending_to_retry(connection: Connection, *, tried_before: datetim
 
 
 async def lock_pending(connection: Connection, supplier_id: str, *, limit: int) -> list[SupplyRecord]:
-    """Pending supplies of a supplier, captures first, the longest tried first; locked for this worker."""
-    return _supplies(await rows(_sql.lock_pending(connection, supplier_id=supplier_id, limit=limit)))
+    """Pending supplies of a supplier, captures first, the longest tried first.
+
+    The supplier is locked for this worker; empty while another has it.
+    """
+    if not await _sql.lock_supplier(connection, supplier_id=supplier_id):
+        return []
+    return _supplies(await rows(_sql.pending_of_supplier(connection, supplier_id=supplier_id, limit=limit)))
 
 
 async def delete_pending(connection: Connection, documents: Sequence[DriverDocument]) -> None:

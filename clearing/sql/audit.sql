@@ -167,7 +167,7 @@ CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
 LEFT JOIN clearing.driver_document AS d
     ON (d.shard, d.session_id, d.kind, d.reference) = (e.shard, e.subject_id, e.kind, e.reference)
 WHERE leg ->> 'leg' = 'to_driver' AND (leg ->> 'net')::bigint + (leg ->> 'vat')::bigint <> 0
-  AND NOT EXISTS (SELECT FROM clearing.pending_driver_document AS p
+  AND NOT EXISTS (SELECT 1 FROM clearing.pending_driver_document AS p
                   WHERE (p.shard, p.session_id, p.kind, p.reference) = (e.shard, e.subject_id, e.kind, e.reference))
   AND (d.net_minor, d.vat_minor, d.ruling_id) IS DISTINCT FROM ((leg ->> 'net')::bigint, (leg ->> 'vat')::bigint, leg ->> 'ruling');
 
@@ -200,15 +200,22 @@ FROM item AS i FULL JOIN balance AS s USING (currency) WHERE coalesce(i.minor, 0
 
 -- name: approvals_unposted
 -- Every entry of a booked approval request is in the journal, and none of one that is not booked.
-SELECT d.id::text AS subject, 'is ' || d.state || ', but of its ' || made.named || ' entries ' || made.posted || ' are posted' AS detail
-FROM clearing.approval_request AS d CROSS JOIN LATERAL (
-    SELECT count(*) AS named, count(e.subject_id) AS posted
-    FROM jsonb_array_elements(d.entries::jsonb) AS one
-    CROSS JOIN LATERAL (SELECT (one ->> 'subject')::uuid AS id) AS subject
-    LEFT JOIN clearing.entry AS e ON (e.shard, e.subject_id, e.kind, e.reference)
-        = ((get_byte(uuid_send(subject.id), 15) & 63)::smallint, subject.id, one ->> 'kind', one ->> 'reference')
-) AS made
-WHERE made.posted <> CASE d.state WHEN 'booked' THEN made.named ELSE 0 END LIMIT 100;
+WITH named AS MATERIALIZED (
+    SELECT d.id, (one ->> 'subject')::uuid AS subject_id, one ->> 'kind' AS kind, one ->> 'reference' AS reference
+    FROM clearing.approval_request AS d CROSS JOIN LATERAL jsonb_array_elements(d.entries::jsonb) AS one
+), posted AS MATERIALIZED (
+    SELECT e.subject_id, e.kind, e.reference FROM clearing.entry AS e
+    WHERE (e.shard, e.subject_id, e.kind, e.reference) IN (
+        SELECT (get_byte(uuid_send(n.subject_id), 15) & 63)::smallint, n.subject_id, n.kind, n.reference
+        FROM named AS n)
+), made AS (
+    SELECT n.id, count(*) AS named, count(p.subject_id) AS posted
+    FROM named AS n LEFT JOIN posted AS p USING (subject_id, kind, reference) GROUP BY n.id
+)
+SELECT d.id::text AS subject, 'is ' || d.state || ', but of its ' || coalesce(m.named, 0) || ' entries '
+       || coalesce(m.posted, 0) || ' are posted' AS detail
+FROM clearing.approval_request AS d LEFT JOIN made AS m ON m.id = d.id
+WHERE coalesce(m.posted, 0) <> CASE d.state WHEN 'booked' THEN coalesce(m.named, 0) ELSE 0 END LIMIT 100;
 
 -- name: statements_unequal
 -- The statements of a party and currency follow each other: each opens with what the one before closed with.

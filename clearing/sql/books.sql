@@ -81,7 +81,7 @@ FROM (
 ) AS e
 CROSS JOIN LATERAL (
     SELECT ordinal, debit_account, credit_account, amount_minor, currency FROM clearing.transfer
-    WHERE (shard, subject_id, kind, reference) = (e.shard, e.subject_id, e.kind, e.reference) OFFSET 0
+    WHERE (shard, subject_id, kind, reference) = (e.shard, e.subject_id, e.kind, e.reference) ORDER BY ordinal
 ) AS t
 ORDER BY e.place, t.ordinal;
 

@@ -12,13 +12,15 @@ SELECT iban, currency, max(on_day) AS on_day FROM clearing.bank_balance WHERE co
 
 -- name: bank_moved$
 -- Whether the books moved the bank account before the end of the period.
-SELECT EXISTS (SELECT FROM clearing.account_delta WHERE account = 'bank:settlement' AND booked_at < :until);
+SELECT EXISTS (SELECT 1 FROM clearing.account_delta WHERE account = 'bank:settlement' AND booked_at < :until);
 
 -- name: undocumented
 -- Parties that supplied or were supplied in the period and whose documents do not reach its end.
-SELECT p.id, g.documented_to FROM clearing.party AS p LEFT JOIN clearing.document_progress AS g ON g.party_id = p.id
-WHERE p.kind <> 'platform' AND (g.documented_to IS NULL OR g.documented_to < :last_day::date)
-  AND EXISTS (
-      SELECT FROM clearing.payable AS d JOIN clearing.entry AS e USING (shard, subject_id, kind, reference)
-      WHERE d.party_id = p.id AND e.legs <> '[]' AND e.booked_at < :until)
-ORDER BY p.id;
+WITH behind AS MATERIALIZED (
+    SELECT p.id, g.documented_to FROM clearing.party AS p LEFT JOIN clearing.document_progress AS g ON g.party_id = p.id
+    WHERE p.kind <> 'platform' AND (g.documented_to IS NULL OR g.documented_to < :last_day::date)
+), booked AS MATERIALIZED (
+    SELECT DISTINCT d.party_id FROM clearing.payable AS d JOIN clearing.entry AS e USING (shard, subject_id, kind, reference)
+    WHERE d.party_id IN (SELECT b.id FROM behind AS b) AND e.legs <> '[]' AND e.booked_at < :until
+)
+SELECT b.id, b.documented_to FROM behind AS b WHERE b.id IN (SELECT k.party_id FROM booked AS k) ORDER BY b.id;

@@ -75,7 +75,7 @@ LEFT JOIN clearing.driver_document AS d
     ON (d.shard, d.session_id, d.kind, d.reference) = (e.shard, e.subject_id, e.kind, e.reference)
 WHERE e.batch_id = ANY (:batches::uuid[]) AND e.legs <> '[]'
   AND leg ->> 'leg' = 'to_driver' AND (leg ->> 'net')::bigint + (leg ->> 'vat')::bigint <> 0
-  AND NOT EXISTS (SELECT FROM clearing.pending_driver_document AS p
+  AND NOT EXISTS (SELECT 1 FROM clearing.pending_driver_document AS p
                   WHERE (p.shard, p.session_id, p.kind, p.reference) = (e.shard, e.subject_id, e.kind, e.reference))
   AND (d.net_minor, d.vat_minor, d.ruling_id) IS DISTINCT FROM ((leg ->> 'net')::bigint, (leg ->> 'vat')::bigint, leg ->> 'ruling')
 LIMIT 100;

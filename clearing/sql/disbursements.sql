@@ -2,28 +2,35 @@
 
 -- name: list_disbursements
 -- The newest first: planned_at, then id, since these ids carry no time.
+WITH page AS MATERIALIZED (
+    SELECT d.* FROM clearing.disbursement AS d
+    WHERE (:party_id::text IS NULL OR d.party_id = :party_id)
+      AND (:state::text IS NULL OR d.state = :state)
+      AND (:before::uuid IS NULL
+           OR (d.planned_at, d.id) < (SELECT b.planned_at, b.id FROM clearing.disbursement AS b WHERE b.id = :before))
+    ORDER BY d.planned_at DESC, d.id DESC LIMIT :limit
+), netted AS MATERIALIZED (
+    SELECT p.disbursement_id FROM clearing.payable AS p WHERE p.disbursement_id IN (SELECT d.id FROM page AS d)
+)
 SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
-       d.finished_at, d.failure,
-       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
-FROM clearing.disbursement d
-WHERE (:party_id::text IS NULL OR d.party_id = :party_id)
-  AND (:state::text IS NULL OR d.state = :state)
-  AND (:before::uuid IS NULL
-       OR (d.planned_at, d.id) < (SELECT b.planned_at, b.id FROM clearing.disbursement b WHERE b.id = :before))
-ORDER BY d.planned_at DESC, d.id DESC LIMIT :limit;
+       d.finished_at, d.failure, (SELECT count(*) FROM netted AS n WHERE n.disbursement_id = d.id) AS payables
+FROM page AS d
+ORDER BY d.planned_at DESC, d.id DESC;
 
 -- name: select_disbursement^
+WITH netted AS MATERIALIZED (SELECT p.disbursement_id FROM clearing.payable AS p WHERE p.disbursement_id = :id)
 SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
-       d.finished_at, d.failure,
-       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
-FROM clearing.disbursement d
+       d.finished_at, d.failure, (SELECT count(*) FROM netted AS n WHERE n.disbursement_id = d.id) AS payables
+FROM clearing.disbursement AS d
 WHERE d.id = :id AND (:party_id::text IS NULL OR d.party_id = :party_id);
 
 -- name: select_disbursements
+WITH netted AS MATERIALIZED (
+    SELECT p.disbursement_id FROM clearing.payable AS p WHERE p.disbursement_id = ANY(:ids::uuid[])
+)
 SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
-       d.finished_at, d.failure,
-       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
-FROM clearing.disbursement d
+       d.finished_at, d.failure, (SELECT count(*) FROM netted AS n WHERE n.disbursement_id = d.id) AS payables
+FROM clearing.disbursement AS d
 WHERE d.id = ANY(:ids::uuid[]);
 
 -- name: payables_of_session

@@ -66,7 +66,11 @@ SELECT DISTINCT p.supplier_id FROM clearing.pending_driver_document AS p
 JOIN clearing.party AS s ON s.id = p.supplier_id
 WHERE s.updated_at >= p.last_at OR p.last_at < :tried_before::timestamptz ORDER BY p.supplier_id;
 
--- name: lock_pending
+-- name: lock_supplier$
+-- One worker at a time tries the pending documents of a supplier, until its transaction ends; false: another does.
+SELECT pg_try_advisory_xact_lock(hashtextextended('clearing.pending_driver_document ' || :supplier_id::text, 0));
+
+-- name: pending_of_supplier
 -- Captures before their corrections; those tried longest ago first.
 SELECT e.shard, e.subject_id AS session_id, e.kind, e.reference, e.currency, e.legs, e.tax_jurisdiction, e.sale_at, e.energy_kwh,
        e.cpo_id
@@ -74,8 +78,7 @@ FROM clearing.pending_driver_document AS p
 JOIN clearing.entry AS e ON e.shard = p.shard AND e.subject_id = p.session_id AND e.kind = p.kind AND e.reference = p.reference
 WHERE p.supplier_id = :supplier_id
 ORDER BY p.last_at, e.kind <> 'capture', e.sale_at, e.shard, e.subject_id, e.kind, e.reference
-LIMIT :limit
-FOR UPDATE OF p SKIP LOCKED;
+LIMIT :limit;
 
 -- name: delete_pending!
 DELETE FROM clearing.pending_driver_document AS p

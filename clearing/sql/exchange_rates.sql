@@ -19,8 +19,8 @@ SELECT problem, failures FROM clearing.rate_feed WHERE source = :source;
 SELECT max(rate_date) FROM clearing.fx_rate;
 
 -- name: uses_exchange$
-SELECT EXISTS (SELECT FROM clearing.fx_lock)
-    OR EXISTS (SELECT FROM clearing.session_exception WHERE resolved_at IS NULL AND reason = 'rate_unavailable'
+SELECT EXISTS (SELECT 1 FROM clearing.fx_lock)
+    OR EXISTS (SELECT 1 FROM clearing.session_exception WHERE resolved_at IS NULL AND reason = 'rate_unavailable'
                AND detail LIKE '%reference rate%');
 
 -- name: lock_rates!

@@ -98,7 +98,7 @@ FROM clearing.document_exception GROUP BY period_start, period_end ORDER BY peri
 -- Those with an exception one of whose parties was changed since the last attempt.
 SELECT e.period_start, e.period_end, array_agg(DISTINCT e.party_id ORDER BY e.party_id) AS parties
 FROM clearing.document_exception AS e
-WHERE EXISTS (SELECT FROM clearing.party AS p
+WHERE EXISTS (SELECT 1 FROM clearing.party AS p
               WHERE p.id IN (e.supplier_id, e.customer_id) AND p.updated_at >= e.last_at)
 GROUP BY e.period_start, e.period_end ORDER BY e.period_start, e.period_end;
 

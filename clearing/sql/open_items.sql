@@ -32,38 +32,57 @@ FROM clearing.pending_driver_document GROUP BY supplier_id ORDER BY min(first_at
 
 -- name: payout_holds
 -- In force on the party's own day, with what it keeps from being paid in the party's settlement currency.
-SELECT h.id, h.party_id, party.settlement_currency AS currency,
+WITH held AS MATERIALIZED (
+    SELECT h.id, h.party_id, party.settlement_currency AS currency, h.four_eyes, h.reason, h.placed_by, h.since
+    FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
+    WHERE h.lifted_at IS NULL AND h.rail IS NULL AND h.cause IS NULL
+      AND h.since <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
+      AND (h.until IS NULL OR h.until > (:now::timestamptz AT TIME ZONE party.time_zone)::date)
+), owed AS MATERIALIZED (
+    SELECT p.party_id, p.currency, sum(p.amount_minor)::bigint AS amount_minor FROM clearing.payable AS p
+    WHERE p.state = 'open' AND p.party_id IN (SELECT h.party_id FROM held AS h)
+    GROUP BY p.party_id, p.currency
+)
+SELECT h.id, h.party_id, h.currency,
        CASE WHEN h.four_eyes THEN 'four_eyes_hold' ELSE 'payout_hold' END AS reason,
        format('%s (placed by %s)', h.reason, h.placed_by) AS detail, h.since::timestamp AT TIME ZONE 'UTC' AS since,
-       (SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM clearing.payable AS p
-        WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS amount_minor
-FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
-WHERE h.lifted_at IS NULL AND h.rail IS NULL AND h.cause IS NULL AND h.since <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
-  AND (h.until IS NULL OR h.until > (:now::timestamptz AT TIME ZONE party.time_zone)::date)
+       coalesce(o.amount_minor, 0) AS amount_minor
+FROM held AS h LEFT JOIN owed AS o ON o.party_id = h.party_id AND o.currency = h.currency
 ORDER BY h.since, h.id;
 
 -- name: unpayable_accounts
 -- Parties that are paid over a rail which can't pay them, where something is owed to them in their settlement currency.
-SELECT h.id, h.party_id, party.settlement_currency AS currency, h.rail || '_account' AS reason, h.reason AS detail,
-       h.since::timestamp AT TIME ZONE 'UTC' AS since, owed.amount_minor
-FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(p.amount_minor), 0)::bigint AS amount_minor FROM clearing.payable AS p
-    WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS owed
-WHERE h.lifted_at IS NULL AND h.rail IS NOT NULL AND owed.amount_minor > 0
-  AND h.rail = CASE WHEN EXISTS (SELECT 1 FROM clearing.bank_details AS b WHERE b.party_id = h.party_id AND b.state = 'approved')
-                    THEN 'bank' ELSE 'psp' END
+WITH held AS MATERIALIZED (
+    SELECT h.id, h.party_id, party.settlement_currency AS currency, h.rail, h.reason, h.since
+    FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
+    WHERE h.lifted_at IS NULL AND h.rail IS NOT NULL
+      AND h.rail = CASE WHEN EXISTS (SELECT 1 FROM clearing.bank_details AS b
+                                     WHERE b.party_id = h.party_id AND b.state = 'approved')
+                        THEN 'bank' ELSE 'psp' END
+), owed AS MATERIALIZED (
+    SELECT p.party_id, p.currency, sum(p.amount_minor)::bigint AS amount_minor FROM clearing.payable AS p
+    WHERE p.state = 'open' AND p.party_id IN (SELECT h.party_id FROM held AS h)
+    GROUP BY p.party_id, p.currency
+)
+SELECT h.id, h.party_id, h.currency, h.rail || '_account' AS reason, h.reason AS detail,
+       h.since::timestamp AT TIME ZONE 'UTC' AS since, o.amount_minor
+FROM held AS h JOIN owed AS o ON o.party_id = h.party_id AND o.currency = h.currency AND o.amount_minor > 0
 ORDER BY h.since, h.id;
 
 -- name: unchecked_parties
 -- Parties that a check of their identity keeps from being paid, where something is owed to them in their settlement currency.
-SELECT h.id, h.party_id, party.settlement_currency AS currency, h.cause AS reason, h.reason AS detail,
-       h.since::timestamp AT TIME ZONE 'UTC' AS since, owed.amount_minor
-FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(p.amount_minor), 0)::bigint AS amount_minor FROM clearing.payable AS p
-    WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS owed
-WHERE h.lifted_at IS NULL AND h.cause = 'party_checks' AND owed.amount_minor > 0
+WITH held AS MATERIALIZED (
+    SELECT h.id, h.party_id, party.settlement_currency AS currency, h.cause, h.reason, h.since
+    FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
+    WHERE h.lifted_at IS NULL AND h.cause = 'party_checks'
+), owed AS MATERIALIZED (
+    SELECT p.party_id, p.currency, sum(p.amount_minor)::bigint AS amount_minor FROM clearing.payable AS p
+    WHERE p.state = 'open' AND p.party_id IN (SELECT h.party_id FROM held AS h)
+    GROUP BY p.party_id, p.currency
+)
+SELECT h.id, h.party_id, h.currency, h.cause AS reason, h.reason AS detail,
+       h.since::timestamp AT TIME ZONE 'UTC' AS since, o.amount_minor
+FROM held AS h JOIN owed AS o ON o.party_id = h.party_id AND o.currency = h.currency AND o.amount_minor > 0
 ORDER BY h.since, h.id;
 
 -- name: lapsing_checks
@@ -104,14 +123,19 @@ WHERE d.state = 'planned' AND d.approvals_needed > given.approvals ORDER BY d.pl
 
 -- name: pending_bank_details
 -- With what is not paid meanwhile in the party's settlement currency.
-SELECT b.party_id || '/' || b.version AS name, b.party_id, party.settlement_currency AS currency,
-       'new_bank_details' AS reason,
+WITH pending AS MATERIALIZED (
+    SELECT b.party_id, b.version, b.submitted_by, b.submitted_at, party.settlement_currency AS currency
+    FROM clearing.bank_details AS b JOIN clearing.party AS party ON party.id = b.party_id WHERE b.state = 'pending'
+), owed AS MATERIALIZED (
+    SELECT p.party_id, p.currency, sum(p.amount_minor)::bigint AS amount_minor FROM clearing.payable AS p
+    WHERE p.state = 'open' AND p.party_id IN (SELECT h.party_id FROM pending AS h)
+    GROUP BY p.party_id, p.currency
+)
+SELECT b.party_id || '/' || b.version AS name, b.party_id, b.currency, 'new_bank_details' AS reason,
        format('submitted by %s; nothing is paid to the party until they are decided', b.submitted_by) AS detail,
-       b.submitted_at AS since,
-       (SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM clearing.payable AS p
-        WHERE p.party_id = b.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS amount_minor
-FROM clearing.bank_details AS b JOIN clearing.party AS party ON party.id = b.party_id
-WHERE b.state = 'pending' ORDER BY b.submitted_at, b.party_id;
+       b.submitted_at AS since, coalesce(o.amount_minor, 0) AS amount_minor
+FROM pending AS b LEFT JOIN owed AS o ON o.party_id = b.party_id AND o.currency = b.currency
+ORDER BY b.submitted_at, b.party_id;
 
 -- name: old_suspense
 SELECT s.id, s.currency, s.remaining_minor AS amount_minor, s.owner, 'purpose_unknown' AS reason, s.detail,

@@ -37,7 +37,7 @@ ORDER BY c.party_id, c.kind, c.position DESC;
 SELECT party_id, version FROM clearing.bank_details WHERE state = 'approved' AND party_id = ANY(:parties::text[]);
 
 -- name: has_details$
-SELECT EXISTS (SELECT FROM clearing.bank_details WHERE party_id = :party_id AND version = :version);
+SELECT EXISTS (SELECT 1 FROM clearing.bank_details WHERE party_id = :party_id AND version = :version);
 
 -- name: last_position$
 SELECT coalesce(max(position), 0) FROM clearing.party_check;

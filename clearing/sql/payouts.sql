@@ -7,35 +7,38 @@
 SELECT pg_advisory_xact_lock(hashtextextended('clearing.planning', 0));
 
 -- name: parties_due
--- Parties with something due on their own local day, or a reserve to release. Each is one index lookup: the ORDER BY makes
--- the planner use it instead of reading all that is open.
-SELECT party.id
-FROM clearing.party CROSS JOIN LATERAL (SELECT (:now::timestamptz AT TIME ZONE party.time_zone)::date AS today) AS local
-WHERE (SELECT true FROM clearing.payable AS p
-       WHERE p.party_id = party.id AND p.state = 'open' AND p.due_date <= local.today
-       ORDER BY p.currency, p.due_date LIMIT 1)
-   OR EXISTS (SELECT FROM clearing.reserve AS r
-              WHERE r.party_id = party.id AND r.released_at IS NULL AND r.release_on <= local.today)
-ORDER BY party.id;
+-- Parties with something due on their own local day, or a reserve to release. What is due is paid on its day, so that
+-- little of it is read: what parties are not paid for now.
+WITH local AS MATERIALIZED (
+    SELECT party.id, (:now::timestamptz AT TIME ZONE party.time_zone)::date AS today FROM clearing.party
+), due AS MATERIALIZED (
+    SELECT DISTINCT p.party_id FROM clearing.payable AS p JOIN local AS l ON l.id = p.party_id AND p.due_date <= l.today
+    WHERE p.state = 'open'
+)
+SELECT l.id FROM local AS l
+WHERE l.id IN (SELECT d.party_id FROM due AS d)
+   OR EXISTS (SELECT 1 FROM clearing.reserve AS r
+              WHERE r.party_id = l.id AND r.released_at IS NULL AND r.release_on <= l.today)
+ORDER BY l.id;
 
 -- name: due_sums
 -- What is due to these parties on their own local day, unless that day has an active disbursement or one that failed within
 -- the last hour. `sales_minor` is without reserves and remainders; `held_minor` was withheld by a failed attempt.
-SELECT party.id AS party_id, due.currency, party.period, due.amount_minor, due.count, due.sales_minor, due.held_minor,
-       (SELECT count(*) FROM clearing.disbursement AS d
-        WHERE (d.party_id, d.currency, d.period) = (party.id, due.currency, party.period)) AS attempts
-FROM (
+WITH party AS MATERIALIZED (
     SELECT id, (:now::timestamptz AT TIME ZONE time_zone)::date AS period FROM clearing.party WHERE id = ANY(:parties::text[])
-) AS party
-CROSS JOIN LATERAL (
-    SELECT p.currency, sum(p.amount_minor)::bigint AS amount_minor, count(*) AS count,
+), due AS MATERIALIZED (
+    SELECT p.party_id, p.currency, sum(p.amount_minor)::bigint AS amount_minor, count(*) AS count,
            coalesce(sum(p.amount_minor) FILTER (WHERE p.kind NOT LIKE 'reserve\_%' AND p.kind NOT LIKE 'remainder\_%'), 0)::bigint
                AS sales_minor,
            coalesce(-sum(p.amount_minor) FILTER (WHERE p.kind = 'reserve_withheld'), 0)::bigint AS held_minor
-    FROM clearing.payable AS p
-    WHERE p.party_id = party.id AND p.state = 'open' AND p.due_date <= party.period
-    GROUP BY p.currency
-) AS due
+    FROM clearing.payable AS p JOIN party ON party.id = p.party_id AND p.due_date <= party.period
+    WHERE p.state = 'open'
+    GROUP BY p.party_id, p.currency
+)
+SELECT party.id AS party_id, due.currency, party.period, due.amount_minor, due.count, due.sales_minor, due.held_minor,
+       (SELECT count(*) FROM clearing.disbursement AS d
+        WHERE (d.party_id, d.currency, d.period) = (party.id, due.currency, party.period)) AS attempts
+FROM party JOIN due ON due.party_id = party.id
 WHERE NOT EXISTS (
     SELECT 1 FROM clearing.disbursement AS d
     WHERE (d.party_id, d.currency, d.period) = (party.id, due.currency, party.period)
@@ -183,12 +186,14 @@ ORDER BY p.shard, p.subject_id, p.kind, p.reference, p.party_id LIMIT :limit;
 
 -- name: move_due_dates!
 -- The new due dates and the reason in one statement.
-WITH moved AS (
-    UPDATE clearing.payable AS p SET due_date = change.new_date
-    FROM unnest(:shards::smallint[], :subjects::uuid[], :kinds::text[], :refs::text[], :parties::text[], :olds::date[], :news::date[])
+WITH change AS MATERIALIZED (
+    SELECT * FROM unnest(:shards::smallint[], :subjects::uuid[], :kinds::text[], :refs::text[], :parties::text[],
+                         :olds::date[], :news::date[])
         AS change (shard, subject_id, kind, reference, party_id, old_date, new_date)
-    WHERE (p.shard, p.subject_id, p.kind, p.reference, p.party_id)
-        = (change.shard, change.subject_id, change.kind, change.reference, change.party_id)
+), moved AS (
+    UPDATE clearing.payable AS p SET due_date = change.new_date FROM change
+    WHERE p.shard = change.shard AND p.subject_id = change.subject_id AND p.kind = change.kind
+      AND p.reference = change.reference AND p.party_id = change.party_id
       AND p.state = 'open' AND p.due_date = change.old_date
     RETURNING p.shard, p.subject_id, p.kind, p.reference, p.party_id, change.old_date, change.new_date
 )

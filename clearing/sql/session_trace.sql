@@ -9,10 +9,14 @@ ORDER BY b.booked_at, b.chain, b.position, e.kind, e.reference;
 
 -- name: payables_of
 -- With the payment that settles each, and the bank's line of that once it is matched.
+WITH owed AS MATERIALIZED (
+    SELECT p.kind, p.reference, p.party_id, p.amount_minor, p.currency, p.due_date, p.disbursement_id
+    FROM clearing.payable AS p WHERE p.shard = :shard AND p.subject_id = :session_id
+)
 SELECT p.kind, p.reference, p.party_id, y.kind AS party_kind, p.amount_minor, p.currency, p.due_date, d.id AS disbursement_id,
        d.state, d.rail, d.amount_minor AS paid_minor, d.end_to_end_id, d.rail_reference, d.finished_at, s.sha256,
        line.source_id AS line_id, line.occurred_on AS line_day, line.amount_minor AS line_minor
-FROM clearing.payable AS p
+FROM owed AS p
 JOIN clearing.party AS y ON y.id = p.party_id
 LEFT JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
 LEFT JOIN clearing.settlement_statement AS s ON s.disbursement_id = d.id
@@ -22,5 +26,4 @@ LEFT JOIN LATERAL (
       AND i.amount_minor < 0
     ORDER BY i.occurred_on, i.source_id LIMIT 1
 ) AS line ON true
-WHERE p.shard = :shard AND p.subject_id = :session_id
 ORDER BY p.kind, p.reference, p.party_id;

@@ -73,7 +73,7 @@ ON CONFLICT (shard, session_id) DO UPDATE SET reason = excluded.reason, detail =
     attempts = known.attempts + 1, last_at = excluded.last_at, resolved_at = NULL;
 
 -- name: any_uncleared$
-SELECT EXISTS (SELECT FROM clearing.session_exception WHERE resolved_at IS NULL);
+SELECT EXISTS (SELECT 1 FROM clearing.session_exception WHERE resolved_at IS NULL);
 
 -- name: resolve_exceptions!
 UPDATE clearing.session_exception AS p SET resolved_at = :now::timestamptz

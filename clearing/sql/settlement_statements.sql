@@ -20,12 +20,17 @@ SELECT pg_advisory_xact_lock(hashtextextended('clearing.settlement_statement ' |
 
 -- name: without_statement
 -- Paid disbursements of the party without a statement, in the order of booking.
+WITH unstated AS MATERIALIZED (
+    SELECT d.id, d.amount_minor FROM clearing.disbursement AS d
+    WHERE d.party_id = :party_id AND d.currency = :currency AND d.state IN ('paid', 'returned')
+      AND NOT EXISTS (SELECT 1 FROM clearing.settlement_statement AS s WHERE s.disbursement_id = d.id)
+), booked AS MATERIALIZED (
+    SELECT e.subject_id, e.booked_at, e.batch_id FROM clearing.entry AS e
+    WHERE e.kind = 'disbursement' AND (e.shard, e.subject_id) IN (
+        SELECT (get_byte(uuid_send(d.id), 15) & 63)::smallint, d.id FROM unstated AS d)
+)
 SELECT d.id, d.amount_minor, e.booked_at, b.chain, b.position
-FROM clearing.disbursement AS d
-JOIN clearing.entry AS e ON e.shard = (get_byte(uuid_send(d.id), 15) & 63) AND e.subject_id = d.id AND e.kind = 'disbursement'
-JOIN clearing.batch AS b ON b.id = e.batch_id
-WHERE d.party_id = :party_id AND d.currency = :currency AND d.state IN ('paid', 'returned')
-  AND NOT EXISTS (SELECT 1 FROM clearing.settlement_statement AS s WHERE s.disbursement_id = d.id)
+FROM unstated AS d JOIN booked AS e ON e.subject_id = d.id JOIN clearing.batch AS b ON b.id = e.batch_id
 ORDER BY e.booked_at, b.chain, b.position, d.id;
 
 -- name: stored^
@@ -101,38 +106,61 @@ ORDER BY finished_at, id;
 -- name: lines
 -- What a disbursement netted, batch by batch in the journal's order. What was reopened by a returned disbursement since the cut
 -- before is marked.
-WITH netted AS (
+WITH netted AS MATERIALIZED (
     SELECT shard, subject_id, kind, reference, party_id, amount_minor, due_date FROM clearing.payable
     WHERE disbursement_id = :id
     UNION ALL
     SELECT shard, subject_id, kind, reference, party_id, amount_minor, due_date FROM clearing.returned_payable
     WHERE disbursement_id = :id
+), booked AS MATERIALIZED (
+    SELECT n.shard, n.subject_id, n.kind, n.reference, n.party_id, n.amount_minor, n.due_date, e.currency AS session_currency,
+           e.gross_minor, e.sale_at, e.authorization_method, e.tax_jurisdiction, e.cdr_id, e.energy_kwh, e.cpo_id, e.demand_partner_id,
+           e.legs, e.flags, e.agreement_id, e.agreement_version, e.batch_id,
+           l.base, l.quote, l.rate, l.source, l.rate_date, l.markup_bps
+    FROM netted AS n
+    JOIN clearing.entry AS e
+        ON e.shard = n.shard AND e.subject_id = n.subject_id AND e.kind = n.kind AND e.reference = n.reference
+    LEFT JOIN clearing.fx_lock AS l
+        ON l.shard = e.shard AND l.session_id = e.subject_id AND l.base = e.currency AND l.quote = :currency
+), changed AS MATERIALIZED (
+    SELECT c.shard, c.subject_id, c.kind, c.reference, c.party_id,
+           json_agg(json_build_array(c.old_date, c.new_date, c.reason) ORDER BY c.changed_at)::text AS moved
+    FROM clearing.due_date_change AS c
+    WHERE (c.shard, c.subject_id, c.kind, c.reference, c.party_id)
+            IN (SELECT n.shard, n.subject_id, n.kind, n.reference, n.party_id FROM netted AS n)
+      AND c.changed_at <= :planned_at
+    GROUP BY c.shard, c.subject_id, c.kind, c.reference, c.party_id
+), returned AS MATERIALIZED (
+    SELECT r.shard, r.subject_id, r.kind, r.reference, r.party_id, r.disbursement_id FROM clearing.returned_payable AS r
+    WHERE (r.shard, r.subject_id, r.kind, r.reference, r.party_id)
+            IN (SELECT n.shard, n.subject_id, n.kind, n.reference, n.party_id FROM netted AS n)
+      AND r.disbursement_id <> :id
+), back AS MATERIALIZED (
+    SELECT e.subject_id, e.batch_id FROM clearing.entry AS e
+    WHERE e.kind = 'disbursement_return' AND (e.shard, e.subject_id) IN (
+        SELECT (get_byte(uuid_send(r.disbursement_id), 15) & 63)::smallint, r.disbursement_id FROM returned AS r)
+), reopened AS MATERIALIZED (
+    SELECT r.shard, r.subject_id, r.kind, r.reference, r.party_id FROM returned AS r
+    JOIN back AS k ON k.subject_id = r.disbursement_id
+    JOIN clearing.batch AS bb ON bb.id = k.batch_id
+    JOIN unnest(:chains::smallint[], :after::bigint[], :until::bigint[]) AS cut (chain, after_position, until_position)
+        ON cut.chain = bb.chain AND bb.position > cut.after_position AND bb.position <= cut.until_position
 )
-SELECT n.shard, n.subject_id, n.kind, n.reference, n.amount_minor, n.due_date, b.booked_at, e.currency AS session_currency,
+SELECT e.shard, e.subject_id, e.kind, e.reference, e.amount_minor, e.due_date, b.booked_at, e.session_currency,
        e.gross_minor, e.sale_at, e.authorization_method, e.tax_jurisdiction, e.cdr_id, e.energy_kwh, e.cpo_id, e.demand_partner_id, e.legs, e.flags,
        a.terms ->> 'psp_cost_charged_to' AS psp_cost_charged_to,
-       l.base, l.quote, l.rate, l.source, l.rate_date, l.markup_bps,
-       e.batch_id, b.chain, b.position, b.blinding_key, b.previous_hash, b.hash,
-       (SELECT json_agg(json_build_array(c.old_date, c.new_date, c.reason) ORDER BY c.changed_at)::text
-        FROM clearing.due_date_change AS c
-        WHERE (c.shard, c.subject_id, c.kind, c.reference, c.party_id)
-            = (n.shard, n.subject_id, n.kind, n.reference, n.party_id) AND c.changed_at <= :planned_at) AS moved,
+       e.base, e.quote, e.rate, e.source, e.rate_date, e.markup_bps,
+       e.batch_id, b.chain, b.position, b.blinding_key, b.previous_hash, b.hash, c.moved,
        EXISTS (
-           SELECT 1 FROM clearing.returned_payable AS r
-           JOIN clearing.entry AS back ON back.shard = (get_byte(uuid_send(r.disbursement_id), 15) & 63)
-               AND back.subject_id = r.disbursement_id AND back.kind = 'disbursement_return'
-           JOIN clearing.batch AS bb ON bb.id = back.batch_id
-           JOIN unnest(:chains::smallint[], :after::bigint[], :until::bigint[]) AS cut (chain, after_position, until_position)
-               ON cut.chain = bb.chain AND bb.position > cut.after_position AND bb.position <= cut.until_position
+           SELECT 1 FROM reopened AS r
            WHERE (r.shard, r.subject_id, r.kind, r.reference, r.party_id)
-               = (n.shard, n.subject_id, n.kind, n.reference, n.party_id)
-             AND r.disbursement_id <> :id) AS came_back
-FROM netted AS n
-JOIN clearing.entry AS e USING (shard, subject_id, kind, reference)
+               = (e.shard, e.subject_id, e.kind, e.reference, e.party_id)) AS came_back
+FROM booked AS e
 JOIN clearing.batch AS b ON b.id = e.batch_id
 LEFT JOIN clearing.agreement AS a ON a.id = e.agreement_id AND a.version = e.agreement_version
-LEFT JOIN clearing.fx_lock AS l ON l.shard = n.shard AND l.session_id = n.subject_id AND l.base = e.currency AND l.quote = :currency
-ORDER BY b.chain, b.position, n.shard, n.subject_id, n.kind, n.reference;
+LEFT JOIN changed AS c ON (c.shard, c.subject_id, c.kind, c.reference, c.party_id)
+    = (e.shard, e.subject_id, e.kind, e.reference, e.party_id)
+ORDER BY b.chain, b.position, e.shard, e.subject_id, e.kind, e.reference;
 
 -- name: leaves
 -- Every entry of a batch by its hash, in the batch's order; what else a proof needs only of some subjects.

@@ -55,6 +55,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "serve": ("gateway.cli.serve", "Run the gateway: capture API, OCPI, Plug & Charge."),
         "work": ("gateway.cli.work", "Run the workers: capture, clearing, disbursement, delivery."),
         "migrate": ("gateway.cli.migrate", "Migrate the database."),
+        "distribute": (
+            "gateway.cli.distribute",
+            "Distribute the database over several machines with Citus; check what it would scatter.",
+        ),
         "status": ("gateway.cli.status", "Show queues, overdue work and exceptions."),
         "exceptions": (
             "gateway.cli.exceptions",

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, named_queries
-from gateway.ids import format_id
+from gateway.ids import format_id, shard_of
 from gateway.personal_data.person import Obstacle, PersonRows, Subject, SubjectKind, spellings
 
 _sql: Final[Any] = named_queries("gateway", "person.sql")
@@ -183,8 +183,12 @@ async def list_operators(connection: Connection, rows: PersonRows) -> Sequence[s
 
 async def lock(connection: Connection, rows: PersonRows) -> None:
     """Let nothing about the person's sessions change until the transaction ends."""
-    async for _ in _sql.lock_person(connection, **rows.parameters()):
-        pass
+    by_shard: dict[int, list[UUID]] = {}
+    for session_id in sorted(rows.sessions):
+        by_shard.setdefault(shard_of(session_id), []).append(session_id)
+    for shard, sessions in sorted(by_shard.items()):
+        async for _ in _sql.lock_person(connection, shard=shard, sessions=sessions):
+            pass
 
 
 async def erase(connection: Connection, rows: PersonRows, *, pseudonym: str) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, named_queries
+from gateway.ids import SHARD_COUNT
 from gateway.personal_data.blotting import blot_cdr
 
 _sql: Final[Any] = named_queries("gateway", "retention.sql")
@@ -42,6 +43,21 @@ _QUERIES: Final[Mapping[str, tuple[Any, Any]]] = MappingProxyType(
     }
 )
 RULES: Final = tuple(_QUERIES)
+# Their rows lie in shards; a batch is taken from one after another.
+_IN_SHARDS: Final = frozenset(
+    {
+        "delivery_attempt",
+        "dispute",
+        "event",
+        "idempotency_key",
+        "invoice_link",
+        "payment_authorization",
+        "psp_event",
+        "receipt_link",
+        "refund",
+        "session",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +87,16 @@ async def count_due(connection: Connection, rule: str, *, before: DueBefore) -> 
 async def remove_batch(connection: Connection, rule: str, *, before: DueBefore, limit: int) -> int:
     """Remove at most `limit` rows of a rule; returns how many. What others hold is left out."""
     _, apply = _QUERIES[rule]
-    found: int = await apply(connection, limit=limit, **_named(before, rule))
-    return found
+    named = _named(before, rule)
+    if rule not in _IN_SHARDS:
+        found: int = await apply(connection, limit=limit, **named)
+        return found
+    removed = 0
+    for shard in range(SHARD_COUNT):
+        removed += await apply(connection, shard=shard, limit=limit - removed, **named)
+        if removed >= limit:
+            break
+    return removed
 
 
 async def count_due_records(connection: Connection, *, limits: Mapping[str, datetime]) -> int:
@@ -87,24 +111,11 @@ async def blot_records(
     connection: Connection, *, limits: Mapping[str, datetime], now: datetime, limit: int
 ) -> int:
     """Blot the tokens of at most `limit` sessions' CDRs, and of as many that operators sent."""
-    rows = [
-        row
-        async for row in _sql.sessions_to_blot(
-            connection, countries=list(limits), befores=list(limits.values()), limit=limit
-        )
-    ]
-    for row in rows:
-        await _sql.blot_session(
-            connection, shard=row["shard"], id=row["id"], cdr=blot_cdr(row["cdr"]), now=now
-        )
-    stated = _sql.statements_to_blot(
-        connection, shards=[row["shard"] for row in rows], ids=[row["id"] for row in rows]
-    )
-    blots = {"stated_usage": _sql.blot_stated_usage, "provisional_usage": _sql.blot_provisional_usage}
-    for one in [row async for row in stated]:
-        await blots[one["place"]](
-            connection, shard=one["shard"], id=one["id"], cdr=blot_cdr(one["cdr"]), now=now
-        )
+    blotted = 0
+    for shard in range(SHARD_COUNT):
+        if blotted >= limit:
+            break
+        blotted += await _blot_shard(connection, shard, limits=limits, now=now, limit=limit - blotted)
     sent = [row async for row in _sql.cdrs_to_blot(connection, before=min(limits.values()), limit=limit)]
     for row in sent:
         await _sql.blot_cdr(
@@ -114,7 +125,32 @@ async def blot_records(
             raw=blot_cdr(row["raw"]),
             now=now,
         )
-    return len(rows) + len(sent)
+    return blotted + len(sent)
+
+
+async def _blot_shard(
+    connection: Connection, shard: int, *, limits: Mapping[str, datetime], now: datetime, limit: int
+) -> int:
+    """Blot the tokens of at most `limit` sessions of a shard; returns how many."""
+    due = _sql.sessions_to_blot(
+        connection,
+        shard=shard,
+        countries=list(limits),
+        befores=list(limits.values()),
+        other_before=limits.get("*"),
+        latest_before=max(limits.values()),
+        limit=limit,
+    )
+    rows = [row async for row in due]
+    if not rows:
+        return 0
+    for row in rows:
+        await _sql.blot_session(connection, shard=shard, id=row["id"], cdr=blot_cdr(row["cdr"]), now=now)
+    stated = _sql.statements_to_blot(connection, shard=shard, ids=[row["id"] for row in rows])
+    blots = {"stated_usage": _sql.blot_stated_usage, "provisional_usage": _sql.blot_provisional_usage}
+    for one in [row async for row in stated]:
+        await blots[one["place"]](connection, shard=shard, id=one["id"], cdr=blot_cdr(one["cdr"]), now=now)
+    return len(rows)
 
 
 async def start_run(connection: Connection, run_id: UUID, *, now: datetime) -> None:

@@ -24,7 +24,7 @@ SELECT 'carried_out', a.act ->> 'principal', a.act ->> 'key_prefix', a.act ->> '
        a.act ->> 'request_id', a.act ->> 'operation', a.act ->> 'path', a.act ->> 'reason'
 FROM (SELECT current_setting('networkcore.act')::jsonb AS act) AS a
 WHERE pg_current_xact_id_if_assigned() IS NOT NULL
-  AND NOT EXISTS (SELECT FROM gateway.admin_act WHERE transaction_id = pg_current_xact_id_if_assigned());
+  AND NOT EXISTS (SELECT 1 FROM gateway.admin_act WHERE transaction_id = pg_current_xact_id_if_assigned());
 
 -- name: record_reading!
 INSERT INTO gateway.admin_act (kind, principal, key_prefix, party_id, scope, request_id, operation, path)
@@ -52,7 +52,7 @@ SELECT position, hash FROM gateway.admin_act_seal ORDER BY position DESC LIMIT 1
 -- name: list_unsealed
 SELECT a.*, a.before::text AS before_text, a.after::text AS after_text
 FROM gateway.admin_act AS a
-WHERE NOT EXISTS (SELECT FROM gateway.admin_act_seal AS s WHERE s.act_id = a.id)
+WHERE NOT EXISTS (SELECT 1 FROM gateway.admin_act_seal AS s WHERE s.act_id = a.id)
 ORDER BY a.id LIMIT :limit;
 
 -- name: insert_seals!
@@ -66,4 +66,4 @@ WHERE s.position > :after ORDER BY s.position LIMIT :limit;
 
 -- name: count_unsealed^
 SELECT count(*) AS acts, min(a.acted_at) AS oldest FROM gateway.admin_act AS a
-WHERE NOT EXISTS (SELECT FROM gateway.admin_act_seal AS s WHERE s.act_id = a.id);
+WHERE NOT EXISTS (SELECT 1 FROM gateway.admin_act_seal AS s WHERE s.act_id = a.id);

@@ -22,9 +22,17 @@ WHERE t.shard = due.shard AND t.id = due.id AND t.kind = 'clear_session' AND t.e
   AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
 RETURNING t.id;
 
+-- name: is_distributed$
+SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL;
+
+-- name: lock_sessions_of_shard!
+-- As below: a distributed database locks rows of one shard in a statement.
+SELECT 1 FROM gateway.session AS s WHERE s.shard = :shard AND s.id = ANY(:ids::uuid[])
+ORDER BY s.id FOR NO KEY UPDATE;
+
 -- name: lock_sessions!
 -- Locked before they are read, until the transaction ends: who names a buyer meanwhile waits, or is waited for.
-SELECT FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
+SELECT 1 FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
 JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id
 ORDER BY s.shard, s.id FOR NO KEY UPDATE OF s;
 

@@ -106,10 +106,11 @@ UPDATE gateway.dispute SET evidence = :evidence::jsonb WHERE shard = :shard AND 
 
 -- name: announce_deadlines
 -- Disputes whose evidence is due by an instant: each once, whichever worker comes first.
-UPDATE gateway.dispute SET announced_at = :now::timestamptz
-WHERE (shard, id) IN (
+WITH due AS MATERIALIZED (
     SELECT shard, id FROM gateway.dispute
     WHERE response = 'needed' AND respond_by > :now::timestamptz AND respond_by <= :before::timestamptz
       AND announced_at IS NULL
-    ORDER BY respond_by, shard, id LIMIT :batch::int FOR UPDATE SKIP LOCKED)
+    ORDER BY respond_by, shard, id LIMIT :batch::int)
+UPDATE gateway.dispute SET announced_at = :now::timestamptz
+WHERE (shard, id) IN (SELECT shard, id FROM due) AND announced_at IS NULL
 RETURNING *;

@@ -43,7 +43,7 @@ WHERE p.token = :token
   AND (p.start = 'none'
        OR (p.start = 'asked' AND p.start_asked_at < :lost_before::timestamptz)
        OR (p.start = 'sent' AND :again::boolean AND EXISTS (
-           SELECT FROM gateway.ocpi_command AS c
+           SELECT 1 FROM gateway.ocpi_command AS c
            WHERE c.id = p.start_command_id AND c.state IN ('rejected', 'failed', 'timed_out'))))
 RETURNING p.token;
 

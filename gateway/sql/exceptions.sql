@@ -3,6 +3,15 @@
 -- name: found
 -- Every open cause in the gateway's tables. `session_id`: the session that another subject is about.
 -- `on_wall_clock`: `since` is wall time, else business time.
+WITH charge AS MATERIALIZED (
+    SELECT u.* FROM gateway.unbooked_charge AS u WHERE u.state IN ('open', 'adopting', 'refunding')
+), charged_session AS MATERIALIZED (
+    SELECT s.id, s.demand_partner_id, s.price_minor FROM gateway.session AS s
+    WHERE (s.shard, s.id) IN (SELECT u.shard, u.session_id FROM charge AS u)
+), booked_charge AS MATERIALIZED (
+    SELECT c.session_id, c.psp_charge FROM gateway.capture AS c
+    WHERE (c.shard, c.session_id) IN (SELECT u.shard, u.session_id FROM charge AS u) AND c.state = 'succeeded'
+)
 SELECT CASE WHEN c.id IS NULL THEN 'unpaid_session' ELSE 'uncleared_session' END AS kind, s.id AS subject_uuid,
        NULL AS subject_name, NULL::uuid AS session_id, s.demand_partner_id AS party_id,
        coalesce(c.amount_minor, s.price_minor) AS amount_minor, s.currency, coalesce(s.flags[cardinality(s.flags)], 'exception') AS reason, '' AS detail, s.updated_at AS since,
@@ -28,11 +37,10 @@ SELECT 'unbooked_charge', NULL, u.psp_payment, u.session_id, s.demand_partner_id
        CASE WHEN u.state = 'open' THEN u.reason WHEN u.state = 'adopting' AND s.price_minor IS NULL THEN 'awaits_cdr'
             ELSE u.state END,
        concat_ws('; ', 'charge ' || u.psp_charge, nullif(u.detail, '')), u.found_at, false
-FROM gateway.unbooked_charge AS u
-LEFT JOIN gateway.session AS s ON s.shard = u.shard AND s.id = u.session_id
-WHERE u.state IN ('open', 'adopting', 'refunding') AND NOT EXISTS (
-    SELECT 1 FROM gateway.capture AS c
-    WHERE c.shard = u.shard AND c.session_id = u.session_id AND c.state = 'succeeded' AND c.psp_charge = u.psp_charge)
+FROM charge AS u
+LEFT JOIN charged_session AS s ON s.id = u.session_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM booked_charge AS c WHERE c.session_id = u.session_id AND c.psp_charge = u.psp_charge)
 UNION ALL
 -- One on its way arrives within days; after ten it is asked for.
 SELECT 'topup_not_arrived', t.id, NULL, NULL, t.party_id, t.amount_minor, t.currency,

@@ -19,23 +19,25 @@ LIMIT :batch;
 -- name: stale_sessions
 -- Holds of sessions for which no CDR came by the deadline of the CPO's policy, else the platform's, else `patience`,
 -- with the policy's action. What is to be captured is due before a hold ends that can't be renewed.
+WITH policy AS MATERIALIZED (
+    SELECT p.party_id, p.action, make_interval(days => p.after_days) AS after FROM gateway.missing_cdr_policy AS p
+), waiting AS MATERIALIZED (  -- a CDR whose signed meter data fail, or that has no price
+    SELECT c.session_id FROM gateway.ocpi_cdr AS c WHERE c.status = 'unpriceable' AND c.session_id IS NOT NULL
+)
 SELECT a.shard, a.id, coalesce(p.action, h.action, 'release') AS action
 FROM gateway.payment_authorization AS a
 JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
-LEFT JOIN gateway.missing_cdr_policy AS p ON p.party_id = s.cpo_id
-LEFT JOIN gateway.missing_cdr_policy AS h ON p.party_id IS NULL AND h.party_id = 'platform'
+LEFT JOIN policy AS p ON p.party_id = s.cpo_id
+LEFT JOIN policy AS h ON h.party_id = 'platform' AND p.party_id IS NULL
+LEFT JOIN waiting AS w ON w.session_id = s.id
+LEFT JOIN gateway.stated_usage AS u ON u.shard = s.shard AND u.session_id = s.id AND u.state = 'exception'
+LEFT JOIN gateway.provisional_usage AS v ON v.shard = s.shard AND v.session_id = s.id
 WHERE a.shard = ANY (:shards::smallint[]) AND a.state = 'authorized' AND s.state = 'active'
-  AND (s.created_at <= :now::timestamptz
-           - coalesce(make_interval(days => coalesce(p.after_days, h.after_days)), :patience::interval)
+  AND (s.created_at <= :now::timestamptz - coalesce(p.after, h.after, :patience::interval)
        OR (a.customer IS NULL AND a.capture_before <= :lost_by::timestamptz
-           AND (coalesce(p.action, h.action) = 'last_known_cost' OR EXISTS (  -- the payer stated what is to be paid
-               SELECT 1 FROM gateway.provisional_usage AS v WHERE v.shard = s.shard AND v.session_id = s.id))))
-  AND NOT EXISTS (  -- a CDR came, and waits for a person
-      SELECT 1 FROM gateway.stated_usage AS u
-      WHERE u.shard = s.shard AND u.session_id = s.id AND u.state = 'exception')
-  AND NOT EXISTS (  -- so does one whose signed meter data fail, or that can't be priced
-      SELECT 1 FROM gateway.ocpi_cdr AS c
-      WHERE c.session_id = s.id AND c.status = 'unpriceable')
+           AND (coalesce(p.action, h.action) = 'last_known_cost'
+                OR v.session_id IS NOT NULL)))  -- the payer stated what is to be paid
+  AND u.session_id IS NULL AND w.session_id IS NULL  -- a CDR came, and waits for a person
   AND (a.next_check_at IS NULL OR a.next_check_at <= :now::timestamptz)
 ORDER BY a.next_check_at NULLS FIRST, s.created_at
 LIMIT :batch::int;

@@ -86,9 +86,12 @@ WHERE a.shard = :shard AND a.id = :id AND s.cpo_id = :cpo_id;
 SELECT id FROM gateway.session WHERE shard = :shard AND id = :id AND cpo_id = :cpo_id;
 
 -- name: session_by_name^
-SELECT s.id FROM gateway.session_lookup AS l
-JOIN gateway.session AS s ON s.shard = l.shard AND s.id = l.session_id
-WHERE l.kind = 'session_ref' AND lower(l.foreign_id) = lower(:foreign_id::text) AND s.cpo_id = :cpo_id
+WITH named AS MATERIALIZED (
+    SELECT l.shard, l.session_id, l.foreign_id FROM gateway.session_lookup AS l
+    WHERE l.kind = 'session_ref' AND lower(l.foreign_id) = lower(:foreign_id::text)
+)
+SELECT s.id FROM named AS l JOIN gateway.session AS s ON s.shard = l.shard AND s.id = l.session_id
+WHERE s.cpo_id = :cpo_id
 ORDER BY l.foreign_id <> :foreign_id::text, l.foreign_id
 LIMIT 1;
 

@@ -6,7 +6,7 @@ SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.hub_party_id, p.s
        ARRAY(SELECT a.party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY a.party_id) AS parties
 FROM gateway.ocpi_peer AS p
 WHERE (:party_id::text IS NULL OR EXISTS (
-        SELECT FROM gateway.ocpi_peer_party AS m WHERE m.peer_id = p.id AND m.party_id = :party_id))
+        SELECT 1 FROM gateway.ocpi_peer_party AS m WHERE m.peer_id = p.id AND m.party_id = :party_id))
   AND (:before::uuid IS NULL OR p.id < :before)
 ORDER BY p.id DESC LIMIT :limit;
 
@@ -16,7 +16,7 @@ SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.hub_party_id, p.s
        ARRAY(SELECT a.party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY a.party_id) AS parties
 FROM gateway.ocpi_peer AS p
 WHERE p.id = :id AND (:party_id::text IS NULL OR EXISTS (
-        SELECT FROM gateway.ocpi_peer_party AS m WHERE m.peer_id = p.id AND m.party_id = :party_id));
+        SELECT 1 FROM gateway.ocpi_peer_party AS m WHERE m.peer_id = p.id AND m.party_id = :party_id));
 
 -- name: endpoints_of
 SELECT module, role, url FROM gateway.ocpi_peer_endpoint WHERE peer_id = :peer_id ORDER BY module, role;

@@ -37,15 +37,22 @@ ORDER BY m.party_id;
 
 -- name: captures_without_advice
 -- Of one shard, since :floor (an id: they sort by time), answered by the PSP and without an advice.
+WITH advised AS MATERIALIZED (
+    SELECT a.capture_id FROM gateway.ocpi_financial_advice AS a WHERE a.capture_id >= :floor
+), waiting AS MATERIALIZED (
+    SELECT c.id, c.state, c.amount_minor, c.currency, c.receivable_minor, c.captured_at, c.created_at,
+           s.cpo_id, s.price_minor, s.price_net_minor, c.authorization_id, lower(s.cdr_id) AS cdr_key
+    FROM gateway.capture AS c
+    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
+    WHERE c.shard = :shard AND c.id >= :floor AND c.state <> 'requested' AND s.cpo_id = ANY(:parties::text[])
+      AND c.id NOT IN (SELECT a.capture_id FROM advised AS a)
+    ORDER BY c.id
+    LIMIT :row_limit::int
+)
 SELECT c.id, c.state, c.amount_minor, c.currency, c.receivable_minor, c.captured_at, c.created_at,
-       s.cpo_id, s.price_minor, s.price_net_minor, c.authorization_id, r.authorization_reference
-FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
-LEFT JOIN gateway.ocpi_cdr AS r ON r.party_id = s.cpo_id AND r.cdr_key = lower(s.cdr_id)
-WHERE c.shard = :shard AND c.id >= :floor AND c.state <> 'requested' AND s.cpo_id = ANY(:parties::text[])
-  AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_financial_advice AS a WHERE a.capture_id = c.id)
-ORDER BY c.id
-LIMIT :row_limit::int;
+       c.cpo_id, c.price_minor, c.price_net_minor, c.authorization_id, r.authorization_reference
+FROM waiting AS c LEFT JOIN gateway.ocpi_cdr AS r ON r.party_id = c.cpo_id AND r.cdr_key = c.cdr_key
+ORDER BY c.id;
 
 -- name: save_invoice$
 INSERT INTO gateway.ocpi_invoice

@@ -156,7 +156,7 @@ WITH claimed AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM allowed, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
@@ -245,7 +245,7 @@ WITH claimed AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM ended, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
@@ -278,11 +278,11 @@ WITH priced AS (
       AND NOT EXISTS (
           SELECT 1 FROM gateway.capture AS c
           WHERE c.shard = :shard::smallint AND c.session_id = :session_id::uuid AND c.state <> 'failed')
-    RETURNING shard, id, session_id, currency, hold_minor, account_party_id
+    RETURNING shard, id, session_id, state, currency, hold_minor, account_party_id
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :amount_minor::bigint = 0 AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state = 'voided' AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), account AS (
     UPDATE gateway.partner_account AS p
     SET held_minor = p.held_minor - moved.hold_minor, balance_minor = p.balance_minor - :amount_minor::bigint
@@ -303,7 +303,7 @@ WITH priced AS (
 ), done AS (
     DELETE FROM gateway.task AS t USING moved
     WHERE t.shard = :shard::smallint AND t.session_id = moved.session_id AND t.kind = 'capture_session'
-      AND :amount_minor::bigint > 0
+      AND moved.state = 'captured'
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'clear_session', session_id, :wall_now::timestamptz FROM moved WHERE :amount_minor::bigint > 0
@@ -312,7 +312,7 @@ WITH priced AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
@@ -371,11 +371,11 @@ WITH charging AS (
         next_action = NULL, decline_code = :decline_code::text, updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :id::uuid AND state = 'requires_action'
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
-    RETURNING shard, id, session_id, psp_payment
+    RETURNING shard, id, session_id, state, psp_payment
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), release AS (
     INSERT INTO gateway.psp_request (
         shard, id, session_id, authorization_id, kind, psp_payment, state, amount_minor, next_attempt_at, created_at)
@@ -387,7 +387,7 @@ WITH charging AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)

@@ -17,7 +17,7 @@ SELECT a.shard, a.id, a.session_id, a.customer FROM gateway.payment_authorizatio
 WHERE a.id = ANY (:authorizations::uuid[]) OR a.customer = ANY (:psp_customers::text[])
    OR a.payment_method = ANY (:methods::text[]) OR lower(a.receipt_email) = :email::text
    OR (a.party_id = :party_id::text
-       AND EXISTS (SELECT FROM jsonb_each_text(a.metadata) AS m WHERE m.value = :reference::text))
+       AND EXISTS (SELECT 1 FROM jsonb_each_text(a.metadata) AS m WHERE m.value = :reference::text))
    OR (a.shard, a.session_id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]));
 
 -- name: sessions_of
@@ -26,9 +26,9 @@ SELECT s.shard, s.id FROM gateway.session AS s
 WHERE (s.shard, s.id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
    OR (s.demand_partner_id = :party_id::text
        AND (s.session_ref = :reference::text
-            OR EXISTS (SELECT FROM jsonb_each_text(s.metadata) AS m WHERE m.value = :reference::text)))
+            OR EXISTS (SELECT 1 FROM jsonb_each_text(s.metadata) AS m WHERE m.value = :reference::text)))
    OR (s.cdr IS NOT NULL AND EXISTS (
-       SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN s.cdr) > 0));
+       SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN s.cdr) > 0));
 
 -- name: tokens_of
 SELECT uid_key, type, uid, contract_id, payment ->> 'customer' AS customer FROM gateway.ocpi_token
@@ -70,12 +70,12 @@ WHERE (uid_key, type) IN (SELECT * FROM unnest(:uid_keys::text[], :types::text[]
 UNION ALL
 SELECT 'ocpi_session', count(*) FROM gateway.ocpi_session AS o
 WHERE o.authorization_reference = ANY (:names::text[])
-   OR EXISTS (SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN o.body) > 0)
+   OR EXISTS (SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN o.body) > 0)
 UNION ALL
 SELECT 'ocpi_command', count(*) FROM gateway.ocpi_command WHERE authorization_reference = ANY (:names::text[])
 UNION ALL
 SELECT 'ocpi_rejected_push', count(*) FROM gateway.ocpi_rejected_push AS j
-WHERE EXISTS (SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN j.raw) > 0)
+WHERE EXISTS (SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN j.raw) > 0)
 UNION ALL
 SELECT 'ocpi_booking', count(*) FROM gateway.ocpi_booking WHERE session_id = ANY (:sessions::uuid[])
 UNION ALL
@@ -111,7 +111,7 @@ WHERE a.answer IS NOT NULL AND held.data <> '{}' AND (
 UNION ALL
 SELECT 'psp_event', count(*) FROM gateway.psp_event AS e
 WHERE e.body <> '{}' AND EXISTS (
-    SELECT FROM unnest(:psp_names::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN e.body) > 0)
+    SELECT 1 FROM unnest(:psp_names::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN e.body) > 0)
 UNION ALL
 SELECT 'contract_pool_event', count(*) FROM gateway.contract_pool_event WHERE emaid = ANY (:emaids::text[])
 UNION ALL
@@ -137,7 +137,7 @@ UNION ALL
 -- CDRs of operators that price none of these sessions; '*': their country stands in their text alone.
 SELECT '*', max(k.ended_at), count(*), 0 FROM gateway.ocpi_cdr AS k
 WHERE (k.session_id IS NULL OR k.session_id <> ALL (:sessions::uuid[])) AND EXISTS (
-    SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN k.raw) > 0)
+    SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN k.raw) > 0)
 HAVING count(*) > 0;
 
 -- name: why_not_erased
@@ -208,9 +208,8 @@ ORDER BY cpo_id;
 
 -- name: lock_person
 -- So that none of these changes while it is erased.
-SELECT shard FROM gateway.session
-WHERE (shard, id) IN (SELECT * FROM unnest(:shards::smallint[], :sessions::uuid[]))
-ORDER BY shard, id FOR NO KEY UPDATE;
+SELECT shard FROM gateway.session WHERE shard = :shard AND id = ANY(:sessions::uuid[])
+ORDER BY id FOR NO KEY UPDATE;
 
 -- name: erase_sessions!
 WITH names AS (
@@ -259,7 +258,7 @@ DELETE FROM gateway.ocpi_token WHERE (uid_key, type) IN (SELECT * FROM unnest(:u
 WITH found AS (
     SELECT o.party_id, o.session_key FROM gateway.ocpi_session AS o
     WHERE o.authorization_reference = ANY (:names::text[])
-       OR EXISTS (SELECT FROM unnest(:texts::text[]) AS t (part)
+       OR EXISTS (SELECT 1 FROM unnest(:texts::text[]) AS t (part)
                   WHERE position(convert_to(t.part, 'UTF8') IN o.body) > 0)
 ), watched AS (
     DELETE FROM gateway.ocpi_session_due AS w USING found
@@ -273,7 +272,7 @@ DELETE FROM gateway.ocpi_command WHERE authorization_reference = ANY (:names::te
 
 -- name: erase_rejected_pushes!
 DELETE FROM gateway.ocpi_rejected_push AS j
-WHERE EXISTS (SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN j.raw) > 0);
+WHERE EXISTS (SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN j.raw) > 0);
 
 -- name: erase_bookings!
 DELETE FROM gateway.ocpi_booking WHERE session_id = ANY (:sessions::uuid[]);
@@ -333,7 +332,7 @@ WHERE e.shard = found.shard AND e.id = found.id;
 -- name: erase_psp_events!
 UPDATE gateway.psp_event AS e SET body = '{}'
 WHERE e.body <> '{}' AND EXISTS (
-    SELECT FROM unnest(:psp_names::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN e.body) > 0);
+    SELECT 1 FROM unnest(:psp_names::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN e.body) > 0);
 
 -- name: erase_pool_events!
 DELETE FROM gateway.contract_pool_event WHERE emaid = ANY (:emaids::text[]);
@@ -380,7 +379,7 @@ UNION ALL
 SELECT 'gateway.ocpi_cdr', to_jsonb(k) - 'raw' || jsonb_build_object('raw', convert_from(k.raw, 'UTF8'))
 FROM gateway.ocpi_cdr AS k
 WHERE k.session_id = ANY (:sessions::uuid[])
-   OR EXISTS (SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN k.raw) > 0)
+   OR EXISTS (SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN k.raw) > 0)
 UNION ALL
 SELECT 'gateway.customer', to_jsonb(c) FROM gateway.customer AS c WHERE c.id = ANY (:customers::uuid[])
 UNION ALL
@@ -399,7 +398,7 @@ UNION ALL
 SELECT 'gateway.ocpi_session', to_jsonb(o) - 'body' || jsonb_build_object('body', convert_from(o.body, 'UTF8'))
 FROM gateway.ocpi_session AS o
 WHERE o.authorization_reference = ANY (:names::text[])
-   OR EXISTS (SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN o.body) > 0)
+   OR EXISTS (SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN o.body) > 0)
 UNION ALL
 SELECT 'gateway.ocpi_booking', to_jsonb(b) - 'body' || jsonb_build_object('body', convert_from(b.body, 'UTF8'))
 FROM gateway.ocpi_booking AS b WHERE b.session_id = ANY (:sessions::uuid[])
@@ -409,7 +408,7 @@ WHERE c.authorization_reference = ANY (:names::text[])
 UNION ALL
 SELECT 'gateway.ocpi_rejected_push', to_jsonb(j) - 'raw' || jsonb_build_object('raw', encode(j.raw, 'escape'))
 FROM gateway.ocpi_rejected_push AS j
-WHERE EXISTS (SELECT FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN j.raw) > 0)
+WHERE EXISTS (SELECT 1 FROM unnest(:texts::text[]) AS t (part) WHERE position(convert_to(t.part, 'UTF8') IN j.raw) > 0)
 UNION ALL
 SELECT 'gateway.contract_pool_event', to_jsonb(p) FROM gateway.contract_pool_event AS p
 WHERE p.emaid = ANY (:emaids::text[])

@@ -81,11 +81,11 @@ WITH charging AS (
     WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id
       AND a.state IN ('requires_authorization', 'requires_action', 'outcome_unknown')
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
-    RETURNING a.shard, a.session_id
+    RETURNING a.shard, a.session_id, a.state
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
@@ -94,7 +94,7 @@ WITH charging AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
@@ -177,11 +177,11 @@ WITH charging AS (
     WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id
       AND a.state IN ('capture_requested', 'outcome_unknown')
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
-    RETURNING a.shard, a.id, a.session_id, a.psp_payment, answered.kind
+    RETURNING a.shard, a.id, a.session_id, a.state, a.psp_payment, answered.kind
 ), cancelled AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
-    WHERE :state::text IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+    WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
 ), captured AS (
     UPDATE gateway.capture AS c
     SET state = CASE WHEN :state::text = 'captured' THEN 'succeeded' ELSE 'failed' END,
@@ -198,7 +198,7 @@ WITH charging AS (
     -- Only a capture ends the task: after a release or a decline it checks whether the session is paid for.
     DELETE FROM gateway.task AS t USING moved
     WHERE t.shard = :shard::smallint AND t.session_id = moved.session_id AND t.kind = 'capture_session'
-      AND :state::text = 'captured'
+      AND moved.state = 'captured'
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, :task::text, session_id, :wall_now::timestamptz FROM captured
@@ -215,7 +215,7 @@ WITH charging AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM moved, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
@@ -255,7 +255,7 @@ WITH answered AS (
     SET state = :request_state::text, answer = :answer::jsonb, attempts = attempts + 1,
         next_attempt_at = NULL, finished_at = :wall_now::timestamptz
     WHERE shard = :shard::smallint AND id = :request_id::uuid AND state IN ('intended', 'unknown')
-    RETURNING shard, authorization_id
+    RETURNING shard, authorization_id, state
 ), raised AS (
     UPDATE gateway.payment_authorization AS a
     SET hold_minor = greatest(a.hold_minor, :hold_minor::bigint), version = version + 1,
@@ -263,7 +263,7 @@ WITH answered AS (
         max_capture_minor = :max_capture_minor::bigint, updated_at = :now::timestamptz
     FROM answered
     WHERE a.shard = :shard::smallint AND a.id = answered.authorization_id AND a.state = 'authorized'
-      AND :request_state::text = 'succeeded'
+      AND answered.state = 'succeeded'
 )
 SELECT true FROM answered;
 
@@ -359,7 +359,7 @@ WITH bounded AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM bounded, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
@@ -404,7 +404,7 @@ WITH answered AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM ended, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)

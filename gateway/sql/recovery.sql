@@ -2,18 +2,22 @@
 
 -- name: list_unknown_payments
 -- Of payments at the PSP, those that no session here has and that are no unbooked charge.
+WITH known AS MATERIALIZED (
+    SELECT k.foreign_id FROM gateway.session_lookup AS k
+    WHERE k.kind = 'psp_payment' AND k.foreign_id = ANY(:psp_payments::text[])
+)
 SELECT given.psp_payment
 FROM unnest(:psp_payments::text[]) AS given (psp_payment)
-WHERE NOT EXISTS (
-    SELECT 1 FROM gateway.session_lookup AS k WHERE k.kind = 'psp_payment' AND k.foreign_id = given.psp_payment)
+WHERE NOT EXISTS (SELECT 1 FROM known AS k WHERE k.foreign_id = given.psp_payment)
   AND NOT EXISTS (SELECT 1 FROM gateway.unbooked_charge AS u WHERE u.psp_payment = given.psp_payment)
 ORDER BY given.psp_payment;
 
 -- name: list_unknown_refunds
 -- Of refunds at the PSP, those that no refund and no unbooked charge here has.
+WITH known AS MATERIALIZED (SELECT r.psp_refund FROM gateway.refund AS r WHERE r.psp_refund = ANY(:psp_refunds::text[]))
 SELECT given.psp_refund
 FROM unnest(:psp_refunds::text[]) AS given (psp_refund)
-WHERE NOT EXISTS (SELECT 1 FROM gateway.refund AS r WHERE r.psp_refund = given.psp_refund)
+WHERE NOT EXISTS (SELECT 1 FROM known AS r WHERE r.psp_refund = given.psp_refund)
   AND NOT EXISTS (SELECT 1 FROM gateway.unbooked_charge AS u WHERE u.psp_refund = given.psp_refund)
 ORDER BY given.psp_refund;
 

@@ -59,7 +59,7 @@ WITH ended AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM ended, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)

@@ -1,14 +1,19 @@
 -- Personal data whose time is over: for each rule of the table how much is due, and one batch of it removed.
 -- `before` is the instant before which what the rule counts from has to lie, `limit` the rows of one batch. A row that
--- somebody else holds is left for the next batch, so that nothing waits for these statements.
+-- somebody else holds is left for the next batch, so that nothing waits for these statements. What has the shard is
+-- removed from one shard at a time: rows of several can't be locked in one statement where they are distributed.
 
 -- name: due_idempotency_key$
 SELECT count(*) FROM gateway.idempotency_key WHERE created_at < :before;
 
 -- name: apply_idempotency_key$
 WITH due AS (
-    SELECT ctid FROM gateway.idempotency_key WHERE created_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
-), gone AS (DELETE FROM gateway.idempotency_key AS k USING due WHERE k.ctid = due.ctid RETURNING 1)
+    SELECT party_id, key FROM gateway.idempotency_key WHERE shard = :shard AND created_at < :before
+    LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM gateway.idempotency_key AS k USING due
+    WHERE k.shard = :shard AND k.party_id = due.party_id AND k.key = due.key RETURNING 1
+)
 SELECT count(*) FROM gone;
 
 -- name: due_recent_authorization$
@@ -23,7 +28,7 @@ SELECT count(*) FROM gone;
 -- name: due_event$
 SELECT count(*) FROM gateway.event AS e
 WHERE e.created_at < :before AND e.fanned_out
-  AND NOT EXISTS (SELECT FROM gateway.event AS n LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.event_id = n.id
+  AND NOT EXISTS (SELECT 1 FROM gateway.event AS n LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.event_id = n.id
                   WHERE n.shard = e.shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
                     AND (NOT n.fanned_out OR d.state = 'pending'
                          OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before));
@@ -32,17 +37,18 @@ WHERE e.created_at < :before AND e.fanned_out
 -- With its deliveries: an event that an endpoint has not had yet, or has had only lately, stays, and with it the one
 -- that holds its object.
 WITH due AS (
-    SELECT e.shard, e.id FROM gateway.event AS e
-    WHERE e.created_at < :before AND e.fanned_out
+    SELECT e.id FROM gateway.event AS e
+    WHERE e.shard = :shard AND e.created_at < :before AND e.fanned_out
       AND NOT EXISTS (
-          SELECT FROM gateway.event AS n LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.event_id = n.id
-          WHERE n.shard = e.shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
+          SELECT 1 FROM gateway.event AS n
+          LEFT JOIN gateway.delivery AS d ON d.shard = :shard AND d.event_id = n.id
+          WHERE n.shard = :shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
             AND (NOT n.fanned_out OR d.state = 'pending'
                  OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before))
     LIMIT :limit FOR UPDATE OF e SKIP LOCKED
 ), sent AS (
-    DELETE FROM gateway.delivery AS d USING due WHERE d.shard = due.shard AND d.event_id = due.id
-), gone AS (DELETE FROM gateway.event AS e USING due WHERE e.shard = due.shard AND e.id = due.id RETURNING 1)
+    DELETE FROM gateway.delivery AS d USING due WHERE d.shard = :shard AND d.event_id = due.id
+), gone AS (DELETE FROM gateway.event AS e USING due WHERE e.shard = :shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: due_delivery_attempt$
@@ -50,24 +56,25 @@ SELECT count(*) FROM gateway.delivery_attempt WHERE attempted_at < :before;
 
 -- name: apply_delivery_attempt$
 WITH due AS (
-    SELECT ctid FROM gateway.delivery_attempt WHERE attempted_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
-), gone AS (DELETE FROM gateway.delivery_attempt AS k USING due WHERE k.ctid = due.ctid RETURNING 1)
+    SELECT id FROM gateway.delivery_attempt WHERE shard = :shard AND attempted_at < :before
+    LIMIT :limit FOR UPDATE SKIP LOCKED
+), gone AS (DELETE FROM gateway.delivery_attempt AS k USING due WHERE k.shard = :shard AND k.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: due_psp_event$
 SELECT count(*) FROM gateway.psp_event AS e
 WHERE e.received_at < :before
-  AND NOT EXISTS (SELECT FROM gateway.task AS t
+  AND NOT EXISTS (SELECT 1 FROM gateway.task AS t
                   WHERE t.shard = e.shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id);
 
 -- name: apply_psp_event$
 WITH due AS (
-    SELECT e.shard, e.id FROM gateway.psp_event AS e
-    WHERE e.received_at < :before
-      AND NOT EXISTS (SELECT FROM gateway.task AS t
-                      WHERE t.shard = e.shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id)
+    SELECT e.id FROM gateway.psp_event AS e
+    WHERE e.shard = :shard AND e.received_at < :before
+      AND NOT EXISTS (SELECT 1 FROM gateway.task AS t
+                      WHERE t.shard = :shard AND t.kind = 'handle_psp_event' AND t.payload ->> 'event' = e.id)
     LIMIT :limit FOR UPDATE OF e SKIP LOCKED
-), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.shard = due.shard AND e.id = due.id RETURNING 1)
+), gone AS (DELETE FROM gateway.psp_event AS e USING due WHERE e.shard = :shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: due_session$
@@ -78,16 +85,16 @@ WHERE state IN ('cancelled', 'completed', 'cleared') AND coalesce(ended_at, upda
 -- name: apply_session$
 -- With the lookup by its reference. Ids of CDRs and of the PSP stay: the books name them.
 WITH due AS (
-    SELECT shard, id FROM gateway.session
-    WHERE state IN ('cancelled', 'completed', 'cleared') AND coalesce(ended_at, updated_at) < :before
+    SELECT id FROM gateway.session
+    WHERE shard = :shard AND state IN ('cancelled', 'completed', 'cleared') AND coalesce(ended_at, updated_at) < :before
       AND (metadata <> '{}' OR session_ref IS NOT NULL)
     LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 ), blotted AS (
     UPDATE gateway.session AS s SET metadata = '{}', session_ref = NULL FROM due
-    WHERE s.shard = due.shard AND s.id = due.id RETURNING s.shard, s.id
+    WHERE s.shard = :shard AND s.id = due.id RETURNING s.id
 ), names AS (
     DELETE FROM gateway.session_lookup AS l USING due
-    WHERE l.kind = 'session_ref' AND l.shard = due.shard AND l.session_id = due.id
+    WHERE l.kind = 'session_ref' AND l.shard = :shard AND l.session_id = due.id
 )
 SELECT count(*) FROM blotted;
 
@@ -99,8 +106,8 @@ WHERE state IN ('captured', 'voided', 'failed') AND updated_at < :before
 
 -- name: apply_payment_authorization$
 WITH due AS (
-    SELECT shard, id FROM gateway.payment_authorization
-    WHERE state IN ('captured', 'voided', 'failed') AND updated_at < :before
+    SELECT id FROM gateway.payment_authorization
+    WHERE shard = :shard AND state IN ('captured', 'voided', 'failed') AND updated_at < :before
       AND (metadata <> '{}' OR receipt_email IS NOT NULL OR return_url IS NOT NULL OR customer IS NOT NULL
            OR payment_method IS NOT NULL OR save_consent IS NOT NULL)
     LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
@@ -108,7 +115,7 @@ WITH due AS (
     UPDATE gateway.payment_authorization AS a
     SET metadata = '{}', receipt_email = NULL, return_url = NULL, customer = NULL, payment_method = NULL,
         save_usage = NULL, save_consent = NULL, version = a.version + 1
-    FROM due WHERE a.shard = due.shard AND a.id = due.id RETURNING 1
+    FROM due WHERE a.shard = :shard AND a.id = due.id RETURNING 1
 )
 SELECT count(*) FROM blotted;
 
@@ -117,10 +124,10 @@ SELECT count(*) FROM gateway.refund WHERE finished_at < :before AND metadata <> 
 
 -- name: apply_refund$
 WITH due AS (
-    SELECT shard, id FROM gateway.refund WHERE finished_at < :before AND metadata <> '{}'
+    SELECT id FROM gateway.refund WHERE shard = :shard AND finished_at < :before AND metadata <> '{}'
     LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 ), blotted AS (
-    UPDATE gateway.refund AS r SET metadata = '{}' FROM due WHERE r.shard = due.shard AND r.id = due.id RETURNING 1
+    UPDATE gateway.refund AS r SET metadata = '{}' FROM due WHERE r.shard = :shard AND r.id = due.id RETURNING 1
 )
 SELECT count(*) FROM blotted;
 
@@ -129,10 +136,10 @@ SELECT count(*) FROM gateway.dispute WHERE closed_at < :before AND evidence <> '
 
 -- name: apply_dispute$
 WITH due AS (
-    SELECT shard, id FROM gateway.dispute WHERE closed_at < :before AND evidence <> '{}'
+    SELECT id FROM gateway.dispute WHERE shard = :shard AND closed_at < :before AND evidence <> '{}'
     LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 ), blotted AS (
-    UPDATE gateway.dispute AS d SET evidence = '{}' FROM due WHERE d.shard = due.shard AND d.id = due.id RETURNING 1
+    UPDATE gateway.dispute AS d SET evidence = '{}' FROM due WHERE d.shard = :shard AND d.id = due.id RETURNING 1
 )
 SELECT count(*) FROM blotted;
 
@@ -149,12 +156,12 @@ SELECT count(*) FROM gone;
 
 -- name: due_payment_method_setup$
 SELECT count(*) FROM gateway.payment_method_setup AS s
-WHERE s.updated_at < :before AND NOT EXISTS (SELECT FROM gateway.payment_method AS m WHERE m.setup_id = s.id);
+WHERE s.updated_at < :before AND NOT EXISTS (SELECT 1 FROM gateway.payment_method AS m WHERE m.setup_id = s.id);
 
 -- name: apply_payment_method_setup$
 WITH due AS (
     SELECT s.id FROM gateway.payment_method_setup AS s
-    WHERE s.updated_at < :before AND NOT EXISTS (SELECT FROM gateway.payment_method AS m WHERE m.setup_id = s.id)
+    WHERE s.updated_at < :before AND NOT EXISTS (SELECT 1 FROM gateway.payment_method AS m WHERE m.setup_id = s.id)
     LIMIT :limit FOR UPDATE OF s SKIP LOCKED
 ), gone AS (DELETE FROM gateway.payment_method_setup AS s USING due WHERE s.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
@@ -207,13 +214,13 @@ SELECT count(*) FROM gone;
 -- name: due_ocpi_token$
 SELECT count(*) FROM gateway.ocpi_token AS t
 WHERE NOT t.valid AND t.last_updated < :before
-  AND NOT EXISTS (SELECT FROM gateway.ocpi_token_authorization AS a WHERE a.uid_key = t.uid_key AND a.type = t.type);
+  AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_token_authorization AS a WHERE a.uid_key = t.uid_key AND a.type = t.type);
 
 -- name: apply_ocpi_token$
 WITH due AS (
     SELECT t.uid_key, t.type FROM gateway.ocpi_token AS t
     WHERE NOT t.valid AND t.last_updated < :before
-      AND NOT EXISTS (SELECT FROM gateway.ocpi_token_authorization AS a
+      AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_token_authorization AS a
                       WHERE a.uid_key = t.uid_key AND a.type = t.type)
     LIMIT :limit FOR UPDATE OF t SKIP LOCKED
 ), gone AS (
@@ -225,9 +232,9 @@ SELECT count(*) FROM gone;
 SELECT count(*) FROM gateway.ocpi_rejected_push AS j
 WHERE j.received_at < :before
   AND NOT (j.pulled AND j.module = 'cdrs'
-           AND NOT EXISTS (SELECT FROM gateway.ocpi_cdr AS k
+           AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_cdr AS k
                            WHERE k.party_id = j.party_id AND lower(k.cdr_id) = lower(j.object_id))
-           AND NOT EXISTS (SELECT FROM gateway.exception AS x
+           AND NOT EXISTS (SELECT 1 FROM gateway.exception AS x
                            WHERE x.kind = 'rejected_cdr' AND x.acknowledged
                              AND x.subject_id = j.party_id || '/' || coalesce(j.object_id, j.id::text)));
 
@@ -237,9 +244,9 @@ WITH due AS (
     SELECT j.id FROM gateway.ocpi_rejected_push AS j
     WHERE j.received_at < :before
       AND NOT (j.pulled AND j.module = 'cdrs'
-               AND NOT EXISTS (SELECT FROM gateway.ocpi_cdr AS k
+               AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_cdr AS k
                                WHERE k.party_id = j.party_id AND lower(k.cdr_id) = lower(j.object_id))
-               AND NOT EXISTS (SELECT FROM gateway.exception AS x
+               AND NOT EXISTS (SELECT 1 FROM gateway.exception AS x
                                WHERE x.kind = 'rejected_cdr' AND x.acknowledged
                                  AND x.subject_id = j.party_id || '/' || coalesce(j.object_id, j.id::text)))
     LIMIT :limit FOR UPDATE OF j SKIP LOCKED
@@ -261,11 +268,11 @@ SELECT count(*) FROM gateway.receipt_link WHERE created_at < :before;
 
 -- name: apply_receipt_link$
 WITH due AS (
-    SELECT shard, session_id FROM gateway.receipt_link WHERE created_at < :before
+    SELECT session_id FROM gateway.receipt_link WHERE shard = :shard AND created_at < :before
     LIMIT :limit FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM gateway.receipt_link AS l USING due
-    WHERE l.shard = due.shard AND l.session_id = due.session_id RETURNING 1
+    WHERE l.shard = :shard AND l.session_id = due.session_id RETURNING 1
 )
 SELECT count(*) FROM gone;
 
@@ -274,11 +281,11 @@ SELECT count(*) FROM gateway.invoice_link WHERE created_at < :before;
 
 -- name: apply_invoice_link$
 WITH due AS (
-    SELECT shard, session_id FROM gateway.invoice_link WHERE created_at < :before
+    SELECT session_id FROM gateway.invoice_link WHERE shard = :shard AND created_at < :before
     LIMIT :limit FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM gateway.invoice_link AS l USING due
-    WHERE l.shard = due.shard AND l.session_id = due.session_id RETURNING 1
+    WHERE l.shard = :shard AND l.session_id = due.session_id RETURNING 1
 )
 SELECT count(*) FROM gone;
 
@@ -328,20 +335,22 @@ SELECT (SELECT count(*) FROM gateway.session AS s LEFT JOIN legal AS l ON l.coun
           AND ended_at < (SELECT min(before) FROM legal));
 
 -- name: sessions_to_blot
-WITH legal AS (SELECT * FROM unnest(:countries::text[], :befores::timestamptz[]) AS l (country, before))
-SELECT s.shard, s.id, s.cdr FROM gateway.session AS s LEFT JOIN legal AS l ON l.country = left(s.tax_jurisdiction, 2)
-WHERE s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
-  AND s.ended_at < coalesce(l.before, (SELECT before FROM legal WHERE country = '*'))
-  AND s.ended_at < (SELECT max(before) FROM legal)  -- so that an index finds them
+-- Of one shard.
+SELECT s.id, s.cdr FROM gateway.session AS s
+LEFT JOIN unnest(:countries::text[], :befores::timestamptz[]) AS l (country, before)
+    ON l.country = left(s.tax_jurisdiction, 2)
+WHERE s.shard = :shard AND s.cdr IS NOT NULL AND s.cdr_blotted_at IS NULL AND s.state <> 'exception'
+  AND s.ended_at < coalesce(l.before, :other_before::timestamptz)
+  AND s.ended_at < :latest_before::timestamptz  -- so that an index finds them
 LIMIT :limit FOR NO KEY UPDATE OF s SKIP LOCKED;
 
 -- name: statements_to_blot
--- What was stated of these sessions beside the CDR that priced them.
-SELECT 'stated_usage' AS place, shard, id, cdr FROM gateway.stated_usage
-WHERE (shard, session_id) IN (SELECT * FROM unnest(:shards::smallint[], :ids::uuid[])) AND cdr_blotted_at IS NULL
+-- What was stated of these sessions of a shard beside the CDR that priced them.
+SELECT 'stated_usage' AS place, id, cdr FROM gateway.stated_usage
+WHERE shard = :shard AND session_id = ANY(:ids::uuid[]) AND cdr_blotted_at IS NULL
 UNION ALL
-SELECT 'provisional_usage', shard, session_id, cdr FROM gateway.provisional_usage
-WHERE (shard, session_id) IN (SELECT * FROM unnest(:shards::smallint[], :ids::uuid[])) AND cdr_blotted_at IS NULL;
+SELECT 'provisional_usage', session_id, cdr FROM gateway.provisional_usage
+WHERE shard = :shard AND session_id = ANY(:ids::uuid[]) AND cdr_blotted_at IS NULL;
 
 -- name: blot_session!
 UPDATE gateway.session SET cdr = :cdr, cdr_blotted_at = :now WHERE shard = :shard AND id = :id;

@@ -2,36 +2,45 @@
 
 -- name: find_known^
 -- What is known here of a payment at the PSP: by its id, else by the session that the PSP's record names.
-WITH named AS (
+WITH named AS MATERIALIZED (
     SELECT shard, session_id FROM gateway.session_lookup WHERE kind = 'psp_payment' AND foreign_id = :psp_payment::text
     UNION ALL
     SELECT shard, id FROM gateway.session WHERE shard = :shard::smallint AND id = :session_id::uuid
     LIMIT 1
+), asked AS MATERIALIZED (
+    SELECT r.session_id, r.state IN ('intended', 'unknown') AS is_undecided,
+           r.kind = 'residual_charge' AND r.answer ->> 'captured' = :psp_charge::text AS is_booked
+    FROM gateway.psp_request AS r WHERE (r.shard, r.session_id) IN (SELECT n.shard, n.session_id FROM named AS n)
+), captured AS MATERIALIZED (
+    SELECT c.session_id FROM gateway.capture AS c
+    WHERE (c.shard, c.session_id) IN (SELECT n.shard, n.session_id FROM named AS n)
+      AND c.state = 'succeeded' AND c.psp_charge = :psp_charge::text
 )
 SELECT n.shard, n.session_id,
-       EXISTS (SELECT 1 FROM gateway.psp_request AS r
-               WHERE r.shard = n.shard AND r.session_id = n.session_id AND r.state IN ('intended', 'unknown')) AS is_undecided,
-       EXISTS (SELECT 1 FROM gateway.capture AS c
-               WHERE c.shard = n.shard AND c.session_id = n.session_id AND c.state = 'succeeded' AND c.psp_charge = :psp_charge::text)
-           OR EXISTS (SELECT 1 FROM gateway.psp_request AS r
-                      WHERE r.shard = n.shard AND r.session_id = n.session_id AND r.kind = 'residual_charge'
-                        AND r.answer ->> 'captured' = :psp_charge::text) AS is_booked
+       EXISTS (SELECT 1 FROM asked AS r WHERE r.session_id = n.session_id AND r.is_undecided) AS is_undecided,
+       EXISTS (SELECT 1 FROM captured AS c WHERE c.session_id = n.session_id)
+           OR EXISTS (SELECT 1 FROM asked AS r WHERE r.session_id = n.session_id AND r.is_booked) AS is_booked
 FROM named AS n;
 
 -- name: list_unknown_charges
 -- Of charges that the PSP lists, those that neither a capture nor a row here has: charge and payment, in pairs.
+WITH named AS MATERIALIZED (
+    SELECT k.foreign_id AS psp_payment, k.shard, k.session_id FROM gateway.session_lookup AS k
+    WHERE k.kind = 'psp_payment' AND k.foreign_id = ANY(:psp_payments::text[])
+), captured AS MATERIALIZED (
+    SELECT n.psp_payment, c.psp_charge FROM named AS n
+    JOIN gateway.capture AS c ON c.shard = n.shard AND c.session_id = n.session_id AND c.psp_charge IS NOT NULL
+), charged AS MATERIALIZED (
+    SELECT n.psp_payment, r.answer ->> 'captured' AS psp_charge FROM named AS n
+    JOIN gateway.psp_request AS r ON r.shard = n.shard AND r.session_id = n.session_id AND r.kind = 'residual_charge'
+)
 SELECT given.psp_payment
 FROM unnest(:psp_payments::text[], :psp_charges::text[]) AS given (psp_payment, psp_charge)
 WHERE NOT EXISTS (SELECT 1 FROM gateway.unbooked_charge AS u WHERE u.psp_payment = given.psp_payment)
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.session_lookup AS k
-      JOIN gateway.capture AS c ON c.shard = k.shard AND c.session_id = k.session_id AND c.psp_charge = given.psp_charge
-      WHERE k.kind = 'psp_payment' AND k.foreign_id = given.psp_payment)
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.session_lookup AS k
-      JOIN gateway.psp_request AS r ON r.shard = k.shard AND r.session_id = k.session_id AND r.kind = 'residual_charge'
-       AND r.answer ->> 'captured' = given.psp_charge
-      WHERE k.kind = 'psp_payment' AND k.foreign_id = given.psp_payment)
+  AND NOT EXISTS (SELECT 1 FROM captured AS c
+                  WHERE c.psp_payment = given.psp_payment AND c.psp_charge = given.psp_charge)
+  AND NOT EXISTS (SELECT 1 FROM charged AS r
+                  WHERE r.psp_payment = given.psp_payment AND r.psp_charge = given.psp_charge)
 ORDER BY given.psp_payment;
 
 -- name: record_charge!
@@ -63,15 +72,21 @@ SELECT EXISTS (
 
 -- name: list_unsettled_adoptions
 -- To be adopted by sessions that have a price, and no task does it: another payment was faster than the adoption.
+WITH adopting AS MATERIALIZED (
+    SELECT u.shard, u.psp_payment, u.session_id, u.found_at FROM gateway.unbooked_charge AS u WHERE u.state = 'adopting'
+), priced AS MATERIALIZED (
+    SELECT s.id FROM gateway.session AS s
+    WHERE (s.shard, s.id) IN (SELECT u.shard, u.session_id FROM adopting AS u) AND s.price_minor IS NOT NULL
+), settling AS MATERIALIZED (
+    SELECT t.kind, t.session_id, t.payload ->> 'psp_payment' AS psp_payment FROM gateway.task AS t
+    WHERE t.shard IN (SELECT u.shard FROM adopting AS u) AND t.kind IN ('settle_unbooked_charge', 'capture_session')
+)
 SELECT u.shard, u.psp_payment
-FROM gateway.unbooked_charge AS u
-JOIN gateway.session AS s ON s.shard = u.shard AND s.id = u.session_id AND s.price_minor IS NOT NULL
-WHERE u.state = 'adopting'
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway.task AS t
-      WHERE t.shard = u.shard AND (
-          (t.kind = 'settle_unbooked_charge' AND t.payload ->> 'psp_payment' = u.psp_payment)
-          OR (t.kind = 'capture_session' AND t.session_id = u.session_id)))
+FROM adopting AS u JOIN priced AS s ON s.id = u.session_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM settling AS t
+    WHERE (t.kind = 'settle_unbooked_charge' AND t.psp_payment = u.psp_payment)
+       OR (t.kind = 'capture_session' AND t.session_id = u.session_id))
 ORDER BY u.found_at;
 
 -- name: add_settle_task!
@@ -204,7 +219,7 @@ WITH chosen AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT :shard::smallint, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM captured, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)
@@ -226,12 +241,22 @@ WHERE state = 'refunded' AND updated_at >= :since;
 -- name: totals
 -- By currency: captured at the PSP and in no capture here, what was refunded of it, and what of both the ledger lacks:
 -- the amount until it has come and gone, the fee until the refund has booked it. What was left is the reconciliation's.
-WITH unbooked AS (
+WITH found AS MATERIALIZED (
     SELECT u.*, CASE WHEN u.state = 'refunded' THEN u.amount_minor ELSE u.refunded_minor END AS gone_minor
-    FROM gateway.unbooked_charge AS u
-    WHERE u.state <> 'adopted' AND NOT EXISTS (
-        SELECT 1 FROM gateway.capture AS c
-        WHERE c.shard = u.shard AND c.session_id = u.session_id AND c.state = 'succeeded' AND c.psp_charge = u.psp_charge)
+    FROM gateway.unbooked_charge AS u WHERE u.state <> 'adopted'
+), booked AS MATERIALIZED (
+    SELECT c.session_id, c.psp_charge FROM gateway.capture AS c
+    WHERE (c.shard, c.session_id) IN (SELECT u.shard, u.session_id FROM found AS u) AND c.state = 'succeeded'
+), above AS MATERIALIZED (  -- the price of a session that is cleared, and not refunded, or the bank sent the refund back
+    SELECT c.currency, c.uncleared_minor - coalesce(sum(r.unposted_minor), 0)::bigint AS unposted
+    FROM gateway.capture AS c
+    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id AND s.state = 'cleared'
+    LEFT JOIN gateway.refund AS r ON r.shard = c.shard AND r.session_id = c.session_id AND r.state <> 'failed'
+    WHERE c.uncleared_minor > 0
+    GROUP BY c.shard, c.session_id, c.currency, c.uncleared_minor
+), unbooked AS (
+    SELECT u.* FROM found AS u
+    WHERE NOT EXISTS (SELECT 1 FROM booked AS c WHERE c.session_id = u.session_id AND c.psp_charge = u.psp_charge)
 ), moved AS (
     SELECT currency, amount_minor AS captured,
            CASE WHEN state = 'refunding' THEN amount_minor ELSE gone_minor END AS refunded,
@@ -241,13 +266,8 @@ WITH unbooked AS (
     UNION ALL
     SELECT fee_currency, 0, 0, 0, fee_minor, 0 FROM unbooked
     WHERE fee_minor > 0 AND state <> 'left' AND psp_refund IS NULL
-    UNION ALL  -- above the price of a session that is cleared, and not refunded, or the bank sent the refund back
-    SELECT c.currency, 0, 0, c.uncleared_minor - coalesce(sum(r.unposted_minor), 0)::bigint, 0, 0
-    FROM gateway.capture AS c
-    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id AND s.state = 'cleared'
-    LEFT JOIN gateway.refund AS r ON r.shard = c.shard AND r.session_id = c.session_id AND r.state <> 'failed'
-    WHERE c.uncleared_minor > 0
-    GROUP BY c.shard, c.session_id
+    UNION ALL
+    SELECT a.currency, 0, 0, a.unposted, 0, 0 FROM above AS a
 )
 SELECT currency, sum(captured)::bigint AS captured, sum(refunded)::bigint AS refunded, sum(unposted)::bigint AS unposted,
        sum(fee)::bigint AS fee, sum(waiting)::integer AS waiting

@@ -137,7 +137,7 @@ ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
 -- one endpoint to the next along the index, so its cost is the number of endpoints and not of deliveries; the
 -- subqueries with their ORDER BY hold the planner to the index, where EXISTS would scan.
 -- name: pending_endpoints
-WITH RECURSIVE pending AS (
+WITH page AS MATERIALIZED (SELECT found.endpoint_id FROM (WITH RECURSIVE pending AS (
     (SELECT d.endpoint_id FROM gateway.delivery d
      WHERE d.shard = :shard AND d.state = 'pending' AND d.endpoint_id > :after ORDER BY d.endpoint_id LIMIT 1)
     UNION ALL
@@ -148,10 +148,10 @@ WITH RECURSIVE pending AS (
         WHERE d.shard = :shard AND d.state = 'pending' AND d.endpoint_id > pending.endpoint_id
         ORDER BY d.endpoint_id LIMIT 1
     ) later
-)
+) SELECT endpoint_id FROM pending LIMIT :limit) AS found)
 SELECT :shard::smallint AS shard, page.endpoint_id,
        w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
-FROM (SELECT endpoint_id FROM pending LIMIT :limit) AS page
+FROM page
 JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.endpoint_id;
 
@@ -349,7 +349,7 @@ WHERE a.shard = :shard AND a.endpoint_id = :endpoint_id AND a.event_id = :event_
 ORDER BY a.id DESC LIMIT :limit;
 
 -- name: has_delivery$
-SELECT EXISTS (SELECT FROM gateway.delivery d
+SELECT EXISTS (SELECT 1 FROM gateway.delivery d
                WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = :event_id);
 
 -- Events that may be sent again, oldest first, up to the limit, and what a filter looks at. Events without fan-out are on
@@ -403,7 +403,7 @@ WITH published AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
     SELECT e.shard, e.id, e.party_id, e.type, e.object_id, e.data, e.data_of, :now::timestamptz, e.traceparent,
-           NOT EXISTS (SELECT FROM gateway.webhook_endpoint AS w
+           NOT EXISTS (SELECT 1 FROM gateway.webhook_endpoint AS w
                        WHERE w.party_id = e.party_id AND w.state <> 'deleted' AND w.filter IS NOT NULL)
     FROM jsonb_to_recordset(:events::jsonb)
         AS e (shard smallint, id uuid, party_id text, type text, object_id text, data jsonb, data_of uuid, traceparent text)

@@ -1,15 +1,17 @@
 -- A driver's contract as personal data: found, deleted after its cancellation, exported.
 
 -- name: due_contracts$
+WITH decided AS MATERIALIZED (SELECT DISTINCT d.contract_id FROM pnc.decision AS d WHERE d.contract_id IS NOT NULL)
 SELECT count(*) FROM pnc.contract AS c
 WHERE c.environment = :environment AND c.state = 'cancelled' AND c.updated_at < :before
-  AND NOT EXISTS (SELECT FROM pnc.decision AS d WHERE d.contract_id = c.contract_id);
+  AND NOT EXISTS (SELECT 1 FROM decided AS d WHERE d.contract_id = c.contract_id);
 
 -- name: expired_contracts
 -- Decisions are deleted first, by their own period: while one is left, somebody may still complain.
+WITH decided AS MATERIALIZED (SELECT DISTINCT d.contract_id FROM pnc.decision AS d WHERE d.contract_id IS NOT NULL)
 SELECT c.emaid, c.contract_id FROM pnc.contract AS c
 WHERE c.environment = :environment AND c.state = 'cancelled' AND c.updated_at < :before
-  AND NOT EXISTS (SELECT FROM pnc.decision AS d WHERE d.contract_id = c.contract_id)
+  AND NOT EXISTS (SELECT 1 FROM decided AS d WHERE d.contract_id = c.contract_id)
 LIMIT :limit FOR UPDATE OF c SKIP LOCKED;
 
 -- name: contracts_of

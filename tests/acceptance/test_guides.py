@@ -71,6 +71,7 @@ OTHER_STATUS = {
     "networkcore reconcile import-status-report": (2, "no payment file with the message id"),
     # Nothing is paid on the first morning: tests/integration/test_settlement_statements.py has such a file.
     "networkcore verify dis_": (2, "does not exist"),
+    "networkcore distribute": (2, "this PostgreSQL has no Citus"),
 }
 # Whose key a page's calls need, and the words by which the page says so.
 READERS = {

@@ -1,0 +1,94 @@
+"""What the two calls of a session cost a distributed database: the queries to shards are counted.
+
+The coordinator reports each query that it sends to a node, so that what one statement becomes is seen.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import pytest
+
+from gateway.database import register_json
+from tests.fakes.api import Api, open_api
+from tests.integration.test_statements_per_session import AUTHORIZE, COMPLETE, USAGE
+
+# Each statement names one shard. Citus runs each of its writing parts by itself: ten statements become so
+# many queries to the shard of the session, and so many copies of what one part hands to the next.
+MOST_SHARD_QUERIES = 30
+MOST_COPIES = 26
+_TRANSACTION = re.compile(r"BEGIN|COMMIT|ROLLBACK|PREPARE TRANSACTION|SAVEPOINT|RELEASE|SET |SELECT assign_")
+_SHARD_OF_TABLE = re.compile(r"\b(?:gateway|clearing|pnc)\.([a-z_]+)_(\d{6})\b")
+
+
+@dataclass
+class Counted:
+    """The API, its statements, and the queries that the coordinator sent to nodes for them."""
+
+    api: Api
+    statements: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+
+    def clear(self) -> None:
+        self.statements.clear()
+        self.sent.clear()
+
+    @property
+    def shards(self) -> set[str]:
+        """The shards of tables that lie by the shard of the session, by their number in the first table."""
+        found = {(table, number) for query in self.sent for table, number in _SHARD_OF_TABLE.findall(query)}
+        return {number for table, number in found if table == "payment_authorization"}
+
+
+@pytest.fixture
+async def counted(database_url: str) -> AsyncIterator[Counted]:
+    statements: list[str] = []
+    sent: list[str] = []
+
+    def note(_connection: Any, message: Any) -> None:
+        text = message.message.removeprefix("issuing ")
+        if text != message.message and not _TRANSACTION.match(text):
+            sent.append(text)
+
+    async def prepare(connection: Any) -> None:
+        await register_json(connection)
+        await connection.execute("SET citus.log_remote_commands = on; SET client_min_messages = notice")
+        connection.add_query_logger(lambda query: statements.append(query.query))
+
+    async def listen(connection: Any) -> None:  # a listener ends with each use of the connection
+        connection.add_log_listener(note)
+
+    async with (
+        asyncpg.create_pool(
+            database_url, min_size=1, max_size=1, init=prepare, setup=listen, reset=_stop_nothing
+        ) as pool,
+        open_api(pool) as api,
+    ):
+        yield Counted(api=api, statements=statements, sent=sent)
+
+
+async def _stop_nothing(_connection: Any) -> None:
+    """Leave the settings of the connection as they are."""
+
+
+@pytest.mark.filterwarnings("ignore:.*active log listener")
+async def test_the_two_calls_ask_one_shard_with_each_statement(counted: Counted) -> None:
+    for number in (0, 1):  # the first teaches the connection the types of the columns
+        counted.clear()
+        shown = await counted.api.authorize(key=f"a{number}", session_ref=f"R{number}")
+        assert shown.status == 201, shown.content
+    assert len(counted.statements) <= AUTHORIZE
+    assert len(counted.shards) == 1
+    sent = list(counted.sent)
+    counted.clear()
+    path = f"/v1/sessions/{shown.json['session']}/complete"
+    done = await counted.api.call("POST", path, {"usage": USAGE}, key="c1")
+    assert done.json["capture"]["state"] == "succeeded"
+    assert len(counted.statements) <= COMPLETE
+    assert len(counted.shards) == 1
+    sent += counted.sent
+    on_shards = [query for query in sent if _SHARD_OF_TABLE.search(query)]
+    assert len(on_shards) <= MOST_SHARD_QUERIES, on_shards
+    assert len(sent) - len(on_shards) <= MOST_COPIES
