@@ -13,6 +13,35 @@ from clearing.payouts.forecast import CalendarDay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastError:
+    """The distance of disbursements from their forecast over the window, in minor units.
+
+    `ahead` is "day" (the last forecast before the day) or "terms" (as many clearing days before as the
+    party's terms). The target is 0.
+    """
+
+    ahead: str
+    currency: str
+    error_minor: int
+    paid_minor: int
+    payments: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastDay:
+    """A past day's last forecast before it and what was paid on it, in minor units.
+
+    `forecast_minor` None: no forecast had it, or none was made before that day.
+    """
+
+    day: date
+    party_id: str
+    currency: str
+    forecast_minor: int | None
+    actual_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedPayment:
     """A disbursement expected on `pay_on`, `days_ahead` of the party's clearing days after the forecast."""
 

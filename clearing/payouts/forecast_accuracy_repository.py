@@ -4,44 +4,14 @@ Owns: rows to values and back. Must not know: when a forecast is stored.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.payouts.forecast_accuracy import ExpectedPayment
+from clearing.payouts.forecast_accuracy import ExpectedPayment, ForecastDay, ForecastError
 
 _sql = named_queries("forecast_accuracy")
 _COLUMNS: Final = ("forecast_on", "party_id", "currency", "pay_on", "days_ahead", "amount_minor")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForecastError:
-    """The distance of disbursements from their forecast over the window, in minor units.
-
-    `ahead` is "day" (the last forecast before the day) or "terms" (as many clearing days before as the
-    party's terms). The target is 0.
-    """
-
-    ahead: str
-    currency: str
-    error_minor: int
-    paid_minor: int
-    payments: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForecastDay:
-    """A past day's last forecast before it and what was paid on it, in minor units.
-
-    `forecast_minor` None: no forecast had it, or none was made before that day.
-    """
-
-    day: date
-    party_id: str
-    currency: str
-    forecast_minor: int | None
-    actual_minor: int
 
 
 async def start_run(connection: Connection, day: date, *, now: datetime) -> bool:

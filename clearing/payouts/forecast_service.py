@@ -10,8 +10,12 @@ from typing import Final
 from clearing.connection import Connection
 from clearing.payouts import forecast_accuracy_repository as repository
 from clearing.payouts.disbursement_service import DisbursementService
-from clearing.payouts.forecast_accuracy import expected_payments, forecast_payments
-from clearing.payouts.forecast_accuracy_repository import ForecastDay, ForecastError
+from clearing.payouts.forecast_accuracy import (
+    ForecastDay,
+    ForecastError,
+    expected_payments,
+    forecast_payments,
+)
 from clearing.reference_data import bundled_data
 
 DAYS_AHEAD: Final = 14

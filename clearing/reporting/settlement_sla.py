@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from clearing.connection import Connection, named_queries
 from clearing.payouts import forecast_service
-from clearing.payouts.forecast_accuracy_repository import ForecastError
+from clearing.payouts.forecast_accuracy import ForecastError
 from clearing.receivables.ageing import AgedReceivable
 from clearing.receivables.service import ReceivablesService
 from clearing.reconciliation import bank_position_service

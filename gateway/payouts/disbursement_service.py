@@ -13,7 +13,7 @@ from clearing.parties import service as party_service
 from clearing.payouts import forecast_service
 from clearing.payouts.disbursement import Disbursement
 from clearing.payouts.forecast import CalendarDay
-from clearing.payouts.forecast_accuracy_repository import ForecastDay
+from clearing.payouts.forecast_accuracy import ForecastDay
 from clearing.reporting import disbursements as reporting
 from clearing.reporting.disbursements import DisbursementRecord, PayableRecord
 from clearing.services import ClearingServices

@@ -283,10 +283,12 @@ async def open_api(
             patience=PATIENCE,
         ),
         contract_pool=contract_pool,
-        contracts=plug_and_charge
-        and ContractService(pool=pool, clock=clock, clearing=clearing, decisions=plug_and_charge),
-        contract_pools=plug_and_charge
-        and ContractPoolService(
+        contracts=None
+        if plug_and_charge is None
+        else ContractService(pool=pool, clock=clock, clearing=clearing, decisions=plug_and_charge),
+        contract_pools=None
+        if plug_and_charge is None
+        else ContractPoolService(
             pool=pool,
             clock=clock,
             environment="sandbox",
