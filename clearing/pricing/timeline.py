@@ -135,11 +135,11 @@ def _content(period: Period) -> tuple[tuple[str, Decimal], ...]:
 
 def _timed_period(period: Period, place: int, end: datetime, levels: bool, notes: list[Note]) -> TimedPeriod:  # noqa: FBT001 - hot and private
     lasted = end - period.start
-    duration_us = (lasted.days * DAY_SECONDS + lasted.seconds) * _MICROSECONDS + lasted.microseconds
-    duration_us = max(duration_us, 0)
-    exact = Decimal(duration_us // _MICROSECONDS)
-    if duration_us % _MICROSECONDS:
-        exact = Decimal(duration_us).scaleb(-6)
+    whole_s, beyond_us = lasted.days * DAY_SECONDS + lasted.seconds, lasted.microseconds
+    if whole_s < 0:
+        whole_s = beyond_us = 0
+    duration_us = whole_s * _MICROSECONDS + beyond_us
+    exact = Decimal(duration_us).scaleb(-6) if beyond_us else Decimal(whole_s)
     energy = time = parking = ZERO
     rare: list[tuple[int, Quantity]] | None = None
     for spot, quantity in enumerate(period.dimensions):
@@ -179,20 +179,25 @@ def _add_rare(
 ) -> None:
     """What most periods lack: reservation and overtime, levels, a dimension stated twice, an unknown one."""
     kind, volume = quantity.type, quantity.volume
-    path = f"$.charging_periods[{timed_period.place}].dimensions[{spot}]"
     if kind in _LEVELS:
-        levels = timed_period.levels = timed_period.levels or {}
-        lowest = kind.startswith("MIN_")
-        levels[kind] = (min if lowest else max)(volume, levels.get(kind, volume))
-    elif kind == "ENERGY":
+        levels = timed_period.levels
+        if levels is None:
+            timed_period.levels = {kind: volume}
+        elif (before := levels.get(kind)) is None:
+            levels[kind] = volume
+        else:
+            levels[kind] = (min if kind.startswith("MIN_") else max)(volume, before)
+        return
+    path = f"$.charging_periods[{timed_period.place}].dimensions[{spot}]"
+    if kind == "ENERGY":
         timed_period.energy_kwh += volume
         note(notes, NoteCode.DIMENSION_REPEATED, path, "ENERGY is stated twice; the volumes are added")
     elif kind in _RARE_TIMES:
         name = _RARE_TIMES[kind]
-        before: Decimal = getattr(timed_period, name)
-        seconds = volume * HOUR_S if before else _seconds(volume, exact)
-        setattr(timed_period, name, before + seconds)
-        if before:
+        so_far: Decimal = getattr(timed_period, name)
+        seconds = volume * HOUR_S if so_far else _seconds(volume, exact)
+        setattr(timed_period, name, so_far + seconds)
+        if so_far:
             note(notes, NoteCode.DIMENSION_REPEATED, path, f"{kind} is stated twice; the volumes are added")
     elif kind not in _UNPRICED:
         text = f"dimension {kind[:40]!r} is unknown; it is kept and not priced"

@@ -1,7 +1,6 @@
 """A gateway that dies anywhere in a driver's payment: the next tap goes on; one hold, one capture."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
@@ -18,29 +17,11 @@ from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import build_payments
 from tests.fakes.driver_page import EVSE, Driver, open_driver_page
+from tests.fakes.dying_pool import Died, DyingPool
 from tests.fakes.workers import resolve_outcomes
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 STEPS = 40  # more connections than a payment takes: the last runs die nowhere
-
-
-class Died(BaseException):
-    """The process has ended; nothing of it runs any further."""
-
-
-class DyingPool:
-    """A pool that gives so many connections; before the next the process ends."""
-
-    def __init__(self, pool: Pool, *, gives: int) -> None:
-        self._pool, self.left = pool, gives
-
-    @asynccontextmanager
-    async def acquire(self, **options: Any) -> AsyncIterator[Any]:
-        if self.left <= 0:
-            raise Died
-        self.left -= 1
-        async with self._pool.acquire(**options) as connection:
-            yield connection
 
 
 def over(driver: Driver, pool: DyingPool) -> DriverPaymentService:

@@ -19,8 +19,8 @@ import pytest
 from gateway.api.idempotency import LOCK
 from gateway.audit import audit_system
 from gateway.database import Pool, named_queries, named_statement
-from gateway.payments.outcome_resolver import OutcomeResolver
 from tests.fakes.api import Answer, Api, open_api
+from tests.fakes.workers import resolve_outcomes
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 SESSIONS = 8
@@ -101,12 +101,6 @@ async def together(losing: LosingPool, calls: Sequence[Any]) -> list[Answer]:
     return await asyncio.gather(*tasks)
 
 
-async def resolve(api: Api) -> None:
-    resolver: OutcomeResolver = api.services.payments.resolver  # type: ignore[attr-defined]
-    for shard in await resolver.list_shards():
-        await resolver.run_shard(shard)
-
-
 @pytest.mark.parametrize("lost", list(Lost))
 @pytest.mark.parametrize("name", list(STATEMENTS))
 async def test_each_call_of_a_lost_statement_has_one_effect(pool: Pool, name: str, lost: Lost) -> None:
@@ -134,7 +128,7 @@ async def test_each_call_of_a_lost_statement_has_one_effect(pool: Pool, name: st
             again = await complete(api, number, session)
             assert again.status == 200, again.content
         api.clock.pass_wall(120)
-        await resolve(api)
+        await resolve_outcomes(api.services.payments.resolver)
 
         assert Counter(one.status for one in api.psp.payments.values()) == {"captured": SESSIONS}
         async with pool.acquire() as connection:

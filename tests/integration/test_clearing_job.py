@@ -163,7 +163,11 @@ async def test_partners_events_of_a_batch_are_each_sessions_own(database_url: st
             )
         assert await job_over(pool, service, batch_size=100).run_once() == 8
         async with pool.acquire() as connection:
-            published = await connection.fetch("SELECT party_id, type, object_id, data FROM gateway.event")
+            published = await connection.fetch(
+                "SELECT e.party_id, e.type, e.object_id, coalesce(e.data, o.data) AS data "
+                "FROM gateway.event AS e "
+                "LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of"
+            )
             standing = await connection.fetch("SELECT state, flags FROM gateway.session")
     kinds = Counter((row["type"], row["party_id"]) for row in published)
     assert kinds == {

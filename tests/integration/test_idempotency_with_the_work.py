@@ -8,11 +8,12 @@ import pytest
 
 from gateway.api.operation_scopes import is_administrative
 from gateway.api.routes import endpoints
-from gateway.database import Pool, create_pool
+from gateway.database import Pool
 from gateway.idempotency_repository import shard_of_key
 from gateway.ids import parse_id, shard_of
 from gateway.payments.requests import ANY_DRIVER, TariffMissing
 from tests.fakes.api import EVSE, Answer, Api, OneTariff, cdr, open_api
+from tests.fakes.workers import resolve_outcomes
 
 USAGE = {"started_at": "2026-10-29T08:05:00Z", "ended_at": "2026-10-29T08:50:00Z", "energy_wh": 18_500}
 
@@ -152,32 +153,9 @@ async def test_a_session_ends_while_another_request_is_open_and_is_captured_afte
     done = await complete(api, made["session"], key="c")
     assert (done.status, done.json["state"], done.json["capture"]) == (200, "completed", None)
     api.clock.pass_wall(120)
-    resolver = api.services.payments.resolver  # type: ignore[attr-defined]
-    for shard in await resolver.list_shards():
-        await resolver.run_shard(shard)
+    await resolve_outcomes(api.services.payments.resolver)
     session_id = parse_id("ses", made["session"])
     await api.services.payments.capture(shard=shard_of(session_id), session_id=session_id)
     read = await api.call("GET", f"/v1/sessions/{made['session']}")
     assert read.json["capture"]["state"] == "succeeded"
     assert [kind for kind, _ in api.psp.calls].count("capture") == 1
-
-
-async def test_calls_in_flight_at_once_share_their_commits(database_url: str) -> None:
-    pool = await create_pool(database_url, min_size=1, max_size=1, application="test")
-    made: list[str] = []
-    async with pool.acquire() as connection:
-        connection.add_query_logger(lambda query: made.append(query.query))
-    async with open_api(pool) as api:
-        await api.authorize(key="warm")
-        made.clear()
-        answers = await asyncio.gather(*(api.authorize(key=f"a{n}") for n in range(24)))
-        assert {answer.status for answer in answers} == {201}
-        authorized = len(made)
-        made.clear()
-        sessions = [answer.json["session"] for answer in answers]
-        done = await asyncio.gather(*(complete(api, one, key=f"c{n}") for n, one in enumerate(sessions)))
-        assert {answer.json["capture"]["state"] for answer in done} == {"succeeded"}
-        completed = len(made)
-    await pool.close()
-    assert authorized < 24 * 2 * 2 / 3, made
-    assert completed < 24 + 24 * 2 * 2 / 3, made  # each reads its session by itself

@@ -15,6 +15,8 @@ TABLES = {
     "apply_recent_authorization": "recent_authorization",
     "apply_event": "event",
     "apply_psp_event": "psp_event",
+    "apply_delivery_attempt": "delivery_attempt",
+    "apply_request_log": "request_log",
     "apply_session": "session",
     "apply_payment_authorization": "payment_authorization",
     "apply_refund": "refund",
@@ -63,6 +65,6 @@ async def test_what_is_due_is_found_by_its_age(pool: Pool, name: str, table: str
     scanned = [one for one in found if one["Node Type"] == "Seq Scan" and one.get("Relation Name") == table]
     assert scanned == []
     ages = ("ended_at", "created_at", "received_at", "updated_at", "finished_at", "closed_at", "removed_at")
-    ages += ("authorized_at", "requested_at", "last_updated", "ends_at", "resolved_at")
+    ages += ("attempted_at", "authorized_at", "requested_at", "last_updated", "ends_at", "resolved_at")
     conditions = " ".join(str(one.get("Index Cond", "")) for one in found)
     assert table in BY_BLOCKS or any(age in conditions for age in ages), conditions
