@@ -116,16 +116,10 @@ async def _carry_out(
         await repository.drop_key(connection, key)
         report(f"dropped {key.table} {key.name}")
     for number, table in enumerate(plan.tables, 1):
-<<<<<<< HEAD
         if with_shard := KEYS_WITH_SHARD.get(table.name):
             name, columns = with_shard
             await repository.put_shard_into_key(connection, table.name, name=name, columns=columns)
             report(f"put the shard into {table.name} {name}")
-=======
-        if primary := KEYS_WITH_SHARD.get(table.name):
-            await repository.put_shard_into_key(connection, table.name, name=primary[0], columns=primary[1])
-            report(f"put the shard into {table.name} {primary[0]}")
->>>>>>> h-citus
         with_table = await _companion(connection, table.name) if table.place is Place.SHARD else None
         await repository.distribute_table(connection, table, with_table=with_table, shard_count=shards)
         report(f"distributed {table.name} by {table.column} ({number} of {len(plan.tables)})")
