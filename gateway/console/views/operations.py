@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from clearing.daily_audit.service import find_latest_checkpoint
-from gateway import audit_repository, status_repository
+from gateway import audit_run_repository, status_repository
 from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.console import operations_repository
@@ -71,7 +71,7 @@ async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> M
             "owners": (owners := await list_shard_owners(connection, wall_now=wall_now)),
             "shards": summarize(owners, wall_now=wall_now),
             "processes": await operations_repository.list_processes(connection),
-            "audited": await audit_repository.find_latest_run(connection),
+            "audited": await audit_run_repository.find_latest_run(connection),
             "checkpoint": await find_latest_checkpoint(connection),
             "retention": await retention_service.find_latest_run(connection),
             "chart": draw_bars(
