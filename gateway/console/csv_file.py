@@ -8,10 +8,10 @@ writes them, in ISO 8601 with their zone.
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from aiohttp import web
@@ -24,6 +24,7 @@ _MOST_OF_A_PAGE: Final = "100"
 # A spreadsheet runs a cell that begins so: such a text is written with an apostrophe before it.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _FORMAT: Final = "csv"
+_Item = TypeVar("_Item")
 _NO_QUERY: Final[Mapping[str, str]] = {}
 
 
@@ -71,6 +72,24 @@ async def answer_rows(
 
     async def pages() -> AsyncIterator[list[Sequence[Any]]]:
         yield list(rows)
+
+    return await send(page, name, columns, pages())
+
+
+async def answer_pages(
+    page: ConsolePage,
+    name: str,
+    columns: Sequence[str],
+    read: Callable[[_Item | None], Awaitable[Sequence[_Item]]],
+    rows_of: Callable[[_Item], Sequence[Sequence[Any]]],
+) -> web.StreamResponse:
+    """A list whole, whose pages `read` gives: the first for None, then what comes after the last item."""
+
+    async def pages() -> AsyncIterator[list[Sequence[Any]]]:
+        last = None
+        while found := await read(last):
+            yield [row for one in found for row in rows_of(one)]
+            last = found[-1]
 
     return await send(page, name, columns, pages())
 

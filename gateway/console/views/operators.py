@@ -27,13 +27,35 @@ from gateway.ocpi.repository.operators import ConnectorRecord, ObjectPosition
 from gateway.people.roles import ActArea
 
 _PAGE: Final = 25
-_IN_A_FILE: Final = 10_000
+_ROWS_AT_ONCE: Final = 200
 _PEER: Final = "ocp"
 _REJECTED: Final = "orp"
 _READS: Final = "listEvses"
 _METER_KEYS: Final = "/console/operators/meter-keys"
 _WH: Final = Decimal(1000)
 _MINUTE: Final = 60
+_CONNECTION_COLUMNS: Final = (
+    "id",
+    "party",
+    "parties",
+    "state",
+    "version",
+    "versions_url",
+    "created",
+    "registered",
+    "ended",
+)
+_CONNECTOR_COLUMNS: Final = (
+    "party",
+    "location",
+    "name",
+    "evse",
+    "connector",
+    "status",
+    "standard",
+    "power_w",
+    "tariffs",
+)
 _MODULES: Final = (
     "credentials",
     "locations",
@@ -51,31 +73,20 @@ _MODULES: Final = (
 
 async def connections(page: ConsolePage) -> web.StreamResponse:
     """Platforms that are invited, registered or gone."""
-    limit = _limit(page)
-    found = await page.services.operators.list_connections(
-        party_id=_party(page), before=_before(page, _PEER), limit=limit + 1
-    )
+    party, listed = _party(page), page.services.operators.list_connections
     if _is_file(page):
-        columns = (
-            "id",
-            "party",
-            "parties",
-            "state",
-            "version",
-            "versions_url",
-            "created",
-            "registered",
-            "ended",
-        )
-        return await csv_file.answer_rows(
+        return await csv_file.answer_pages(
             page,
             "connections",
-            columns,
-            [
+            _CONNECTION_COLUMNS,
+            lambda last: listed(
+                party_id=party, before=None if last is None else last.id, limit=_ROWS_AT_ONCE
+            ),
+            lambda one: [
                 (
                     format_id(_PEER, one.id),
                     one.party_id,
-                    " ".join(one.parties),
+                    one.parties,
                     one.state,
                     one.version,
                     one.versions_url,
@@ -83,12 +94,12 @@ async def connections(page: ConsolePage) -> web.StreamResponse:
                     one.registered_at,
                     one.ended_at,
                 )
-                for one in found
             ],
         )
+    found = await listed(party_id=party, before=_before(page, _PEER), limit=_PAGE + 1)
     return page.respond(
         "connections.html",
-        found=paged(found, limit=limit, cursor=lambda one: format_id(_PEER, one.id)),
+        found=paged(found, limit=_PAGE, cursor=lambda one: format_id(_PEER, one.id)),
         name=lambda one: format_id(_PEER, one.id),
         party=page.request.query.get("party", ""),
     )
@@ -117,17 +128,16 @@ async def connection(page: ConsolePage) -> web.Response:
 
 async def rejected(page: ConsolePage) -> web.StreamResponse:
     """Messages of operators that were rejected, with the reason."""
-    limit = _limit(page)
-    found = await page.services.operators.list_rejections(
-        party_id=_party(page), before=_before(page, _REJECTED), limit=limit + 1
-    )
+    party, listed = _party(page), page.services.operators.list_rejections
     if _is_file(page):
-        columns = ("party", "module", "object", "version", "status_code", "reason", "pulled", "received")
-        return await csv_file.answer_rows(
+        return await csv_file.answer_pages(
             page,
             "rejected-pushes",
-            columns,
-            [
+            ("party", "module", "object", "version", "status_code", "reason", "pulled", "received"),
+            lambda last: listed(
+                party_id=party, before=None if last is None else last.id, limit=_ROWS_AT_ONCE
+            ),
+            lambda one: [
                 (
                     one.party_id,
                     one.module,
@@ -138,41 +148,38 @@ async def rejected(page: ConsolePage) -> web.StreamResponse:
                     one.pulled,
                     one.received_at,
                 )
-                for one in found
             ],
         )
+    found = await listed(party_id=party, before=_before(page, _REJECTED), limit=_PAGE + 1)
     return page.respond(
         "rejected_pushes.html",
-        found=paged(found, limit=limit, cursor=lambda one: format_id(_REJECTED, one.id)),
+        found=paged(found, limit=_PAGE, cursor=lambda one: format_id(_REJECTED, one.id)),
         party=page.request.query.get("party", ""),
     )
 
 
 async def locations(page: ConsolePage) -> web.StreamResponse:
     """Locations with their EVSEs and connectors, and the tariff of each."""
-    limit = _limit(page)
-    found = await page.services.operators.list_locations(
-        party_id=_party(page), after=_position(page), limit=limit + 1
-    )
+    party, listed = _party(page), page.services.operators.list_locations
     if _is_file(page):
-        columns = (
-            "party",
-            "location",
-            "name",
-            "evse",
-            "connector",
-            "status",
-            "standard",
-            "power_w",
-            "tariffs",
+        return await csv_file.answer_pages(
+            page,
+            "locations",
+            _CONNECTOR_COLUMNS,
+            lambda last: listed(
+                party_id=party,
+                after=None
+                if last is None
+                else ObjectPosition(party_id=last.record.party_id, key=last.record.location_key),
+                limit=_ROWS_AT_ONCE,
+            ),
+            _connector_rows,
         )
-        return await csv_file.answer_rows(
-            page, "locations", columns, [row for one in found for row in _connector_rows(one)]
-        )
+    found = await listed(party_id=party, after=_position(page), limit=_PAGE + 1)
     return page.respond(
         "locations.html",
         found=paged(
-            found, limit=limit, cursor=lambda one: f"{one.record.party_id}/{one.record.location_key}"
+            found, limit=_PAGE, cursor=lambda one: f"{one.record.party_id}/{one.record.location_key}"
         ),
         evses=_evses,
         party=page.request.query.get("party", ""),
@@ -205,17 +212,21 @@ def _evses(connectors: Sequence[ConnectorRecord]) -> list[tuple[str, list[Connec
 
 async def tariffs(page: ConsolePage) -> web.StreamResponse:
     """Tariffs that stand now, as a driver reads them, with how many faults each has."""
-    limit = _limit(page)
-    found = await page.services.operators.list_tariffs(
-        party_id=_party(page), after=_position(page), limit=limit + 1, locale=page.t.language
-    )
+    party, locale, listed = _party(page), page.t.language, page.services.operators.list_tariffs
     if _is_file(page):
-        columns = ("party", "tariff", "type", "currency", "valid_from", "valid_until", "warnings", "prices")
-        return await csv_file.answer_rows(
+        return await csv_file.answer_pages(
             page,
             "tariffs",
-            columns,
-            [
+            ("party", "tariff", "type", "currency", "valid_from", "valid_until", "warnings", "prices"),
+            lambda last: listed(
+                party_id=party,
+                after=None
+                if last is None
+                else ObjectPosition(party_id=last.record.party_id, key=last.record.tariff_key),
+                limit=_ROWS_AT_ONCE,
+                locale=locale,
+            ),
+            lambda one: [
                 (
                     one.record.party_id,
                     one.record.tariff_id,
@@ -226,12 +237,12 @@ async def tariffs(page: ConsolePage) -> web.StreamResponse:
                     one.warnings,
                     one.problem or " | ".join(one.display),
                 )
-                for one in found
             ],
         )
+    found = await listed(party_id=party, after=_position(page), limit=_PAGE + 1, locale=locale)
     return page.respond(
         "tariffs.html",
-        found=paged(found, limit=limit, cursor=lambda one: f"{one.record.party_id}/{one.record.tariff_key}"),
+        found=paged(found, limit=_PAGE, cursor=lambda one: f"{one.record.party_id}/{one.record.tariff_key}"),
         party=page.request.query.get("party", ""),
     )
 
@@ -362,10 +373,6 @@ def _party(page: ConsolePage) -> str | None:
 
 def _is_file(page: ConsolePage) -> bool:
     return page.request.query.get("format") == "csv"
-
-
-def _limit(page: ConsolePage) -> int:
-    return _IN_A_FILE if _is_file(page) else _PAGE
 
 
 def _before(page: ConsolePage, prefix: str) -> UUID | None:

@@ -4,6 +4,7 @@ Owns: the lists and the page of one decision. Must not know certificates. A part
 the decisions of its own stations; the eMAID of a decision is the platform's to see.
 """
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -16,11 +17,11 @@ from gateway.console.page import ConsolePage, paged
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
 from pnc import overview_service
-from pnc.authorization import AuthorizationDecisionState
+from pnc.authorization import AuthorizationDecision, AuthorizationDecisionState
 from pnc.decision_explanation import CheckResult, explain
 
 _PAGE: Final = 25
-_IN_A_FILE: Final = 10_000
+_ROWS_AT_ONCE: Final = 200
 _DECISION: Final = "dec"
 _READS: Final = "getPlugAndChargeSettlement"
 STATES: Final = tuple(state.value for state in AuthorizationDecisionState)
@@ -76,34 +77,44 @@ async def revocation(page: ConsolePage) -> web.StreamResponse:
 async def decisions(page: ConsolePage) -> web.StreamResponse:
     """Decisions, newest first."""
     page.calls.need(_READS)
-    limit = _IN_A_FILE if _is_file(page) else _PAGE
     state = page.request.query.get("state", "")
-    found = await overview_service.list_decisions(
-        page.services.pool,
-        environment=page.services.options.environment,
-        operator_id=page.own_party or page.request.query.get("party") or None,
-        state=AuthorizationDecisionState(state) if state in STATES else None,
-        before=_before(page),
-        limit=limit + 1,
-    )
+
+    async def listed(before: UUID | None, limit: int) -> Sequence[AuthorizationDecision]:
+        return await overview_service.list_decisions(
+            page.services.pool,
+            environment=page.services.options.environment,
+            operator_id=page.own_party or page.request.query.get("party") or None,
+            state=AuthorizationDecisionState(state) if state in STATES else None,
+            before=before,
+            limit=limit,
+        )
+
     if _is_file(page):
-        rows = [
-            (
-                format_id(_DECISION, one.id),
-                one.operator_id,
-                one.evse_id,
-                one.session_ref,
-                one.state.value,
-                one.rejection_reason,
-                one.detail,
-                one.decided_at,
-            )
-            for one in found
-        ]
-        return await csv_file.answer_rows(page, "decisions", _DECISION_COLUMNS, rows)
+        return await csv_file.answer_pages(
+            page,
+            "decisions",
+            _DECISION_COLUMNS,
+            lambda last: listed(None if last is None else last.id, _ROWS_AT_ONCE),
+            lambda one: [
+                (
+                    format_id(_DECISION, one.id),
+                    one.operator_id,
+                    one.evse_id,
+                    one.session_ref,
+                    one.state.value,
+                    one.rejection_reason,
+                    one.detail,
+                    one.decided_at,
+                )
+            ],
+        )
     return page.respond(
         "decisions.html",
-        found=paged(found, limit=limit, cursor=lambda one: format_id(_DECISION, one.id)),
+        found=paged(
+            await listed(_before(page), _PAGE + 1),
+            limit=_PAGE,
+            cursor=lambda one: format_id(_DECISION, one.id),
+        ),
         name=lambda one: format_id(_DECISION, one.id),
         states=STATES,
         state=state,
