@@ -72,11 +72,11 @@ async def finish(connection: Connection, tasks: Sequence[Task]) -> None:
     )
 
 
-async def give_back(connection: Connection, tasks: Sequence[Task]) -> None:
-    """End the leases of tasks that were not begun, as if there had been none."""
+async def give_back(connection: Connection, tasks: Sequence[Task], *, shard: int) -> None:
+    """End the leases of a shard's tasks that were not begun, as if there had been none."""
     await _tasks.give_back_tasks(
         connection,
-        shards=[task.shard for task in tasks],
+        shard=shard,
         ids=[task.id for task in tasks],
         leases=[task.leased_until for task in tasks],
         attempts=[task.attempts for task in tasks],

@@ -102,7 +102,7 @@ class TaskJob(ShardJob):
                 done += 1
             if done < len(leased):
                 async with self.pool.acquire() as connection:
-                    await task_queue.give_back(connection, leased[done:])
+                    await task_queue.give_back(connection, leased[done:], shard=shard)
         return done
 
     async def _run(self, task: Task) -> None:

@@ -31,9 +31,8 @@ WHERE t.shard = done.shard AND t.id = done.id AND t.attempts = done.attempts
 -- name: give_back_tasks!
 -- Leased and not begun: due as before, and no attempt.
 UPDATE gateway.task AS t SET leased_until = NULL, attempts = t.attempts - 1
-FROM unnest(:shards::smallint[], :ids::uuid[], :leases::timestamptz[], :attempts::integer[])
-    AS given (shard, id, leased_until, attempts)
-WHERE t.shard = given.shard AND t.id = given.id AND t.attempts = given.attempts
+FROM unnest(:ids::uuid[], :leases::timestamptz[], :attempts::integer[]) AS given (id, leased_until, attempts)
+WHERE t.shard = :shard::smallint AND t.id = given.id AND t.attempts = given.attempts
   AND t.leased_until IS NOT DISTINCT FROM given.leased_until;
 
 -- name: postpone_task!
