@@ -74,6 +74,7 @@ class WebhookDelivery:
         default_factory=lambda: defaultdict(set)
     )
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
+    _left: set[int] = field(default_factory=set)  # shards to query from the beginning once their pages end
     _at_once: int = field(init=False)  # shards in one statement
 
     def __post_init__(self) -> None:
@@ -166,8 +167,11 @@ class WebhookDelivery:
         )
         self._adapt(claimed=len(claimed), limit=limit)
         self._note_rest(quotas, claimed)
-        unfinished = more | left | (set(shards) if len(claimed) >= limit else set())
-        self._active |= unfinished
+        unfinished = left | (set(shards) if len(claimed) >= limit else set())
+        self._left |= unfinished
+        ended = set(shards) - more
+        self._active |= more | (ended & self._left)
+        self._left -= ended
         return claimed
 
     async def _abandon_deleted(self, connection: Connection, pending: Sequence[PendingEndpoint]) -> None:

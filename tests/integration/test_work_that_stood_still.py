@@ -19,6 +19,7 @@ from gateway.jobs.shard_job import own_shards
 from gateway.jobs.task_runner import TaskJob
 from gateway.jobs.webhook_delivery import EventFanOutJob
 from gateway.task_kinds import TaskKind
+from gateway.webhooks import delivery as delivery_module
 from gateway.webhooks import delivery_queue, events
 from gateway.webhooks.delivery_queue import Attempt
 from gateway.webhooks.event_filter import EventFilter
@@ -240,3 +241,29 @@ async def test_slow_tasks_of_one_shard_hold_up_those_of_the_others_for_half_a_le
     assert [(task["leased_until"], task["attempts"]) for task in left] == [(None, 0)] * (10 - len(began))
     await job.run_once()
     assert len(set(began)) == len(began) > 4
+
+
+async def test_endpoints_that_a_full_page_left_are_queried_again_after_the_last_page(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Capacity for one of the two endpoints of the first page; the last page has one and leaves capacity."""
+    monkeypatch.setattr(delivery_module, "_ENDPOINTS", 2)
+    monkeypatch.setattr(delivery_module, "_MIN_ENDPOINTS", 2)
+    async with open_stage(pool, fresh=2) as stage:
+        delivery = stage.job.delivery
+        for number in range(3):
+            await stage.listen(f"/{number}")
+        await happen_in(stage, 7)
+        fences = (await own_shards(pool, stage.api.clock)).fences
+        delivery.activate([7])
+        another = new_id()
+        call = delivery._pressure.start(another, at=asyncio.get_running_loop().time(), probe=False)
+        started = []
+        for _ in range(3):
+            async with asyncio.TaskGroup() as group:
+                started.append(await delivery.start(group, fences=fences))
+            await delivery.record()
+            if call:
+                delivery._pressure.release(another, call)
+                call = 0
+        assert started == [1, 1, 1]
