@@ -201,15 +201,15 @@ async def test_a_listener_that_is_rejected_ends_nothing_else(monkeypatch: pytest
 
     monkeypatch.setattr(work_notices, "connect", rejecting)
     stop = asyncio.Event()
-    hearing = asyncio.create_task(
+    listening = asyncio.create_task(
         work_notices.hear_notices("postgresql://pooler", WorkSignal(), sender="worker", stop=stop)
     )
     async with asyncio.timeout(PATIENCE_S):
         await asked.wait()
         await asyncio.sleep(0.05)
-        assert not hearing.done()
+        assert not listening.done()
         stop.set()
-        await hearing
+        await listening
 
 
 async def test_slow_tasks_of_one_shard_hold_up_those_of_the_others_for_half_a_lease(pool: Pool) -> None:
