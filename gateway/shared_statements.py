@@ -6,8 +6,8 @@ this module: there is no timer. While a statement is under way the next calls wa
 has gathered: one execution of the prepared statement per call, in one transaction, in the order of `order`,
 each with its own parameters, snapshot and row. So what one call does is what it does alone.
 
-Where PostgreSQL rejects one of them (a broken key or check, a lock that was not got, a deadlock), the
-transaction has failed and nothing of it was written: each of its calls is run again alone, so that the others
+Where PostgreSQL rejects one of them (a broken key or check, a lock that was not got, a deadlock, a value too
+long for an index), the transaction has failed and nothing of it was written: each of its calls is run again alone, so that the others
 don't notice. Where the connection is lost the outcome is not known, and each caller gets that error. A caller
 that is cancelled while it waits is never written; one whose statement was sent no longer hears of it.
 
@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from gateway.database import NamedStatement, Pool
+from gateway.database import TRANSIENT, NamedStatement, Pool
 
 MOST_TOGETHER: Final = 32
 PATIENCE_SECONDS: Final = 0.005
@@ -120,7 +120,9 @@ class SharedStatements:
                     raise RuntimeError(
                         f"{len(calls)} calls of {self._statement.name} returned {len(rows)} rows"
                     )
-            except _ROLLED_BACK:
+            except Exception as error:
+                if not _rolled_back(error):
+                    raise
                 await asyncio.gather(*(self._alone(call) for call in calls))
                 return
             for call, row in zip(calls, rows, strict=True):
@@ -182,6 +184,14 @@ class SharedStatements:
     def _forget(self, call: _Call) -> None:
         """The caller is gone: what has not been sent is not written."""
         self._waiting = [other for other in self._waiting if other is not call]
+
+
+def _rolled_back(error: Exception) -> bool:
+    """Whether the server rejected one of the calls, and not all of them, or nobody knows."""
+    if isinstance(error, _ROLLED_BACK):
+        return True
+    rejected = isinstance(error, asyncpg.PostgresError) and error.severity_en == "ERROR"
+    return rejected and not isinstance(error, TRANSIENT)
 
 
 def _give(future: "asyncio.Future[asyncpg.Record]", row: asyncpg.Record) -> None:

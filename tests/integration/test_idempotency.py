@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -127,6 +128,64 @@ async def test_a_holder_at_work_keeps_its_key_past_the_lock_and_a_dead_one_loses
     assert waits.value.rejection.headers["Retry-After"] == "1"
     assert (await working).body == b"done"
     assert (await gate.run(ask, never)).headers["Idempotent-Replayed"] == "true"
+
+
+async def test_of_two_holders_the_first_answer_is_that_of_both(api: Api) -> None:
+    """A holder that stood still past its lock meets the answer of who has taken its key over."""
+    gate = IdempotencyGate(pool=api.services.pool, clock=api.clock)
+    ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
+    may_end = asyncio.Event()
+
+    async def stands_still(_resource_id: object) -> PendingResponse:
+        await may_end.wait()
+        return PendingResponse(status=200, headers={}, body=b"late")
+
+    async def goes_on(_resource_id: object) -> PendingResponse:
+        return PendingResponse(status=201, headers={"A": "b"}, body=b"first")
+
+    late = asyncio.create_task(gate.run(ask, stands_still))
+    while not await api.services.pool.fetchval("SELECT count(*) FROM gateway.idempotency_key"):
+        await asyncio.sleep(0.01)
+    api.clock.pass_wall(LOCK.total_seconds() + 1)
+    assert (await gate.run(ask, goes_on)).body == b"first"
+    may_end.set()
+    answer, again = await late, await gate.run(ask, stands_still)
+    assert (answer.status, answer.body) == (again.status, again.body) == (201, b"first")
+
+
+class FailsOnce:
+    """A pool whose next connection but `after` is lost."""
+
+    def __init__(self, pool: Pool, *, after: int) -> None:
+        self.pool, self.left = pool, after
+
+    def acquire(self) -> Any:
+        self.left -= 1
+        if self.left == -1:
+            raise ConnectionResetError("gone")
+        return self.pool.acquire()
+
+
+async def test_a_holder_keeps_its_key_although_one_renewal_fails(api: Api) -> None:
+    failing = FailsOnce(api.services.pool, after=1)
+    clock, lock = SystemClock(), timedelta(seconds=0.9)
+    gate = IdempotencyGate(pool=cast("Pool", failing), clock=clock, lock=lock)
+    ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
+
+    async def slow(_resource_id: object) -> PendingResponse:
+        await asyncio.sleep(1.8)
+        return PendingResponse(status=200, headers={}, body=b"done")
+
+    async def never(_resource_id: object) -> PendingResponse:
+        raise AssertionError("two at work under one key")
+
+    working = asyncio.create_task(gate.run(ask, slow))
+    await asyncio.sleep(1.3)
+    assert failing.left < -1
+    other = IdempotencyGate(pool=api.services.pool, clock=clock, lock=lock)
+    with pytest.raises(ProblemError):
+        await other.run(ask, never)
+    assert (await working).body == b"done"
 
 
 async def test_a_key_that_was_freed_carries_another_request(api: Api) -> None:

@@ -150,6 +150,42 @@ async def test_after_each_rejection_that_rolls_back_the_others_are_written(rejec
         await others[1]
 
 
+def of_server(code: str, severity: str = "ERROR") -> Exception:
+    made: Exception = asyncpg.PostgresError.new({"S": severity, "V": severity, "C": code, "M": "rejected"})
+    return made
+
+
+@pytest.mark.parametrize("code", ["54000", "P0001", "42501", "XX000"])
+async def test_whatever_the_server_rejects_of_one_call_is_no_error_of_the_others(code: str) -> None:
+    """A value too long for an index (54000), a right that is missing, a rule of the database's own."""
+    server = Server()
+    statements = shared(server)
+    first = await held(server, statements)
+    others = [call(statements, value) for value in (1, 2)]
+    await settle()
+    server.rejects[2] = of_server(code)
+    server.let()
+    assert await asyncio.gather(first, others[0]) == [{"value": 0}, {"value": 1}]
+    with pytest.raises(type(server.rejects[2])):
+        await others[1]
+
+
+@pytest.mark.parametrize(("code", "severity"), [("57P01", "FATAL"), ("25006", "ERROR"), ("53100", "ERROR")])
+async def test_a_server_that_goes_away_is_not_asked_once_more_for_each_call(code: str, severity: str) -> None:
+    server = Server()
+    statements = shared(server)
+    first = await held(server, statements)
+    others = [call(statements, value) for value in (1, 2)]
+    await settle()
+    server.let(1)
+    await first
+    server.breaks_with = of_server(code, severity)
+    server.let()
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(result) for result in results] == [type(server.breaks_with)] * 2
+    assert server.sent == [[0], [1, 2]]
+
+
 async def test_a_lost_connection_reaches_each_caller_and_nothing_is_sent_again() -> None:
     server = Server()
     statements = shared(server)
