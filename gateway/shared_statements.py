@@ -7,9 +7,10 @@ has gathered: one execution of the prepared statement per call, in one transacti
 each with its own parameters, snapshot and row. So what one call does is what it does alone.
 
 Where PostgreSQL rejects one of them (a broken key or check, a lock that was not got, a deadlock, a value too
-long for an index), the transaction has failed and nothing of it was written: each of its calls is run again alone, so that the others
-don't notice. Where the connection is lost the outcome is not known, and each caller gets that error. A caller
-that is cancelled while it waits is never written; one whose statement was sent no longer hears of it.
+long for an index), the transaction has failed and nothing of it was written: each of its calls is run again
+alone, so that the others don't notice. Where the connection is lost the outcome is not known, and each caller
+gets that error. A caller that is cancelled while it waits is never written; one whose statement was sent no
+longer hears of it.
 
 On a distributed database only calls of one shard are written together (`by_group`).
 """
@@ -116,15 +117,15 @@ class SharedStatements:
             try:
                 async with self._pool.acquire() as connection:
                     rows = await connection.fetchmany(self._statement.sql, [call.arguments for call in calls])
-                if len(rows) != len(calls):
-                    raise RuntimeError(
-                        f"{len(calls)} calls of {self._statement.name} returned {len(rows)} rows"
-                    )
             except Exception as error:
                 if not _rolled_back(error):
                     raise
                 await asyncio.gather(*(self._alone(call) for call in calls))
                 return
+            if len(rows) != len(calls):
+                raise RuntimeError(  # noqa: TRY301 - each caller gets it, below
+                    f"{len(calls)} calls of {self._statement.name} returned {len(rows)} rows"
+                )
             for call, row in zip(calls, rows, strict=True):
                 _give(call.row, row)
         except BaseException as error:
