@@ -9,8 +9,8 @@ each with its own parameters, snapshot and row. So what one call does is what it
 Where PostgreSQL rejects one of them (a broken key or check, a lock that was not got, a deadlock, a value too
 long for an index), the transaction has failed and nothing of it was written: each of its calls is run again
 alone, so that the others don't notice. Where the connection is lost the outcome is not known, and each caller
-gets that error. A caller that is cancelled while it waits is never written; one whose statement was sent no
-longer hears of it.
+gets that error. A caller that is cancelled while it waits, for a connection too, is never written; one whose
+statement was sent no longer hears of it.
 
 On a distributed database only calls of one shard are written together (`by_group`).
 """
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from gateway.database import TRANSIENT, NamedStatement, Pool
+from gateway.database import TRANSIENT, Connection, NamedStatement, Pool
 
 MOST_TOGETHER: Final = 32
 PATIENCE_SECONDS: Final = 0.005
@@ -103,7 +103,10 @@ class SharedStatements:
 
     async def _execute(self, arguments: Sequence[Any]) -> asyncpg.Record:
         async with self._pool.acquire() as connection:
-            row = await connection.fetchrow(self._statement.sql, *arguments)
+            return await self._fetch(connection, arguments)
+
+    async def _fetch(self, connection: Connection, arguments: Sequence[Any]) -> asyncpg.Record:
+        row = await connection.fetchrow(self._statement.sql, *arguments)
         if row is None:
             raise RuntimeError(f"the statement {self._statement.name} returned no row")
         return row
@@ -116,6 +119,9 @@ class SharedStatements:
                 return
             try:
                 async with self._pool.acquire() as connection:
+                    calls = [call for call in calls if not call.row.done()]  # of callers that are still there
+                    if not calls:
+                        return
                     rows = await connection.fetchmany(self._statement.sql, [call.arguments for call in calls])
             except Exception as error:
                 if not _rolled_back(error):
@@ -137,10 +143,11 @@ class SharedStatements:
             self._ended()
 
     async def _alone(self, call: _Call) -> None:
-        if call.row.done():
-            return
         try:
-            row = await self._execute(call.arguments)
+            async with self._pool.acquire() as connection:
+                if call.row.done():  # the caller is gone
+                    return
+                row = await self._fetch(connection, call.arguments)
         except Exception as error:  # noqa: BLE001 - it is the caller's
             _fail(call.row, error)
         else:

@@ -56,11 +56,10 @@ class ApiVersion:
 class VersionChange:
     """One change that breaks: since `version`, in words, and as functions of bodies.
 
-    `answers` turns an object, found by its `object` member wherever it stands in an answer or an event (not
-    in what is the caller's own), into the shape before the change. `requests` turns the body of an operation of
-    the shape before into the newer. A function gets a copy that it may change. `breaks` are the parts of the
-    description that change, as
-    `gateway.api.contract` names them.
+    `answers` turns an object, found by its `object` member wherever it stands in an answer or an event, but
+    not in what is the caller's own, into the shape before the change. `requests` turns the body of an
+    operation of the shape before into the newer. A function gets a copy that it may change. `breaks` are the
+    parts of the description that change, as `gateway.api.contract` names them.
     """
 
     version: str

@@ -25,6 +25,7 @@ class Server:
         self.breaks_with: BaseException | None = None
         self.gate = asyncio.Semaphore(1000)
         self.rows_short = 0
+        self.connections = asyncio.Semaphore(1000)
 
     def let(self, statements: int = 1000) -> None:
         """Let so many statements be written."""
@@ -33,6 +34,7 @@ class Server:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator["Server"]:
+        await self.connections.acquire()
         yield self
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Any:
@@ -213,6 +215,29 @@ async def test_a_caller_that_is_cancelled_while_it_waits_is_never_written() -> N
     assert await asyncio.gather(first, stays) == [{"value": 0}, {"value": 2}]
     assert gone.cancelled()
     assert server.committed == [0, 2]
+
+
+@pytest.mark.parametrize("stays", [0, 1, 2])
+async def test_a_caller_that_is_gone_before_there_is_a_connection_is_never_written(stays: int) -> None:
+    """All connections are in use for so long that callers give up: nobody is charged without an answer."""
+    server = Server()
+    statements = shared(server)
+    first = await held(server, statements)
+    gone, waits = call(statements, 1), [call(statements, 2 + number) for number in range(stays)]
+    await settle()
+    server.connections = asyncio.Semaphore(0)
+    server.let()
+    await first
+    await settle()
+    gone.cancel()
+    await settle()
+    for _ in range(10):
+        server.connections.release()
+    assert [row["value"] for row in await asyncio.gather(*waits)] == [2, 3][:stays]
+    await settle()
+    assert gone.cancelled()
+    assert server.committed == [0, 2, 3][: 1 + stays]
+    assert await statements.run(order=9, group=0, value=9) == {"value": 9}
 
 
 async def test_a_caller_that_is_cancelled_under_way_leaves_the_others_theirs() -> None:
