@@ -143,7 +143,8 @@ class IdempotencyGate:
                 resource_id=new_id(shard=shard),
                 now=now,
                 locked_until=now + self._lock,
-            )
+            ),
+            wall_now=self._clock.wall_now,
         )
         held = _HeldKey(pool=self._pool, clock=self._clock, lock=self._lock, key=key)
         held.begin()
@@ -181,7 +182,7 @@ class IdempotencyGate:
             return None
         if outcome is None:
             async with self._pool.acquire() as connection:
-                outcome = await store.claim(connection, key.wanted)
+                outcome = await store.claim(connection, key.now_wanted())
         match outcome:
             case store.ClaimedKey():
                 key.take(outcome)
@@ -209,14 +210,9 @@ class _HeldKey:
     key: KeyClaim
     done: bool = False
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _locked_until: datetime = field(init=False)
+    _renewed_until: datetime | None = None
     _timer: asyncio.TimerHandle | None = None
     _renewing: asyncio.Task[None] | None = None
-
-    def __post_init__(self) -> None:
-        if self.key.wanted is None:
-            raise ValueError("a key is held that there is not")
-        self._locked_until = self.key.wanted.locked_until
 
     def begin(self) -> None:
         """Renew the lock from a third of its time on: most work is done before."""
@@ -251,10 +247,18 @@ class _HeldKey:
                 await store.unlock(connection, self._name, locked_until=self._locked_until)
 
     @property
-    def _name(self) -> store.KeyName:
+    def _wanted(self) -> store.Claim:
         if self.key.wanted is None:
             raise ValueError("a key is held that there is not")
-        return self.key.wanted.name
+        return self.key.wanted
+
+    @property
+    def _name(self) -> store.KeyName:
+        return self._wanted.name
+
+    @property
+    def _locked_until(self) -> datetime:
+        return self._renewed_until or self._wanted.locked_until
 
     @property
     def _pause_seconds(self) -> float:
@@ -280,7 +284,7 @@ class _HeldKey:
                 connection, self._name, locked_until=self._locked_until, renewed_until=until
             )
         if kept:
-            self._locked_until = until
+            self._renewed_until = until
         return kept
 
     async def _stop(self) -> None:

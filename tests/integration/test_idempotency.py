@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -12,8 +13,11 @@ from gateway.api.idempotency import LOCK, IdempotencyGate, PendingResponse, Requ
 from gateway.api.problems import ProblemError
 from gateway.clock import SystemClock
 from gateway.database import Pool
+from gateway.ids import new_id
 from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
-from tests.fakes.api import Api, authorization_body, open_api
+from gateway.key_claim import KeyClaim
+from gateway.payments.requests import AuthorizationRequest, PspMethod
+from tests.fakes.api import EVSE, Api, authorization_body, open_api
 
 
 @pytest.fixture
@@ -151,6 +155,44 @@ async def test_of_two_holders_the_first_answer_is_that_of_both(api: Api) -> None
     may_end.set()
     answer, again = await late, await gate.run(ask, stands_still)
     assert (answer.status, answer.body) == (again.status, again.body) == (201, b"first")
+
+
+@pytest.mark.parametrize("with_the_work", [True, False])
+async def test_the_lock_begins_with_the_claim_however_late_that_comes(
+    api: Api, *, with_the_work: bool
+) -> None:
+    """The first write waits for a connection past the lock's time: what follows is at work all the same."""
+    gate = IdempotencyGate(pool=api.services.pool, clock=api.clock)
+    ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
+    order = AuthorizationRequest(
+        authorization_id=new_id(),
+        party_id="parking",
+        evse_id=EVSE,
+        method="card",
+        payment=PspMethod(payment_method="pm_good"),
+        amount_minor=1000,
+    )
+
+    async def twin(_key: KeyClaim) -> PendingResponse:
+        raise AssertionError("two at work under one key")
+
+    async def late(key: KeyClaim) -> PendingResponse:
+        api.clock.pass_wall(LOCK.total_seconds() + 1)
+        if with_the_work:
+            named = replace(order, authorization_id=key.resource_id)
+            await api.services.payments.authorize(named, key=key)
+        await key.ensure(api.services.pool)
+        with pytest.raises(ProblemError) as waits:
+            await gate.run_claiming(ask, twin_after_ensure)
+        assert waits.value.rejection.kind.code == "idempotency_in_flight"
+        return PendingResponse(status=200, headers={}, body=b"done")
+
+    async def twin_after_ensure(key: KeyClaim) -> PendingResponse:
+        await key.ensure(api.services.pool)
+        return await twin(key)
+
+    assert (await gate.run_claiming(ask, late)).body == b"done"
+    assert (await gate.run_claiming(ask, twin_after_ensure)).body == b"done"
 
 
 class FailsOnce:
