@@ -70,7 +70,7 @@ SEVERAL_SHARDS: Final = {
         gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
-        pnc/overview: list_decisions
+        pnc/overview: list_decisions list_decisions_by_node
         gateway/disputes: list_disputes
         gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
@@ -126,7 +126,7 @@ SEVERAL_SHARDS: Final = {
         gateway/audit: account_differences capture_above_price capture_without_authorization
         gateway/audit: captured_without_capture cleared_totals open_work psp_totals uncaptured_price
         gateway/audit: uncleared_capture under_way
-        gateway/daily_audit: account_difference under_way
+        gateway/daily_audit: under_way
         clearing/audit: approvals_unposted batch_entries batch_transfers captured captures_unposted
         clearing/audit: deltas_unequal
         clearing/audit: disbursements_unequal disbursements_unposted documents_gapped documents_unequal
@@ -146,8 +146,15 @@ REACHED_BY_SESSION: Final = {
 }
 
 
-# Sent to one PostgreSQL alone: a distributed database is sent the statement of one shard beside it.
-NOT_DISTRIBUTED: Final = frozenset({"gateway/clearing: lock_sessions"})
+# Sent to one PostgreSQL alone: a distributed database is sent the statement beside it.
+NOT_DISTRIBUTED: Final = frozenset(
+    {
+        "gateway/clearing: lock_sessions",
+        "gateway/webhooks: claim_in_shards",
+        "gateway/webhooks: pending_endpoints_in_shards",
+        "pnc/overview: list_decisions",
+    }
+)
 
 
 def listed_statements() -> list[str]:
