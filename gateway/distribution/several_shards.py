@@ -38,7 +38,7 @@ SEVERAL_SHARDS: Final = {
         pnc/decisions: decisions_without_notice
     """,
     "which worker owns which shard": """
-        gateway/shard_leases: give_back_shards list_leases renew_shards
+        gateway/shard_leases: give_back_shards list_leases renew_shards take_shards_by_node
     """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
         gateway/exceptions: stopped_task_shard
@@ -150,6 +150,7 @@ REACHED_BY_SESSION: Final = {
 NOT_DISTRIBUTED: Final = frozenset(
     {
         "gateway/clearing: lock_sessions",
+        "gateway/shard_leases: take_shards",
         "gateway/webhooks: claim_in_shards",
         "gateway/webhooks: pending_endpoints_in_shards",
         "pnc/overview: list_decisions",
