@@ -62,10 +62,10 @@ class SharedStatements:
     ) -> None:
         """`most` calls are written together; after `patience_seconds` one waits for no other statement."""
         self._pool = pool
-        self._statement = statement
+        self.statement = statement
         self._most = most
         self._patience_seconds = patience_seconds
-        self._by_group = by_group
+        self.by_group = by_group
         self._waiting: list[_Call] = []
         self._under_way = 0
         self._impatience: asyncio.TimerHandle | None = None
@@ -76,7 +76,7 @@ class SharedStatements:
 
         Raises what the statement raises when it is run alone.
         """
-        arguments = self._statement.arguments(fields)
+        arguments = self.statement.arguments(fields)
         if not self._under_way:
             return await self._at_once(arguments)
         call = _Call(arguments=arguments, order=order, group=group)
@@ -91,7 +91,7 @@ class SharedStatements:
 
     async def run_alone(self, **fields: Any) -> asyncpg.Record:
         """Write one call that must not wait for others, nor let others wait for its locks."""
-        return await self._execute(self._statement.arguments(fields))
+        return await self._execute(self.statement.arguments(fields))
 
     async def _at_once(self, arguments: Sequence[Any]) -> asyncpg.Record:
         self._under_way += 1
@@ -102,9 +102,9 @@ class SharedStatements:
 
     async def _execute(self, arguments: Sequence[Any]) -> asyncpg.Record:
         async with self._pool.acquire() as connection:
-            row = await connection.fetchrow(self._statement.sql, *arguments)
+            row = await connection.fetchrow(self.statement.sql, *arguments)
         if row is None:
-            raise RuntimeError(f"the statement {self._statement.name} returned no row")
+            raise RuntimeError(f"the statement {self.statement.name} returned no row")
         return row
 
     async def _together(self, calls: list[_Call]) -> None:
@@ -115,10 +115,10 @@ class SharedStatements:
                 return
             try:
                 async with self._pool.acquire() as connection:
-                    rows = await connection.fetchmany(self._statement.sql, [call.arguments for call in calls])
+                    rows = await connection.fetchmany(self.statement.sql, [call.arguments for call in calls])
                 if len(rows) != len(calls):
                     raise RuntimeError(
-                        f"{len(calls)} calls of {self._statement.name} returned {len(rows)} rows"
+                        f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows"
                     )
             except _ROLLED_BACK:
                 await asyncio.gather(*(self._alone(call) for call in calls))
@@ -156,14 +156,14 @@ class SharedStatements:
             calls = self._next_calls()
             self._under_way += 1
             task = asyncio.get_running_loop().create_task(
-                self._together(calls), name=f"shared {self._statement.name}", context=Context()
+                self._together(calls), name=f"shared {self.statement.name}", context=Context()
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _next_calls(self) -> list[_Call]:
         """The next calls that are written together, the longest waiting first."""
-        group = self._waiting[0].group if self._by_group else None
+        group = self._waiting[0].group if self.by_group else None
         calls: list[_Call] = []
         others: list[_Call] = []
         for call in self._waiting:
