@@ -4,6 +4,7 @@ Owns: that list. A test plans every statement and fails on one that is not in it
 one shard; `networkcore distribute --check` holds it against a distributed database. Must not know SQL.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 # Each reason with the statements that may read more than one shard for it.
@@ -158,22 +159,17 @@ NOT_DISTRIBUTED: Final = frozenset(
 )
 
 
-def listed_statements() -> list[str]:
-    """Every statement of the list by its place, such as `gateway/tasks: finish_tasks`."""
-    found = []
-    for places in SEVERAL_SHARDS.values():
+def listed_statements() -> Iterator[tuple[str, str]]:
+    """Yield each statement of the list: its place, such as `gateway/tasks: finish_tasks`, and its reason."""
+    for reason, places in SEVERAL_SHARDS.items():
         for line in places.split("\n"):
             file, _, names = line.strip().partition(": ")
-            found += [f"{file}: {name}" for name in names.split()]
-    return found
+            yield from ((f"{file}: {name}", reason) for name in names.split())
+
+
+_REASONS: Final = {**dict(listed_statements()), **REACHED_BY_SESSION}
 
 
 def reason_of(place: str) -> str | None:
     """Why a statement may read several shards; None where it may not."""
-    file, _, name = place.partition(": ")
-    for reason, places in SEVERAL_SHARDS.items():
-        for line in places.split("\n"):
-            its_file, _, names = line.strip().partition(": ")
-            if its_file == file and name in names.split():
-                return reason
-    return REACHED_BY_SESSION.get(place)
+    return _REASONS.get(place)
