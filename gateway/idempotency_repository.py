@@ -118,9 +118,9 @@ async def store_answer(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
-) -> None:
-    """Keep the answer for the key's lifetime. The first one is final."""
-    await _QUERIES.store_answer(
+) -> bool:
+    """Keep the answer for the key's lifetime. The first one is final; False: there is one, or no key."""
+    stored = await _QUERIES.store_answer(
         connection,
         shard=name.shard,
         party_id=name.party_id,
@@ -129,6 +129,15 @@ async def store_answer(
         headers=dict(headers),
         body=body,
     )
+    return bool(stored)
+
+
+async def find_answer(connection: Connection, name: KeyName) -> AnswerRecord | None:
+    """The answer that is kept of a key, if there is one."""
+    found = await _QUERIES.find(connection, shard=name.shard, party_id=name.party_id, key=name.key)
+    if found is None or found["status"] is None:
+        return None
+    return AnswerRecord(status=found["status"], headers=found["headers"] or {}, body=found["body"])
 
 
 async def unlock(connection: Connection, name: KeyName, *, locked_until: datetime) -> None:

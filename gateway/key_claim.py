@@ -9,7 +9,8 @@ finds the key in use raises KeyInUseError: the request's edge then looks the key
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -60,10 +61,18 @@ class KeyClaim:
     """One key, until it is answered. Without `wanted` there is no key: nothing is claimed or stored."""
 
     def __init__(
-        self, wanted: store.Claim | None = None, *, render: Callable[[Any], KeptAnswer | None] | None = None
+        self,
+        wanted: store.Claim | None = None,
+        *,
+        render: Callable[[Any], KeptAnswer | None] | None = None,
+        wall_now: Callable[[], datetime] | None = None,
     ) -> None:
-        """`render` makes the answer of what the work came to; None: that answer is not kept."""
+        """`render` makes the answer of what the work came to; None: that answer is not kept.
+
+        The lock begins by `wall_now` when the key is claimed; without it, as `wanted` says.
+        """
         self.wanted = wanted
+        self._wall_now = wall_now
         self.render = render
         self.claimed = wanted is None
         self.kept: KeptAnswer | None = None
@@ -79,13 +88,7 @@ class KeyClaim:
     def take(self, claimed: store.ClaimedKey) -> None:
         """The key is this request's, with what an earlier holder has left."""
         if self.wanted is not None:
-            self.wanted = store.Claim(
-                name=claimed.name,
-                request_hash=self.wanted.request_hash,
-                resource_id=claimed.resource_id,
-                now=self.wanted.now,
-                locked_until=self.wanted.locked_until,
-            )
+            self.wanted = replace(self.wanted, name=claimed.name, resource_id=claimed.resource_id)
         self.claimed = True
 
     async def ensure(self, pool: Pool) -> None:
@@ -93,13 +96,23 @@ class KeyClaim:
         if self.claimed or self.wanted is None:
             return
         async with pool.acquire() as connection:
-            outcome = await store.claim(connection, self.wanted)
+            outcome = await store.claim(connection, self.now_wanted())
         if not isinstance(outcome, store.ClaimedKey):
             raise KeyInUseError(outcome)
         mine = outcome.resource_id == self.wanted.resource_id
         self.take(outcome)
         if not mine:  # the work goes on with the earlier holder's resource
             raise KeyInUseError(outcome)
+
+    def now_wanted(self) -> store.Claim:
+        """The claim as it is made now. Raises ValueError without a key."""
+        if self.wanted is None:
+            raise ValueError("there is no key")
+        if self._wall_now is not None and not self.claimed:
+            now = self._wall_now()
+            lock = self.wanted.locked_until - self.wanted.now
+            self.wanted = replace(self.wanted, now=now, locked_until=now + lock)
+        return self.wanted
 
     def rides_in(self, shard: int) -> bool:
         """Whether a statement on that shard can claim the key, or has none to claim."""
@@ -109,7 +122,7 @@ class KeyClaim:
         """The parameters of a statement that claims the key with its own writes; none to claim: all NULL."""
         if self.claimed or self.wanted is None:
             return _UNCLAIMED
-        wanted = self.wanted
+        wanted = self.now_wanted()
         return {
             "key": wanted.name.key,
             "key_party_id": wanted.name.party_id,

@@ -6,10 +6,11 @@ this module: there is no timer. While a statement is under way the next calls wa
 has gathered: one execution of the prepared statement per call, in one transaction, in the order of `order`,
 each with its own parameters, snapshot and row. So what one call does is what it does alone.
 
-Where PostgreSQL rejects one of them (a broken key or check, a lock that was not got, a deadlock), the
-transaction has failed and nothing of it was written: each of its calls is run again alone, so that the others
-don't notice. Where the connection is lost the outcome is not known, and each caller gets that error. A caller
-that is cancelled while it waits is never written; one whose statement was sent no longer hears of it.
+Where PostgreSQL rejects one of them (a broken key or check, a lock that was not got, a deadlock, a value too
+long for an index), the transaction has failed and nothing of it was written: each of its calls is run again
+alone, so that the others don't notice. Where the connection is lost the outcome is not known, and each caller
+gets that error. A caller that is cancelled while it waits, for a connection too, is never written; one whose
+statement was sent no longer hears of it.
 
 On a distributed database only calls of one shard are written together (`by_group`).
 """
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from gateway.database import NamedStatement, Pool
+from gateway.database import TRANSIENT, Connection, NamedStatement, Pool
 
 MOST_TOGETHER: Final = 32
 PATIENCE_SECONDS: Final = 0.005
@@ -102,7 +103,10 @@ class SharedStatements:
 
     async def _execute(self, arguments: Sequence[Any]) -> asyncpg.Record:
         async with self._pool.acquire() as connection:
-            row = await connection.fetchrow(self.statement.sql, *arguments)
+            return await self._fetch(connection, arguments)
+
+    async def _fetch(self, connection: Connection, arguments: Sequence[Any]) -> asyncpg.Record:
+        row = await connection.fetchrow(self.statement.sql, *arguments)
         if row is None:
             raise RuntimeError(f"the statement {self.statement.name} returned no row")
         return row
@@ -115,14 +119,19 @@ class SharedStatements:
                 return
             try:
                 async with self._pool.acquire() as connection:
+                    calls = [call for call in calls if not call.row.done()]  # of callers that are still there
+                    if not calls:
+                        return
                     rows = await connection.fetchmany(self.statement.sql, [call.arguments for call in calls])
-                if len(rows) != len(calls):
-                    raise RuntimeError(
-                        f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows"
-                    )
-            except _ROLLED_BACK:
+            except Exception as error:
+                if not _rolled_back(error):
+                    raise
                 await asyncio.gather(*(self._alone(call) for call in calls))
                 return
+            if len(rows) != len(calls):
+                raise RuntimeError(  # noqa: TRY301 - each caller gets it, below
+                    f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows"
+                )
             for call, row in zip(calls, rows, strict=True):
                 _give(call.row, row)
         except BaseException as error:
@@ -134,10 +143,11 @@ class SharedStatements:
             self._ended()
 
     async def _alone(self, call: _Call) -> None:
-        if call.row.done():
-            return
         try:
-            row = await self._execute(call.arguments)
+            async with self._pool.acquire() as connection:
+                if call.row.done():  # the caller is gone
+                    return
+                row = await self._fetch(connection, call.arguments)
         except Exception as error:  # noqa: BLE001 - it is the caller's
             _fail(call.row, error)
         else:
@@ -182,6 +192,14 @@ class SharedStatements:
     def _forget(self, call: _Call) -> None:
         """The caller is gone: what has not been sent is not written."""
         self._waiting = [other for other in self._waiting if other is not call]
+
+
+def _rolled_back(error: Exception) -> bool:
+    """Whether the server rejected one of the calls, and not all of them, or nobody knows."""
+    if isinstance(error, _ROLLED_BACK):
+        return True
+    rejected = isinstance(error, asyncpg.PostgresError) and error.severity_en == "ERROR"
+    return rejected and not isinstance(error, TRANSIENT)
 
 
 def _give(future: "asyncio.Future[asyncpg.Record]", row: asyncpg.Record) -> None:

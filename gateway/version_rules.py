@@ -22,6 +22,8 @@ import msgspec
 Json = dict[str, Any]
 Turn = Callable[[Json], Json]
 CHANGELOG_PATH: Final = "/reference/versions"
+# Members whose content is the caller's or the PSP's: an `object` in them is none of ours.
+_OTHERS: Final = frozenset({"metadata", "next_action"})
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -54,10 +56,10 @@ class ApiVersion:
 class VersionChange:
     """One change that breaks: since `version`, in words, and as functions of bodies.
 
-    `answers` turns an object, found by its `object` member wherever it stands in an answer or an event, into
-    the shape before the change. `requests` turns the body of an operation of the shape before into the newer.
-    A function gets a copy that it may change. `breaks` are the parts of the description that change, as
-    `gateway.api.contract` names them.
+    `answers` turns an object, found by its `object` member wherever it stands in an answer or an event, but
+    not in what is the caller's own, into the shape before the change. `requests` turns the body of an
+    operation of the shape before into the newer. A function gets a copy that it may change. `breaks` are the
+    parts of the description that change, as `gateway.api.contract` names them.
     """
 
     version: str
@@ -141,19 +143,26 @@ def bytes_in_newest(catalogue: VersionCatalogue, operation: str, raw: bytes, *, 
         return raw
     try:
         body = _read(raw)
-    except ValueError:
+        _encoder.encode(body)  # a text may hold half a character
+    except (ValueError, RecursionError):
         return raw
     return _encoder.encode(newer_request(catalogue, operation, body, version=version))
 
 
 def _read(content: bytes) -> Any:
-    return json.loads(content, parse_float=Decimal)
+    return json.loads(content, parse_float=Decimal, parse_constant=_reject_constant)
+
+
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _turned(value: Any, turns: Mapping[str, Turn]) -> Any:
     """A copy in which each object with a turn is turned, the inner ones first."""
     if isinstance(value, dict):
-        copied = {name: _turned(member, turns) for name, member in value.items()}
+        copied = {
+            name: member if name in _OTHERS else _turned(member, turns) for name, member in value.items()
+        }
         kind = copied.get("object")
         turn = turns.get(kind) if isinstance(kind, str) else None
         return copied if turn is None else turn(copied)

@@ -11,6 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,7 +22,7 @@ from gateway import idempotency_repository as store
 from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.clock import Clock
-from gateway.database import Pool
+from gateway.database import TRANSIENT, Pool
 from gateway.idempotency_repository import shard_of_key
 from gateway.ids import new_id
 from gateway.key_claim import KeptAnswer, KeyClaim, KeyInUseError
@@ -142,7 +143,8 @@ class IdempotencyGate:
                 resource_id=new_id(shard=shard),
                 now=now,
                 locked_until=now + self._lock,
-            )
+            ),
+            wall_now=self._clock.wall_now,
         )
         held = _HeldKey(pool=self._pool, clock=self._clock, lock=self._lock, key=key)
         held.begin()
@@ -172,8 +174,7 @@ class IdempotencyGate:
                     return stored
             if answer is None or key.resource_id != resource_id:
                 continue  # an earlier holder has died: its work goes on, on its resource
-            await held.finish(answer)
-            return answer
+            return await held.finish(answer)
 
     async def _claim(self, key: KeyClaim, outcome: store.ClaimOutcome | None) -> PendingResponse | None:
         """Claim the key by itself; the answer that it has already. Raises ProblemError where it is in use."""
@@ -181,13 +182,13 @@ class IdempotencyGate:
             return None
         if outcome is None:
             async with self._pool.acquire() as connection:
-                outcome = await store.claim(connection, key.wanted)
+                outcome = await store.claim(connection, key.now_wanted())
         match outcome:
             case store.ClaimedKey():
                 key.take(outcome)
                 return None
-            case store.AnswerRecord(status=status, headers=headers, body=body):
-                return PendingResponse(status=status, headers={**headers, REPLAYED_HEADER: "true"}, body=body)
+            case store.AnswerRecord():
+                return _replayed(outcome)
             case store.OtherRequest():
                 raise ProblemError(
                     problems.IDEMPOTENCY_KEY_REUSED,
@@ -208,33 +209,35 @@ class _HeldKey:
     lock: timedelta
     key: KeyClaim
     done: bool = False
-    _locked_until: datetime = field(init=False)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _renewed_until: datetime | None = None
     _timer: asyncio.TimerHandle | None = None
     _renewing: asyncio.Task[None] | None = None
-
-    def __post_init__(self) -> None:
-        if self.key.wanted is None:
-            raise ValueError("a key is held that there is not")
-        self._locked_until = self.key.wanted.locked_until
 
     def begin(self) -> None:
         """Renew the lock from a third of its time on: most work is done before."""
         self._timer = asyncio.get_running_loop().call_later(self._pause_seconds, self._begin_to_renew)
 
-    async def finish(self, answer: PendingResponse) -> None:
-        """Store the answer, or free the key, as the answer says."""
+    async def finish(self, answer: PendingResponse) -> PendingResponse:
+        """Store the answer, or free the key, as the answer says; the answer that the request has.
+
+        That is another one where the key was taken over from a holder that stood still, and is answered.
+        """
         await self._stop()
+        first = None
         async with self.pool.acquire() as connection:
             if answer.frees_key:
                 await store.free(connection, self._name, locked_until=self._locked_until)
             elif answer.keep and answer.status < _FIRST_SERVER_ERROR:
                 kept = kept_answer(answer)
-                await store.store_answer(
+                stored = await store.store_answer(
                     connection, self._name, status=kept.status, headers=kept.headers, body=kept.body
                 )
+                first = None if stored else await store.find_answer(connection, self._name)
             else:
                 await store.unlock(connection, self._name, locked_until=self._locked_until)
         self.done = True
+        return answer if first is None else _replayed(first)
 
     async def end(self) -> None:
         """Give a key back that was claimed and has no answer, so that a retry need not wait."""
@@ -244,10 +247,18 @@ class _HeldKey:
                 await store.unlock(connection, self._name, locked_until=self._locked_until)
 
     @property
-    def _name(self) -> store.KeyName:
+    def _wanted(self) -> store.Claim:
         if self.key.wanted is None:
             raise ValueError("a key is held that there is not")
-        return self.key.wanted.name
+        return self.key.wanted
+
+    @property
+    def _name(self) -> store.KeyName:
+        return self._wanted.name
+
+    @property
+    def _locked_until(self) -> datetime:
+        return self._renewed_until or self._wanted.locked_until
 
     @property
     def _pause_seconds(self) -> float:
@@ -257,25 +268,35 @@ class _HeldKey:
         self._renewing = asyncio.create_task(self._renew())
 
     async def _renew(self) -> None:
-        while True:
-            until = self.clock.wall_now() + self.lock
-            if self.key.claimed:
-                async with self.pool.acquire() as connection:
-                    kept = await store.renew(
-                        connection, self._name, locked_until=self._locked_until, renewed_until=until
-                    )
-                if not kept:
+        while not self._ended.is_set():
+            try:
+                if self.key.claimed and not await self._renew_once():
                     return
-                self._locked_until = until
-            await asyncio.sleep(self._pause_seconds)
+            except TRANSIENT:
+                pass  # the next one may come in time
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), self._pause_seconds)
+
+    async def _renew_once(self) -> bool:
+        until = self.clock.wall_now() + self.lock
+        async with self.pool.acquire() as connection:
+            kept = await store.renew(
+                connection, self._name, locked_until=self._locked_until, renewed_until=until
+            )
+        if kept:
+            self._renewed_until = until
+        return kept
 
     async def _stop(self) -> None:
-        """End the renewing; what it met counts for nothing beside the work's own outcome."""
+        """End the renewing; what it met counts for nothing beside the work's own outcome.
+
+        One under way is awaited: a key is given back or freed by the lock that it has.
+        """
+        self._ended.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._renewing is not None:
-            self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
             self._renewing = None
 
@@ -287,6 +308,12 @@ def kept_answer(answer: PendingResponse) -> KeptAnswer:
         headers=answer.headers,
         body=answer.body if answer.kept_body is None else answer.kept_body,
         sent=answer,
+    )
+
+
+def _replayed(found: store.AnswerRecord) -> PendingResponse:
+    return PendingResponse(
+        status=found.status, headers={**found.headers, REPLAYED_HEADER: "true"}, body=found.body
     )
 
 

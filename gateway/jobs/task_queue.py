@@ -72,6 +72,17 @@ async def finish(connection: Connection, tasks: Sequence[Task]) -> None:
     )
 
 
+async def give_back(connection: Connection, tasks: Sequence[Task], *, shard: int) -> None:
+    """End the leases of a shard's tasks that were not begun, as if there had been none."""
+    await _tasks.give_back_tasks(
+        connection,
+        shard=shard,
+        ids=[task.id for task in tasks],
+        leases=[task.leased_until for task in tasks],
+        attempts=[task.attempts for task in tasks],
+    )
+
+
 async def postpone(connection: Connection, task: Task, *, reason: str, wall_now: datetime) -> None:
     """Try a task again after a growing wait; after its last attempt mark it as an exception."""
     run_at = RETRY.next_attempt_at(task.attempts, now=wall_now)

@@ -67,17 +67,24 @@ class TaskJob(ShardJob):
 
     @override
     async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
-        """One batch of each shard. Returns how many tasks of each were leased."""
+        """One batch of each shard, begun within half a lease. Returns how many tasks of each were tried.
+
+        So slow tasks hold up no others for long, and none is begun whose lease has ended.
+        """
         gate = asyncio.Semaphore(self.parallel_shards)
+        until = asyncio.get_running_loop().time() + self.lease_s / 2
         async with asyncio.TaskGroup() as group:
             rounds = {
-                shard: group.create_task(self._run_shard(shard, fence, gate))
+                shard: group.create_task(self._run_shard(shard, fence, gate, until))
                 for shard, fence in fences.items()
             }
         return {shard: done.result() for shard, done in rounds.items()}
 
-    async def _run_shard(self, shard: int, fence: int, gate: asyncio.Semaphore) -> int:
+    async def _run_shard(self, shard: int, fence: int, gate: asyncio.Semaphore, until: float) -> int:
+        loop, done = asyncio.get_running_loop(), 0
         async with gate:
+            if loop.time() >= until:
+                return 0
             async with self.pool.acquire() as connection:
                 leased = await task_queue.lease(
                     connection,
@@ -89,8 +96,14 @@ class TaskJob(ShardJob):
                     batch=BATCH,
                 )
             for task in leased:
+                if loop.time() >= until:
+                    break
                 await self._run(task)
-        return len(leased)
+                done += 1
+            if done < len(leased):
+                async with self.pool.acquire() as connection:
+                    await task_queue.give_back(connection, leased[done:], shard=shard)
+        return done
 
     async def _run(self, task: Task) -> None:
         permanent = False

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from typing_extensions import override
 
+from gateway.failure_log import is_transient, log_failure
 from gateway.jobs.job_acts import acting_as
 from gateway.jobs.job_loops import JobLoops, rest
 from gateway.jobs.shard_job import ShardJob, own_shards
@@ -19,6 +20,7 @@ from gateway.webhooks.fan_out import fan_out
 
 NEW_EVENT: Final = "new_event"
 _EVENT_FAN_OUT: Final = "event_fan_out"
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,9 +37,22 @@ class EventFanOutJob(ShardJob):
 
     @override
     async def run_shards(self, fences: Mapping[int, int]) -> Mapping[int, int]:
-        """A batch of each shard. Returns how many events of each."""
-        made = await fan_out(self.pool, fences)
+        """A batch of each shard. Returns how many events of each.
+
+        A shard whose events can't be handed out delays no other; its error is raised after them.
+        """
+        made: dict[int, int] = {}
+        failed: Exception | None = None
+        for shard, fence in fences.items():
+            try:
+                made |= await fan_out(self.pool, {shard: fence})
+            except Exception as error:  # noqa: BLE001 - the boundary of one shard; raised after the others
+                failed = failed or error
+                if is_transient(error):
+                    break
         self.delivery.activate(shard for shard, count in made.items() if count)
+        if failed is not None:
+            raise failed
         return made
 
 
@@ -126,4 +141,7 @@ class WebhookDeliveryJob:
                 loops.turned(self.name, None)
                 if not done:
                     await self.delivery.wait(stop, poll_s)
-        await self.delivery.record()
+        try:
+            await self.delivery.record()
+        except Exception as error:  # noqa: BLE001 - as above; what is not recorded is sent again
+            log_failure(_log, "webhook_answers_not_recorded", error)

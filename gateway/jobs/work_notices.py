@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from gateway.database import TRANSIENT, BareConnection, Pool, connect
-from gateway.errors import DatabaseUnreachableError
+from gateway.database import BareConnection, Pool, connect
 from gateway.failure_log import is_transient
 from gateway.jobs import shard_lease_repository
 from gateway.jobs.job_loops import rest
@@ -59,7 +58,7 @@ async def hear_notices(dsn: str, signal: WorkSignal, *, sender: str, stop: async
                 lost = False
                 await _until_lost(connection, stop)
                 await connection.remove_listener(CHANNEL, hear)
-        except (*TRANSIENT, DatabaseUnreachableError) as error:
+        except Exception as error:  # noqa: BLE001 - workers look by themselves: nothing else ends for it
             if not lost:
                 _log.warning("work_notices_not_heard", reason=type(error).__name__)
             lost = True

@@ -44,6 +44,7 @@ from gateway.webhooks.events import EventType, event_rows
 
 CPO_TOTAL_DIFFERS: Final = "cpo_total_differs"
 USAGE_CDR: Final = "usage-"  # the id of a CDR that was made of metered usage: this and its session's id
+_LONGEST_CDR_ID: Final = 255  # OCPI allows 39; a name that is looked up must fit an index
 _LOOKUP_KEY: Final = "session_lookup_pkey"
 
 
@@ -255,9 +256,12 @@ class CompletionService:
     def _read(self, cdr_raw: bytes, cdr_version: str) -> Cdr:
         try:
             document.check_raw_text(cdr_raw, document="CDR")
-            return self.tariffs.read_cdr(cdr_raw, version=cdr_version)
+            cdr = self.tariffs.read_cdr(cdr_raw, version=cdr_version)
         except ClearingError as error:
             raise CdrRejectedError(f"the CDR can't be read: {error}") from error
+        if len(cdr.id) > _LONGEST_CDR_ID:
+            raise CdrRejectedError(f"$.id has {len(cdr.id)} characters; at most {_LONGEST_CDR_ID} are taken")
+        return cdr
 
     async def _price(self, session: SessionRecord, cdr: Cdr) -> PricedSession:
         snapshot = await self.snapshots.get(session.tariff_sha256)

@@ -205,17 +205,19 @@ class PaymentService:
         Raises NotFoundError, CdrRejectedError, SessionAlreadyCompletedError, VersionConflictError.
         """
         view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
+        cdr = cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session)
         if (
             expected_version is not None
             and view.authorization is not None
             and expected_version != view.authorization.version
+            and view.session.cdr != cdr  # by the same bytes it has ended: this request's own first attempt
         ):
             raise VersionConflictError(
                 f"the authorization is at version {view.authorization.version}; read it again"
             )
         taken = await self.usage_statements.state(
             view,
-            cdr_raw=cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session),
+            cdr_raw=cdr,
             cdr_version=cdr_version,
             party_id=party_id,
             source=source_of_caller(view.session, party_id=party_id, admin=admin),

@@ -9,9 +9,13 @@ WHERE t.tgname IN ('admin_act_row', 'admin_act_update') AND NOT t.tgisinternal;
 -- name: can_watch$
 SELECT to_regprocedure('gateway.watch_table(regclass,text,text)') IS NOT NULL;
 
--- A table that is not there yet is left out.
+-- A table that is not there yet is left out, and of one that is, columns that a later migration adds.
 -- name: watch_table!
-SELECT gateway.watch_table(to_regclass(:name), :hidden, :columns) WHERE to_regclass(:name) IS NOT NULL;
+SELECT gateway.watch_table(to_regclass(:name), :hidden, (
+    SELECT coalesce(string_agg(c.name, ', ' ORDER BY c.place), '')
+    FROM unnest(string_to_array(:columns::text, ', ')) WITH ORDINALITY AS c (name, place)
+    JOIN pg_attribute AS a ON a.attrelid = to_regclass(:name) AND a.attname = c.name))
+WHERE to_regclass(:name) IS NOT NULL;
 
 -- For the rest of the transaction: who acts, as the triggers read it.
 -- name: set_act!

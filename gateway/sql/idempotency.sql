@@ -26,13 +26,14 @@ WHERE shard = :shard::smallint AND party_id = :party_id::text AND key = :key::te
   AND request_hash = :request_hash::bytea AND (locked_until IS NULL OR locked_until < :now::timestamptz)
 RETURNING resource_id;
 
--- The first answer is final.
--- name: store_answer!
+-- The first answer is final; no row where the key has one.
+-- name: store_answer$
 WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS value)
 UPDATE gateway.idempotency_key
 SET status = :status::smallint, headers = :headers::jsonb, body = :body::bytea, locked_until = NULL
 FROM relaxed
-WHERE relaxed.value = 'off' AND shard = :shard AND party_id = :party_id AND key = :key AND status IS NULL;
+WHERE relaxed.value = 'off' AND shard = :shard AND party_id = :party_id AND key = :key AND status IS NULL
+RETURNING true;
 
 -- name: unlock!
 UPDATE gateway.idempotency_key SET locked_until = NULL

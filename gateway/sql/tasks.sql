@@ -28,6 +28,13 @@ DELETE FROM gateway.task AS t USING unnest(:shards::smallint[], :ids::uuid[], :l
 WHERE t.shard = done.shard AND t.id = done.id AND t.attempts = done.attempts
   AND t.leased_until IS NOT DISTINCT FROM done.leased_until;
 
+-- name: give_back_tasks!
+-- Leased and not begun: due as before, and no attempt.
+UPDATE gateway.task AS t SET leased_until = NULL, attempts = t.attempts - 1
+FROM unnest(:ids::uuid[], :leases::timestamptz[], :attempts::integer[]) AS given (id, leased_until, attempts)
+WHERE t.shard = :shard::smallint AND t.id = given.id AND t.attempts = given.attempts
+  AND t.leased_until IS NOT DISTINCT FROM given.leased_until;
+
 -- name: postpone_task!
 UPDATE gateway.task SET leased_until = NULL, run_at = :run_at, last_error = :reason
 WHERE shard = :shard AND id = :id AND attempts = :attempts

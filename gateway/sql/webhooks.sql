@@ -150,10 +150,16 @@ WITH page AS MATERIALIZED (SELECT found.endpoint_id FROM (WITH RECURSIVE pending
     ) later
 ) SELECT endpoint_id FROM pending LIMIT :limit) AS found)
 SELECT :shard::smallint AS shard, page.endpoint_id,
-       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
+       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable,
+       w.state = 'deleted' AS deleted
 FROM page
 JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.endpoint_id;
+
+-- Of endpoints that were deleted while the transaction that wrote the delivery was under way.
+-- name: abandon_pending!
+UPDATE gateway.delivery SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL
+WHERE shard = :shard AND endpoint_id = ANY (:endpoints::uuid[]) AND state = 'pending';
 
 -- Per endpoint the oldest due deliveries that are first of their object, up to its capacity; only one while the
 -- endpoint fails. Only for who owns the shard.
@@ -219,7 +225,8 @@ WITH RECURSIVE pending AS (
     WHERE pending.n < :limit
 )
 SELECT page.shard, page.endpoint_id,
-       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
+       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable,
+       w.state = 'deleted' AS deleted
 FROM pending AS page
 JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
 ORDER BY page.shard, page.endpoint_id;

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -21,7 +21,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
-from gateway.failure_log import log_failure
+from gateway.failure_log import is_transient, log_failure
 from gateway.ids import SHARD_COUNT, format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
@@ -74,6 +74,7 @@ class WebhookDelivery:
         default_factory=lambda: defaultdict(set)
     )
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
+    _left: set[int] = field(default_factory=set)  # shards to query from the beginning once their pages end
     _at_once: int = field(init=False)  # shards in one statement
 
     def __post_init__(self) -> None:
@@ -103,7 +104,8 @@ class WebhookDelivery:
         self._active &= fences.keys()
         if not self._active or self._pressure.capacity(at=at) < self.limits.min_query_capacity:
             return 0
-        queried = set(self._active)
+        # What is activated from here on, as by an answer that comes during a statement, is queried again.
+        queried, self._active = self._active, set()
         shards = sorted(queried)
         self.chance.shuffle(shards)
         leased: list[tuple[ClaimedDelivery, int]] = []
@@ -119,6 +121,7 @@ class WebhookDelivery:
                 self._pressure.release(delivery.endpoint_id, call)
             self._active |= queried
             raise
+        self._active |= set(shards)  # no capacity was left for these
         for delivery, call in leased:
             group.create_task(self._send(delivery, call))
         return len(leased)
@@ -148,6 +151,7 @@ class WebhookDelivery:
             limit=page,
             wall_now=now,
         )
+        await self._abandon_deleted(connection, pending)
         more = {shard for shard, count in Counter(one.shard for one in pending).items() if count == page}
         self._after |= {one.shard: one.endpoint_id for one in pending if one.shard in more}
         limit = self._pressure.capacity(at=asyncio.get_running_loop().time())
@@ -163,9 +167,21 @@ class WebhookDelivery:
         )
         self._adapt(claimed=len(claimed), limit=limit)
         self._note_rest(quotas, claimed)
-        unfinished = more | left | (set(shards) if len(claimed) >= limit else set())
-        self._active -= set(shards) - unfinished
+        unfinished = left | (set(shards) if len(claimed) >= limit else set())
+        self._left |= unfinished
+        ended = set(shards) - more
+        self._active |= more | (ended & self._left)
+        self._left -= ended
         return claimed
+
+    async def _abandon_deleted(self, connection: Connection, pending: Sequence[PendingEndpoint]) -> None:
+        """Abandon what was written by transactions that did not see yet that an endpoint was deleted."""
+        gone: defaultdict[int, list[UUID]] = defaultdict(list)
+        for one in pending:
+            if one.deleted:
+                gone[one.shard].append(one.endpoint_id)
+        for shard, endpoints in sorted(gone.items()):
+            await delivery_queue.abandon_pending(connection, shard=shard, endpoints=endpoints)
 
     def _quotas(self, pending: Sequence[PendingEndpoint], *, most: int) -> tuple[list[Quota], set[int]]:
         """How much to lease of whom, in random order; and the shards of which a part waits for another query.
@@ -268,10 +284,42 @@ class WebhookDelivery:
         self._results.append(result)
 
     async def record(self) -> None:
-        """Write the answers that arrived; what can't be written now is kept for the next call."""
+        """Write the answers that arrived; what can't be written now is kept for the next call.
+
+        An answer that can't be stored is replaced by its outcome alone: it must not hold up the others.
+        """
         results = list(self._results)
         if not results:
             return
+        try:
+            await self._record(results)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            # The error may repeat what a receiver answered, which is not logged.
+            _log.error("delivery_results_not_recorded", reason=type(error).__name__, results=len(results))
+            for one in results:
+                await self._record_alone(one)
+
+    async def _record_alone(self, result: Result) -> None:
+        try:
+            await self._record([result])
+        except Exception as error:
+            if is_transient(error):
+                raise
+            event_id = format_id("evt", result.delivery.event_id)
+            _log.error("delivery_result_not_recorded", reason=type(error).__name__, event_id=event_id)
+            self._results[0] = replace(result, sent=result.sent.without_text())
+            try:
+                await self._record(self._results[:1])
+            except Exception as again:
+                if is_transient(again):
+                    raise
+                _log.error("delivery_outcome_not_recorded", reason=type(again).__name__, event_id=event_id)
+                del self._results[0]  # its lease ends, and it is sent again
+
+    async def _record(self, results: Sequence[Result]) -> None:
+        """Write results, which are the first of those that wait to be written."""
         async with transaction(self.pool) as connection:
             freed = await record(
                 connection,

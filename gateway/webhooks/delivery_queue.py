@@ -91,11 +91,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingEndpoint(FromRow):
-    """An endpoint that something is pending for in a shard, and whether it may be called now."""
+    """An endpoint that something is pending for in a shard; whether it may be called now, or is deleted."""
 
     shard: int
     endpoint_id: UUID
     callable: bool
+    deleted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +147,11 @@ async def list_pending_endpoints(
             connection, shards=list(after), after=list(after.values()), limit=limit, wall_now=wall_now
         )
     return [PendingEndpoint.from_row(row) async for row in found]
+
+
+async def abandon_pending(connection: Connection, *, shard: int, endpoints: Sequence[UUID]) -> None:
+    """Abandon what is pending in a shard for endpoints that were deleted."""
+    await _QUERIES.abandon_pending(connection, shard=shard, endpoints=list(endpoints))
 
 
 async def claim(

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -77,6 +77,13 @@ class SentMessage:
     outcome: SendOutcome
     duration_ms: int
     answer: Answer | None = None
+
+    def without_text(self) -> "SentMessage":
+        """The outcome without what the receiver, or its connection, said."""
+        outcome = self.outcome
+        if isinstance(outcome, NotAcknowledged):
+            outcome = replace(outcome, reason="what came can't be stored")
+        return replace(self, outcome=outcome, answer=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ READERS = {
     "alerts.md": ("admin", "an admin key of the platform"),
     "books.md": ("admin", "an admin key of the platform"),
     "capture-api.md": ("parkingapp", "such as `parkingapp`"),
+    "console.md": ("admin", "with an admin key of the platform"),
     "driver-page.md": ("admin", "an admin key of the platform"),
     "exceptions.md": ("admin", "an admin key of the platform"),
     "finance.md": ("admin", "with an admin key of the platform"),
@@ -91,6 +92,7 @@ READERS = {
     "personal-data.md": ("admin", "an admin key of the platform"),
     "plug-and-charge.md": ("NL-POL", "a key of the operator"),
     "settlement.md": ("admin", "with an admin key of the platform"),
+    "scale-out.md": ("admin", "an admin key of the platform"),
     "webhooks.md": ("parkingapp", "such as the key of `parkingapp`"),
 }
 # Reads on a page that need another key, as the page says.

@@ -50,6 +50,6 @@ async def test_the_checks_notice_a_second_capture(pool: Pool) -> None:
     """The simulator itself can fail: money that the PSP took without our request is found at once."""
     ground = Ground(pool)
     await ground.prepare()
-    played = await play(ground, 3, sabotage=True)
+    played = await play(ground, 5, sabotage=True)
     assert played.broken is not None
     assert "a second capture" in played.broken

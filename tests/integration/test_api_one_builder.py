@@ -158,6 +158,11 @@ async def test_no_field_is_null_in_every_answer(api: Api) -> None:
     assert always_null == {
         "webhook_endpoint.disabled_reason",  # set when a receiver answers 410 or fails for five days
         "webhook_endpoint.failing_since",  # likewise
+        "webhook_endpoint.disables_at",  # likewise
+        "webhook_endpoint.filter",  # set by a partner that wants the events of some objects only
+        "webhook_endpoint.public_key",  # of an endpoint that is signed with a key pair
+        "webhook_endpoint.previous_public_key",  # likewise, while a rotation overlaps
+        "webhook_endpoint.previous_key_until",  # likewise
         "refund.failure_code",  # the test's PSP fails no refund here
         "session.flags",  # an empty list: nothing was odd
         "session.provisional_usage",  # set while the operator's CDR is awaited

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -11,8 +13,11 @@ from gateway.api.idempotency import LOCK, IdempotencyGate, PendingResponse, Requ
 from gateway.api.problems import ProblemError
 from gateway.clock import SystemClock
 from gateway.database import Pool
+from gateway.ids import new_id
 from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
-from tests.fakes.api import Api, authorization_body, open_api
+from gateway.key_claim import KeyClaim
+from gateway.payments.requests import AuthorizationRequest, PspMethod
+from tests.fakes.api import EVSE, Api, authorization_body, open_api
 
 
 @pytest.fixture
@@ -127,6 +132,102 @@ async def test_a_holder_at_work_keeps_its_key_past_the_lock_and_a_dead_one_loses
     assert waits.value.rejection.headers["Retry-After"] == "1"
     assert (await working).body == b"done"
     assert (await gate.run(ask, never)).headers["Idempotent-Replayed"] == "true"
+
+
+async def test_of_two_holders_the_first_answer_is_that_of_both(api: Api) -> None:
+    """A holder that stood still past its lock meets the answer of who has taken its key over."""
+    gate = IdempotencyGate(pool=api.services.pool, clock=api.clock)
+    ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
+    may_end = asyncio.Event()
+
+    async def stands_still(_resource_id: object) -> PendingResponse:
+        await may_end.wait()
+        return PendingResponse(status=200, headers={}, body=b"late")
+
+    async def goes_on(_resource_id: object) -> PendingResponse:
+        return PendingResponse(status=201, headers={"A": "b"}, body=b"first")
+
+    late = asyncio.create_task(gate.run(ask, stands_still))
+    while not await api.services.pool.fetchval("SELECT count(*) FROM gateway.idempotency_key"):
+        await asyncio.sleep(0.01)
+    api.clock.pass_wall(LOCK.total_seconds() + 1)
+    assert (await gate.run(ask, goes_on)).body == b"first"
+    may_end.set()
+    answer, again = await late, await gate.run(ask, stands_still)
+    assert (answer.status, answer.body) == (again.status, again.body) == (201, b"first")
+
+
+@pytest.mark.parametrize("with_the_work", [True, False])
+async def test_the_lock_begins_with_the_claim_however_late_that_comes(
+    api: Api, *, with_the_work: bool
+) -> None:
+    """The first write waits for a connection past the lock's time: what follows is at work all the same."""
+    gate = IdempotencyGate(pool=api.services.pool, clock=api.clock)
+    ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
+    order = AuthorizationRequest(
+        authorization_id=new_id(),
+        party_id="parking",
+        evse_id=EVSE,
+        method="card",
+        payment=PspMethod(payment_method="pm_good"),
+        amount_minor=1000,
+    )
+
+    async def twin(_key: KeyClaim) -> PendingResponse:
+        raise AssertionError("two at work under one key")
+
+    async def late(key: KeyClaim) -> PendingResponse:
+        api.clock.pass_wall(LOCK.total_seconds() + 1)
+        if with_the_work:
+            named = replace(order, authorization_id=key.resource_id)
+            await api.services.payments.authorize(named, key=key)
+        await key.ensure(api.services.pool)
+        with pytest.raises(ProblemError) as waits:
+            await gate.run_claiming(ask, twin_after_ensure)
+        assert waits.value.rejection.kind.code == "idempotency_in_flight"
+        return PendingResponse(status=200, headers={}, body=b"done")
+
+    async def twin_after_ensure(key: KeyClaim) -> PendingResponse:
+        await key.ensure(api.services.pool)
+        return await twin(key)
+
+    assert (await gate.run_claiming(ask, late)).body == b"done"
+    assert (await gate.run_claiming(ask, twin_after_ensure)).body == b"done"
+
+
+class FailsOnce:
+    """A pool whose next connection but `after` is lost."""
+
+    def __init__(self, pool: Pool, *, after: int) -> None:
+        self.pool, self.left = pool, after
+
+    def acquire(self) -> Any:
+        self.left -= 1
+        if self.left == -1:
+            raise ConnectionResetError("gone")
+        return self.pool.acquire()
+
+
+async def test_a_holder_keeps_its_key_although_one_renewal_fails(api: Api) -> None:
+    failing = FailsOnce(api.services.pool, after=1)
+    clock, lock = SystemClock(), timedelta(seconds=0.9)
+    gate = IdempotencyGate(pool=cast("Pool", failing), clock=clock, lock=lock)
+    ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
+
+    async def slow(_resource_id: object) -> PendingResponse:
+        await asyncio.sleep(1.8)
+        return PendingResponse(status=200, headers={}, body=b"done")
+
+    async def never(_resource_id: object) -> PendingResponse:
+        raise AssertionError("two at work under one key")
+
+    working = asyncio.create_task(gate.run(ask, slow))
+    await asyncio.sleep(1.3)
+    assert failing.left < -1
+    other = IdempotencyGate(pool=api.services.pool, clock=clock, lock=lock)
+    with pytest.raises(ProblemError):
+        await other.run(ask, never)
+    assert (await working).body == b"done"
 
 
 async def test_a_key_that_was_freed_carries_another_request(api: Api) -> None:

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from random import choices
+from string import ascii_letters
 from typing import Any
 
 import pytest
 
 from gateway.api.operation_scopes import is_administrative
 from gateway.api.routes import endpoints
+from gateway.api.versioning import HEADER
+from gateway.api_versions import VERSIONS
 from gateway.database import Pool
 from gateway.idempotency_repository import shard_of_key
 from gateway.ids import parse_id, shard_of
 from gateway.payments.requests import ANY_DRIVER, TariffMissing
-from tests.fakes.api import EVSE, Answer, Api, OneTariff, cdr, open_api
+from tests.fakes.api import EVSE, Answer, Api, OneTariff, authorization_body, cdr, open_api
 from tests.fakes.workers import resolve_outcomes
 
+OLDEST = VERSIONS.names[0]
 USAGE = {"started_at": "2026-10-29T08:05:00Z", "ended_at": "2026-10-29T08:50:00Z", "energy_wh": 18_500}
 
 
@@ -159,3 +164,43 @@ async def test_a_session_ends_while_another_request_is_open_and_is_captured_afte
     read = await api.call("GET", f"/v1/sessions/{made['session']}")
     assert read.json["capture"]["state"] == "succeeded"
     assert [kind for kind, _ in api.psp.calls].count("capture") == 1
+
+
+async def test_a_completion_whose_answer_was_lost_is_no_conflict_with_itself(api: Api) -> None:
+    """It moved the authorization's version; the same request names the one from before."""
+    made = await api.authorize(key="a")
+    path = f"/v1/sessions/{made.json['session']}/complete"
+    read = {"If-Match": made.headers["ETag"]}
+    answers = api.psp.capture
+
+    async def times_out(_request: Any) -> Any:
+        raise TimeoutError
+
+    api.psp.capture = times_out
+    lost = await api.call("POST", path, {"usage": USAGE}, party="admin", key="c", headers=read)
+    assert lost.status == 503
+    api.psp.capture = answers
+    again = await api.call("POST", path, {"usage": USAGE}, party="admin", key="c", headers=read)
+    assert (again.status, again.json["state"]) == (200, "completed")
+    other = {"usage": USAGE | {"energy_wh": 1}}
+    stale = await api.call("POST", path, other, party="admin", key="d", headers=read)
+    assert (stale.status, stale.json["code"]) == (412, "version_conflict")
+
+
+async def test_a_cdr_whose_id_is_too_long_for_a_name_is_rejected(api: Api) -> None:
+    session = (await api.authorize(key="a")).json["session"]
+    path = f"/v1/sessions/{session}/complete"
+    for number, length in enumerate((256, 12_000)):
+        body = b'{"cdr":' + cdr(cdr_id="".join(choices(ascii_letters, k=length))) + b"}"
+        refused = await api.call("POST", path, body, party="admin", key=f"c{number}")
+        assert (refused.status, refused.json["code"]) == (422, "cdr_invalid")
+    longest = b'{"cdr":' + cdr(cdr_id="x" * 255) + b"}"
+    assert (await api.call("POST", path, longest, party="admin", key="c9")).status == 200
+
+
+async def test_metadata_that_look_like_an_object_of_ours_are_answered_in_every_version(api: Api) -> None:
+    own = {"object": "plug_and_charge_settlement", "transaction_event_response": "x"}
+    made = await api.call(
+        "POST", "/v1/authorizations", authorization_body(metadata=own), key="a", headers={HEADER: OLDEST}
+    )
+    assert (made.status, made.json["metadata"]) == (201, own)

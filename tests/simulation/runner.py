@@ -625,10 +625,11 @@ class Game:
 
     def capture_again(self, books: Books) -> None:
         """What must be noticed: the PSP takes the money of a captured session once more."""
+        booked = {row["psp_charge"] for row in books.captures.values() if row["state"] == "succeeded"}
         captured = next(
             intent
             for intent in books.intents
-            if "authorization" in intent["metadata"] and intent["status"] == "succeeded"
+            if "authorization" in intent["metadata"] and intent["latest_charge"] in booked
         )
         self.system.charge_again(captured)
 
@@ -682,6 +683,10 @@ class Game:
                 break
             self.system.hands.at = max(due, self.system.hands.at + timedelta(seconds=1))
             self.system.set_psp_clock()
+        await self.work()
+        # What became due at this very moment waits for the next round: a second for payouts, a minute for holds.
+        self.system.hands.at += timedelta(minutes=2)
+        self.system.set_psp_clock()
         await self.work()
 
     async def late_cdrs(self, books: Books) -> None:

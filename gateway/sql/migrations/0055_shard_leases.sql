@@ -15,6 +15,6 @@ CREATE TABLE gateway.shard_lease (
     owner      uuid,                                     -- a worker; null: given back
     until      timestamptz NOT NULL,                     -- wall time; then another worker may take it
     fence      bigint      NOT NULL CHECK (fence > 0),
-    taken_over integer     NOT NULL DEFAULT 0 CHECK (taken_over >= 0)  -- how often from an owner that did not give it back
+    taken_over integer     NOT NULL DEFAULT 0 CHECK (taken_over >= 0)  -- from owners that did not give it back
 ) WITH (fillfactor = 50);
 INSERT INTO gateway.shard_lease (shard, until, fence) SELECT shard, 'epoch', 1 FROM generate_series(0, 63) AS shard;

@@ -1,7 +1,7 @@
 -- An event of the PSP lies in the shard of the session that its object names, or of its object's id: in the one shard
 -- its task and what the task reads lie too, and the events of one object stay in order.
 
--- A gateway of the release before names no shard: the events that it keeps beside this one's lie in shard 0, where a task
+-- A gateway of the release before names no shard: the events that it keeps beside this one lie in shard 0, where a task
 -- that is elsewhere finds them.
 ALTER TABLE gateway.psp_event ADD COLUMN shard smallint NOT NULL DEFAULT 0 CHECK (shard BETWEEN 0 AND 63);
 UPDATE gateway.psp_event AS e SET shard = t.shard FROM gateway.task AS t

@@ -7,7 +7,8 @@ CREATE INDEX CONCURRENTLY session_price ON gateway.session (price_minor, id) WHE
 CREATE INDEX CONCURRENTLY session_reference ON gateway.session (session_ref, id) WHERE session_ref IS NOT NULL;
 CREATE INDEX CONCURRENTLY session_charge_point ON gateway.session (upper(evse_id), id);
 -- Without a list of pending entries: one long cleaning of it would delay the authorization that meets it.
-CREATE INDEX CONCURRENTLY session_metadata ON gateway.session USING gin (metadata jsonb_path_ops) WITH (fastupdate = off);
+CREATE INDEX CONCURRENTLY session_metadata ON gateway.session
+    USING gin (metadata jsonb_path_ops) WITH (fastupdate = off);
 CREATE INDEX CONCURRENTLY session_by_time ON gateway.session USING brin (created_at);
 CREATE INDEX CONCURRENTLY payment_authorization_by_id ON gateway.payment_authorization (id);
 CREATE INDEX CONCURRENTLY payment_authorization_party ON gateway.payment_authorization (party_id, id);

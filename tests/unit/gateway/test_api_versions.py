@@ -103,6 +103,22 @@ def test_lists_within_an_object_are_turned_one_by_one() -> None:
     assert older_answer(CATALOGUE, {"object": "box"}, version="2025-01-01") == {"object": "box", "parts": []}
 
 
+@pytest.mark.parametrize("version", VERSIONS.names)
+@pytest.mark.parametrize("kind", sorted({kind for change in VERSIONS.changes for kind in change.answers}))
+def test_what_belongs_to_the_caller_is_given_back_as_it_came(kind: str, version: str) -> None:
+    own = {"object": kind, "ids": "seat", "usage": "none", "transaction_event_response": "x"}
+    for name in ("metadata", "next_action"):
+        session = {"object": "session", "id": "ses_1", name: own}
+        assert older_answer(VERSIONS, {"data": [session]}, version=version) == {"data": [session]}
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"size":NaN}', b'{"size":-Infinity}', b'{"size":"\\ud800"}', b"[" * 100_000]
+)
+def test_a_request_that_is_no_json_is_left_to_the_operation_to_reject(raw: bytes) -> None:
+    assert bytes_in_newest(CATALOGUE, "makeThing", raw, version="2024-01-01") == raw
+
+
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, places=4).map(str)
 
 

@@ -25,6 +25,7 @@ class Server:
         self.breaks_with: BaseException | None = None
         self.gate = asyncio.Semaphore(1000)
         self.rows_short = 0
+        self.connections = asyncio.Semaphore(1000)
 
     def let(self, statements: int = 1000) -> None:
         """Let so many statements be written."""
@@ -33,6 +34,7 @@ class Server:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator["Server"]:
+        await self.connections.acquire()
         yield self
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Any:
@@ -150,6 +152,42 @@ async def test_after_each_rejection_that_rolls_back_the_others_are_written(rejec
         await others[1]
 
 
+def of_server(code: str, severity: str = "ERROR") -> Exception:
+    made: Exception = asyncpg.PostgresError.new({"S": severity, "V": severity, "C": code, "M": "rejected"})
+    return made
+
+
+@pytest.mark.parametrize("code", ["54000", "P0001", "42501", "XX000"])
+async def test_whatever_the_server_rejects_of_one_call_is_no_error_of_the_others(code: str) -> None:
+    """A value too long for an index (54000), a right that is missing, a rule of the database's own."""
+    server = Server()
+    statements = shared(server)
+    first = await held(server, statements)
+    others = [call(statements, value) for value in (1, 2)]
+    await settle()
+    server.rejects[2] = of_server(code)
+    server.let()
+    assert await asyncio.gather(first, others[0]) == [{"value": 0}, {"value": 1}]
+    with pytest.raises(type(server.rejects[2])):
+        await others[1]
+
+
+@pytest.mark.parametrize(("code", "severity"), [("57P01", "FATAL"), ("25006", "ERROR"), ("53100", "ERROR")])
+async def test_a_server_that_goes_away_is_not_asked_once_more_for_each_call(code: str, severity: str) -> None:
+    server = Server()
+    statements = shared(server)
+    first = await held(server, statements)
+    others = [call(statements, value) for value in (1, 2)]
+    await settle()
+    server.let(1)
+    await first
+    server.breaks_with = of_server(code, severity)
+    server.let()
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(result) for result in results] == [type(server.breaks_with)] * 2
+    assert server.sent == [[0], [1, 2]]
+
+
 async def test_a_lost_connection_reaches_each_caller_and_nothing_is_sent_again() -> None:
     server = Server()
     statements = shared(server)
@@ -177,6 +215,29 @@ async def test_a_caller_that_is_cancelled_while_it_waits_is_never_written() -> N
     assert await asyncio.gather(first, stays) == [{"value": 0}, {"value": 2}]
     assert gone.cancelled()
     assert server.committed == [0, 2]
+
+
+@pytest.mark.parametrize("stays", [0, 1, 2])
+async def test_a_caller_that_is_gone_before_there_is_a_connection_is_never_written(stays: int) -> None:
+    """All connections are in use for so long that callers give up: nobody is charged without an answer."""
+    server = Server()
+    statements = shared(server)
+    first = await held(server, statements)
+    gone, waits = call(statements, 1), [call(statements, 2 + number) for number in range(stays)]
+    await settle()
+    server.connections = asyncio.Semaphore(0)
+    server.let()
+    await first
+    await settle()
+    gone.cancel()
+    await settle()
+    for _ in range(10):
+        server.connections.release()
+    assert [row["value"] for row in await asyncio.gather(*waits)] == [2, 3][:stays]
+    await settle()
+    assert gone.cancelled()
+    assert server.committed == [0, 2, 3][: 1 + stays]
+    assert await statements.run(order=9, group=0, value=9) == {"value": 9}
 
 
 async def test_a_caller_that_is_cancelled_under_way_leaves_the_others_theirs() -> None:

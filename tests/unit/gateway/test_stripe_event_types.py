@@ -112,6 +112,31 @@ async def test_the_poll_asks_for_the_same_events_in_lists_that_stripe_takes() ->
     assert sorted(name for types in asked for name in types) == sorted(ACCOUNT_EVENTS)
 
 
+async def test_what_comes_with_every_session_crowds_no_refund_or_dispute_out_of_the_polls_list(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A list is cut at its newest events: what is rare and moves money has one of its own."""
+    http = Recording([{"object": "event", "id": "evt_1"}, {"object": "event", "id": "evt_2"}])
+    psp = StripePsp(api_key="sk_test_1", webhook_secret="whsec_1", http_client=http)
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    assert [len(page) async for page in psp.event_pages_since(since=since, limit=2)] == [2, 2]  # type: ignore[arg-type]
+    assert capsys.readouterr().out.count("psp_events_cut_off") == 2
+    (beside,) = [
+        set(types)
+        for types in (query["types"].values() for query in http.asked)
+        if "charge.dispute.created" in types
+    ]
+    assert beside >= {
+        "refund.created",
+        "refund.failed",
+        "payout.failed",
+        "topup.reversed",
+        "transfer.reversed",
+    }
+    assert not {name for name in beside if name.startswith(("payment_intent.", "setup_intent."))}
+    assert not beside & {"charge.updated", "charge.refunded", "charge.expired"}
+
+
 @pytest.mark.parametrize(
     ("there", "actions", "secrets"),
     [

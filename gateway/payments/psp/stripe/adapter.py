@@ -13,6 +13,8 @@ from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
+import structlog
+
 from gateway.ids import format_id
 from gateway.payments.psp.dispute_port import (
     DisputeUpdate,
@@ -61,7 +63,7 @@ from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.connect import StripeConnect
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
 from gateway.payments.psp.stripe.disputes import EVIDENCE_PURPOSE, dispute_update, evidence_params
-from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
+from gateway.payments.psp.stripe.event_types import EVENT_LISTS
 from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.kept_events import kept_body, without_secrets
@@ -101,8 +103,7 @@ from gateway.payments.psp.stripe.terminals import StripeTerminals
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
 _INTENTS: Final = "/v1/payment_intents"
-_TYPES: Final = sorted(ACCOUNT_EVENTS)
-_EVENT_TYPES: Final = (_TYPES[:20], _TYPES[20:])
+_log = structlog.get_logger(__name__)
 _LIVE_KEYS: Final = ("sk_live_", "rk_live_")  # docs.stripe.com/keys
 _SOURCES: Final = ["data.source"]  # a converted movement's own amount and currency stand in its source
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
@@ -438,13 +439,17 @@ class StripePsp:
 
         docs.stripe.com/api/events/list: Stripe keeps 30 days, and takes 20 types in one request.
         """
-        for types in _EVENT_TYPES:
+        for types in EVENT_LISTS:
             params = {**since_filter(since), "types": types}
+            listed = 0
             async for page in self._wire.pages("/v1/events", params=params, limit=limit):
                 if isinstance(page, PspOutcomeUnknown):
                     yield page
                     return
+                listed += len(page)
                 yield [bytes(raw) for raw in page]
+            if listed >= limit:
+                _log.warning("psp_events_cut_off", listed=listed, types=types)
 
     async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int

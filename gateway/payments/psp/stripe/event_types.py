@@ -47,6 +47,15 @@ EVENT_KINDS: Final[Mapping[str, PspEventKind]] = MappingProxyType(
     }
 )
 ACCOUNT_EVENTS: Final = frozenset(EVENT_KINDS)
+# What Stripe sends for every session.
+FREQUENT_EVENTS: Final = frozenset(
+    name
+    for name in EVENT_KINDS
+    if name.startswith(("payment_intent.", "payment_method.", "setup_intent."))
+    or name in {"charge.expired", "charge.refunded", "charge.updated"}
+)
+# Listed one by one: however many sessions there are, a list of bounded length has all refunds and disputes.
+EVENT_LISTS: Final = (sorted(ACCOUNT_EVENTS - FREQUENT_EVENTS), sorted(FREQUENT_EVENTS))
 # Of connected accounts: a second endpoint, made with `connect`, receives exactly these.
 CONNECT_EVENTS: Final = frozenset({"account.updated", "capability.updated"})
 
