@@ -58,9 +58,12 @@ async def find_failed_checks(connection: Connection) -> dict[str, Sequence[UUID]
     return {name: [row["session_id"] async for row in check(connection)] for name, check in _CHECKS.items()}
 
 
-async def find_account_differences(connection: Connection) -> Sequence[AccountDifference]:
-    """Funded accounts that are not what their movements make them."""
-    return [AccountDifference(**dict(row)) async for row in _sql.account_differences(connection)]
+async def find_account_differences(
+    connection: Connection, *, party_id: str | None = None, currency: str | None = None
+) -> Sequence[AccountDifference]:
+    """Funded accounts that are not what their movements make them: of all, or the one that is named."""
+    found = _sql.account_differences(connection, party_id=party_id, currency=currency)
+    return [AccountDifference(**dict(row)) async for row in found]
 
 
 async def sum_cleared(connection: Connection) -> dict[str, int]:

@@ -214,7 +214,7 @@ async def _prove_accounts(connection: Connection, run: _Run) -> None:
     )
     run.accounts = len(accounts)
     for party_id, currency in accounts:
-        found = await daily_audit_repository.find_account_difference(
+        found = await audit_repository.find_account_differences(
             connection, party_id=party_id, currency=currency
         )
         run.findings += [account_finding(one) for one in found]

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.audit_repository import AccountDifference
 from gateway.database import Connection, named_queries
 from gateway.ids import shard_of
 from gateway.psp_comparison import UnderWay
@@ -69,14 +68,6 @@ async def list_accounts(connection: Connection, *, share: int, shares: int) -> l
         (row["party_id"], row["currency"])
         async for row in _sql.accounts_of_share(connection, share=share, shares=shares)
     ]
-
-
-async def find_account_difference(
-    connection: Connection, *, party_id: str, currency: str
-) -> Sequence[AccountDifference]:
-    """The account, if it is not what its movements make it."""
-    found = _sql.account_difference(connection, party_id=party_id, currency=currency)
-    return [AccountDifference(**dict(row)) async for row in found]
 
 
 async def sum_under_way(connection: Connection, open_sessions: Sequence[UUID]) -> dict[str, UnderWay]:

@@ -129,7 +129,9 @@ class _PlainConnection(asyncpg.Connection):
 
 
 class _BoundedPool(asyncpg.Pool):
-    """A pool that lets nobody wait for a connection without end."""
+    """A pool that lets nobody wait for a connection without end, and knows what its database is."""
+
+    distributed = False
 
     def __init__(self, *arguments: Any, acquire_timeout_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -171,7 +173,7 @@ async def create_pool(
     """
 
     async def open_pool() -> Pool:
-        return await _BoundedPool(
+        pool = await _BoundedPool(
             dsn,
             acquire_timeout_seconds=acquire_timeout_seconds,
             min_size=min_size,
@@ -191,8 +193,19 @@ async def create_pool(
             if session_settings
             else {"application_name": application},
         )
+        try:
+            pool.distributed = await named_queries("gateway", "database.sql").is_distributed(pool)
+        except BaseException:
+            pool.terminate()
+            raise
+        return pool
 
     return await _patiently(open_pool, dsn=dsn, wait_seconds=wait_seconds)
+
+
+def is_distributed(pool: Pool) -> bool:
+    """Whether its database distributes by shard (Citus); asked once, when the pool was opened."""
+    return isinstance(pool, _BoundedPool) and pool.distributed
 
 
 async def create_pool_from(settings: Settings, *, application: str) -> Pool:

@@ -20,7 +20,8 @@ from gateway.api.server import EDGE_METRICS
 from gateway.api.tls import server_context
 from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
 from gateway.config import Settings
-from gateway.ids import new_id
+from gateway.database import is_distributed
+from gateway.ids import SHARD_COUNT, new_id
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.shard_job import ShardJob
 from gateway.jobs.shard_ownership import ShardOwnership
@@ -176,6 +177,7 @@ async def work(app: Application, stop: asyncio.Event, loops: JobLoops, signal: W
             clock=app.clock,
             secrets=secret_cipher(app.settings),
             limits=_DELIVERIES,
+            shards_per_statement=1 if is_distributed(app.pool) else SHARD_COUNT,
         )
     )
     by_shard = [job for job in every if isinstance(job, ShardJob)]

@@ -63,10 +63,10 @@ class SharedStatements:
     ) -> None:
         """`most` calls are written together; after `patience_seconds` one waits for no other statement."""
         self._pool = pool
-        self._statement = statement
+        self.statement = statement
         self._most = most
         self._patience_seconds = patience_seconds
-        self._by_group = by_group
+        self.by_group = by_group
         self._waiting: list[_Call] = []
         self._under_way = 0
         self._impatience: asyncio.TimerHandle | None = None
@@ -77,7 +77,7 @@ class SharedStatements:
 
         Raises what the statement raises when it is run alone.
         """
-        arguments = self._statement.arguments(fields)
+        arguments = self.statement.arguments(fields)
         if not self._under_way:
             return await self._at_once(arguments)
         call = _Call(arguments=arguments, order=order, group=group)
@@ -92,7 +92,7 @@ class SharedStatements:
 
     async def run_alone(self, **fields: Any) -> asyncpg.Record:
         """Write one call that must not wait for others, nor let others wait for its locks."""
-        return await self._execute(self._statement.arguments(fields))
+        return await self._execute(self.statement.arguments(fields))
 
     async def _at_once(self, arguments: Sequence[Any]) -> asyncpg.Record:
         self._under_way += 1
@@ -106,9 +106,9 @@ class SharedStatements:
             return await self._fetch(connection, arguments)
 
     async def _fetch(self, connection: Connection, arguments: Sequence[Any]) -> asyncpg.Record:
-        row = await connection.fetchrow(self._statement.sql, *arguments)
+        row = await connection.fetchrow(self.statement.sql, *arguments)
         if row is None:
-            raise RuntimeError(f"the statement {self._statement.name} returned no row")
+            raise RuntimeError(f"the statement {self.statement.name} returned no row")
         return row
 
     async def _together(self, calls: list[_Call]) -> None:
@@ -122,7 +122,7 @@ class SharedStatements:
                     calls = [call for call in calls if not call.row.done()]  # of callers that are still there
                     if not calls:
                         return
-                    rows = await connection.fetchmany(self._statement.sql, [call.arguments for call in calls])
+                    rows = await connection.fetchmany(self.statement.sql, [call.arguments for call in calls])
             except Exception as error:
                 if not _rolled_back(error):
                     raise
@@ -130,7 +130,7 @@ class SharedStatements:
                 return
             if len(rows) != len(calls):
                 raise RuntimeError(  # noqa: TRY301 - each caller gets it, below
-                    f"{len(calls)} calls of {self._statement.name} returned {len(rows)} rows"
+                    f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows"
                 )
             for call, row in zip(calls, rows, strict=True):
                 _give(call.row, row)
@@ -166,14 +166,14 @@ class SharedStatements:
             calls = self._next_calls()
             self._under_way += 1
             task = asyncio.get_running_loop().create_task(
-                self._together(calls), name=f"shared {self._statement.name}", context=Context()
+                self._together(calls), name=f"shared {self.statement.name}", context=Context()
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _next_calls(self) -> list[_Call]:
         """The next calls that are written together, the longest waiting first."""
-        group = self._waiting[0].group if self._by_group else None
+        group = self._waiting[0].group if self.by_group else None
         calls: list[_Call] = []
         others: list[_Call] = []
         for call in self._waiting:

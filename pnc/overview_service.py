@@ -35,10 +35,20 @@ async def list_decisions(
     state: AuthorizationDecisionState | None,
     before: UUID | None,
     limit: int,
+    distributed: bool,
 ) -> list[AuthorizationDecision]:
-    """Decisions, newest first; of one operator's stations, or of all."""
+    """Decisions, newest first; of one operator's stations, or of all.
+
+    `distributed`: the database is distributed by shard, which is asked in another way.
+    """
     return await overview.list_decisions(
-        executor, environment=environment, operator_id=operator_id, state=state, before=before, limit=limit
+        executor,
+        environment=environment,
+        operator_id=operator_id,
+        state=state,
+        before=before,
+        limit=limit,
+        distributed=distributed,
     )
 
 

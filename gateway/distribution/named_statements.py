@@ -19,14 +19,14 @@ _UTILITIES: Final = frozenset({"allow_minutes", "analyze_items", "plan_each", "r
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NamedStatement:
+class FiledStatement:
     """`place` such as `gateway/payments: find_session`; `sql` with `$1` for each parameter but the shard."""
 
     place: str
     sql: str
 
 
-def named_statements(*, shard: int) -> Iterator[NamedStatement]:
+def named_statements(*, shard: int) -> Iterator[FiledStatement]:
     """Yield each statement that has a plan, with `shard` in place of its parameter `:shard`."""
     for package in PACKAGES:
         for path in sorted((files(package) / "sql").iterdir(), key=lambda entry: entry.name):
@@ -36,7 +36,7 @@ def named_statements(*, shard: int) -> Iterator[NamedStatement]:
             queries = aiosql.from_str(text, "asyncpg", mandatory_parameters=False)
             for name in queries.available_queries:
                 if not name.endswith("_cursor") and name not in _UTILITIES:
-                    yield NamedStatement(
+                    yield FiledStatement(
                         place=f"{package}/{path.name.removesuffix('.sql')}: {name}",
                         sql=getattr(queries, name).sql,
                     )

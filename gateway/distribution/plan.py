@@ -121,12 +121,6 @@ def plan_distribution(tables: Sequence[SchemaTable], keys: Sequence[ForeignKey])
     )
 
 
-def lost_keys(keys: Sequence[ForeignKey], placed: Sequence[PlacedTable]) -> tuple[ForeignKey, ...]:
-    """Return the keys that a distributed database can't keep: from a distributed table to the coordinator."""
-    distributed = {table.name for table in placed if table.column is not None}
-    return tuple(key for key in keys if key.table in distributed and key.referenced not in distributed)
-
-
 def _referenced_first(placed: dict[str, PlacedTable]) -> Iterator[str]:
     """Yield the distributed tables, each after those that it points at; the first is what others join."""
     wanted = sorted(name for name, table in placed.items() if table.column is not None)

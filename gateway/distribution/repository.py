@@ -106,12 +106,6 @@ async def distribute_table(
         )
 
 
-async def count_shards(connection: Connection, name: str) -> int:
-    """How many shards of the distributed database a table has."""
-    found: int = await _QUERIES.shards_of_table(connection, name=name)
-    return found
-
-
 async def parameter_types(connection: Connection, *, prepared: str) -> Sequence[str]:
     """The types of a prepared statement's parameters, in order."""
     found: Sequence[str] = await _QUERIES.parameters_of_prepared(connection, name=prepared)

@@ -4,6 +4,7 @@ Owns: that list. A test plans every statement and fails on one that is not in it
 one shard; `networkcore distribute --check` holds it against a distributed database. Must not know SQL.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 # Each reason with the statements that may read more than one shard for it.
@@ -38,7 +39,7 @@ SEVERAL_SHARDS: Final = {
         pnc/decisions: decisions_without_notice
     """,
     "which worker owns which shard": """
-        gateway/shard_leases: give_back_shards list_leases renew_shards
+        gateway/shard_leases: give_back_shards list_leases renew_shards take_shards_by_node
     """,
     "the shard is not known before it is read: a foreign name leads to it, or a person's retry by id": """
         gateway/exceptions: stopped_task_shard
@@ -70,7 +71,7 @@ SEVERAL_SHARDS: Final = {
         gateway/webhooks: delete_endpoint events_to_replay
     """,
     "lists for people and programs, over all sessions": """
-        pnc/overview: list_decisions
+        pnc/overview: list_decisions list_decisions_by_node
         gateway/disputes: list_disputes
         gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
@@ -126,7 +127,7 @@ SEVERAL_SHARDS: Final = {
         gateway/audit: account_differences capture_above_price capture_without_authorization
         gateway/audit: captured_without_capture cleared_totals open_work psp_totals uncaptured_price
         gateway/audit: uncleared_capture under_way
-        gateway/daily_audit: account_difference under_way
+        gateway/daily_audit: under_way
         clearing/audit: approvals_unposted batch_entries batch_transfers captured captures_unposted
         clearing/audit: deltas_unequal
         clearing/audit: disbursements_unequal disbursements_unposted documents_gapped documents_unequal
@@ -146,26 +147,29 @@ REACHED_BY_SESSION: Final = {
 }
 
 
-# Sent to one PostgreSQL alone: a distributed database is sent the statement of one shard beside it.
-NOT_DISTRIBUTED: Final = frozenset({"gateway/clearing: lock_sessions"})
+# Sent to one PostgreSQL alone: a distributed database is sent the statement beside it.
+NOT_DISTRIBUTED: Final = frozenset(
+    {
+        "gateway/clearing: lock_sessions",
+        "gateway/shard_leases: take_shards",
+        "gateway/webhooks: claim_in_shards",
+        "gateway/webhooks: pending_endpoints_in_shards",
+        "pnc/overview: list_decisions",
+    }
+)
 
 
-def listed_statements() -> list[str]:
-    """Every statement of the list by its place, such as `gateway/tasks: finish_tasks`."""
-    found = []
-    for places in SEVERAL_SHARDS.values():
+def listed_statements() -> Iterator[tuple[str, str]]:
+    """Yield each statement of the list: its place, such as `gateway/tasks: finish_tasks`, and its reason."""
+    for reason, places in SEVERAL_SHARDS.items():
         for line in places.split("\n"):
             file, _, names = line.strip().partition(": ")
-            found += [f"{file}: {name}" for name in names.split()]
-    return found
+            yield from ((f"{file}: {name}", reason) for name in names.split())
+
+
+_REASONS: Final = {**dict(listed_statements()), **REACHED_BY_SESSION}
 
 
 def reason_of(place: str) -> str | None:
     """Why a statement may read several shards; None where it may not."""
-    file, _, name = place.partition(": ")
-    for reason, places in SEVERAL_SHARDS.items():
-        for line in places.split("\n"):
-            its_file, _, names = line.strip().partition(": ")
-            if its_file == file and name in names.split():
-                return reason
-    return REACHED_BY_SESSION.get(place)
+    return _REASONS.get(place)

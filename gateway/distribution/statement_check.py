@@ -15,7 +15,7 @@ import asyncpg
 
 from gateway.database import BareConnection, connect
 from gateway.distribution import repository
-from gateway.distribution.named_statements import NamedStatement, named_statements
+from gateway.distribution.named_statements import FiledStatement, named_statements
 from gateway.distribution.plan import DistributionError
 from gateway.distribution.service import check_citus, read_plan
 from gateway.distribution.several_shards import NOT_DISTRIBUTED, reason_of
@@ -90,7 +90,7 @@ async def check_statements(dsn: str) -> Sequence[CheckedStatement]:
         ]
 
 
-async def _check(connection: BareConnection, statement: NamedStatement) -> CheckedStatement:
+async def _check(connection: BareConnection, statement: FiledStatement) -> CheckedStatement:
     try:
         queries = list(_task_counts(await _plan(connection, statement)))
     except asyncpg.PostgresError as error:
@@ -108,7 +108,7 @@ async def _check(connection: BareConnection, statement: NamedStatement) -> Check
     )
 
 
-async def _plan(connection: BareConnection, statement: NamedStatement) -> Any:
+async def _plan(connection: BareConnection, statement: FiledStatement) -> Any:
     """The plan as JSON.
 
     EXPLAIN of a prepared statement loses its parameters in a plan of several parts (Citus 14.0); such a

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from clearing.errors import ClosedPeriodError
 from clearing.sessions.service import ClearingBatch, SessionClearingService
-from gateway.database import Connection, transaction
+from gateway.database import Connection, is_distributed, transaction
 from gateway.failure_log import is_transient, log_failure
 from gateway.ids import format_id, new_id
 from gateway.jobs import clearing_repository, task_queue
@@ -163,7 +163,9 @@ class ClearingJob(ShardJob):
         return done
 
     async def _clear(self, connection: Connection, tasks: Sequence[Task]) -> None:
-        captured = await clearing_repository.load_captured_sessions(connection, tasks)
+        captured = await clearing_repository.load_captured_sessions(
+            connection, tasks, by_shard=is_distributed(self.pool)
+        )
         batch = await self.sessions.clear_batch(
             connection, captured, now=self.clock.now(), batch_id=new_id(), chain=self.chain
         )

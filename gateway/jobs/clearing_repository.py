@@ -58,9 +58,11 @@ async def take(
     return [task for task in tasks if task.id in taken]
 
 
-async def _lock_sessions(connection: Connection, named: Sequence[tuple[int, UUID]]) -> None:
-    """Lock sessions in the order of their shards and ids: in one statement where they lie in one database."""
-    if not await _QUERIES.is_distributed(connection):
+async def _lock_sessions(
+    connection: Connection, named: Sequence[tuple[int, UUID]], *, by_shard: bool
+) -> None:
+    """Lock sessions in the order of their shards and ids: in one statement, or one for each shard."""
+    if not by_shard:
         shards, ids = [shard for shard, _ in named], [session_id for _, session_id in named]
         await _QUERIES.lock_sessions(connection, shards=shards, ids=ids)
         return
@@ -69,11 +71,16 @@ async def _lock_sessions(connection: Connection, named: Sequence[tuple[int, UUID
         await _QUERIES.lock_sessions_of_shard(connection, shard=shard, ids=ids)
 
 
-async def load_captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:
-    """What clearing needs of the sessions that tasks name, each with its tariff; they are locked."""
+async def load_captured_sessions(
+    connection: Connection, tasks: Iterable[Task], *, by_shard: bool
+) -> list[CapturedSession]:
+    """What clearing needs of the sessions that tasks name, each with its tariff; they are locked.
+
+    `by_shard`: by a statement for each shard, as a distributed database locks rows.
+    """
     named = [(task.shard, task.session_id) for task in tasks if task.session_id is not None]
     due = {"shards": [shard for shard, _ in named], "ids": [session_id for _, session_id in named]}
-    await _lock_sessions(connection, named)
+    await _lock_sessions(connection, named, by_shard=by_shard)
     found = _QUERIES.captured_sessions(connection, **due)
     rows = [row async for row in found]
     hashes = list({row["tariff_sha256"] for row in rows})

@@ -57,10 +57,17 @@ async def renew_shards(connection: Connection, *, owner: UUID, until: datetime) 
 
 
 async def take_shards(
-    connection: Connection, shards: Sequence[int], *, owner: UUID, wall_now: datetime, until: datetime
+    connection: Connection,
+    shards: Sequence[int],
+    *,
+    owner: UUID,
+    wall_now: datetime,
+    until: datetime,
+    distributed: bool,
 ) -> dict[int, int]:
     """Take those of the shards that are free: fencing numbers by shard."""
-    rows = _sql.take_shards(connection, shards=list(shards), owner=owner, wall_now=wall_now, until=until)
+    query = _sql.take_shards_by_node if distributed else _sql.take_shards
+    rows = query(connection, shards=list(shards), owner=owner, wall_now=wall_now, until=until)
     return {row["shard"]: row["fence"] async for row in rows}
 
 

@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from gateway.clock import Clock
-from gateway.database import Pool
+from gateway.database import Pool, is_distributed
 from gateway.ids import ALL_SHARDS, new_id
 from gateway.jobs import shard_lease_repository as rows
 from gateway.jobs.job_loops import JobLoops, rest
@@ -81,7 +81,12 @@ class ShardOwnership:
                 await rows.give_back_shards(connection, plan.give_back, owner=self.owner, wall_now=wall_now)
             if plan.take:
                 taken = await rows.take_shards(
-                    connection, plan.take, owner=self.owner, wall_now=wall_now, until=until
+                    connection,
+                    plan.take,
+                    owner=self.owner,
+                    wall_now=wall_now,
+                    until=until,
+                    distributed=is_distributed(self.pool),
                 )
                 self._set(self._fences | taken, begun)
         return plan

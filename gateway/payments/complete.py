@@ -173,7 +173,7 @@ class CompletionService:
         try:
             written = await self._write(ended, fixed.flags, planned, key)
         except asyncpg.UniqueViolationError as error:
-            if planned is None or error.constraint_name == _LOOKUP_KEY:
+            if planned is None or _LOOKUP_KEY in str(error):  # Citus adds its shard to the name
                 raise CdrRejectedError(
                     f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session"
                 ) from error

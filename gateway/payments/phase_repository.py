@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 from uuid import UUID
 
-from gateway.database import Connection, Pool, named_queries, named_statement
+from gateway.database import Connection, Pool, is_distributed, named_queries, named_statement
 from gateway.shared_statements import SharedStatements
 
 _payments: Final = named_queries("gateway", "payments.sql")
@@ -49,7 +49,9 @@ class PhaseRepository:
         """The statements of one pool."""
 
         def shared(queries: Any, name: str) -> SharedStatements:
-            return SharedStatements(pool=pool, statement=named_statement(queries, name))
+            return SharedStatements(
+                pool=pool, statement=named_statement(queries, name), by_group=is_distributed(pool)
+            )
 
         return cls(
             opening=shared(_payments, "open_authorization"),

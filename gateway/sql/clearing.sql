@@ -22,9 +22,6 @@ WHERE t.shard = due.shard AND t.id = due.id AND t.kind = 'clear_session' AND t.e
   AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
 RETURNING t.id;
 
--- name: is_distributed$
-SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL;
-
 -- name: lock_sessions_of_shard!
 -- As below: a distributed database locks rows of one shard in a statement.
 SELECT 1 FROM gateway.session AS s WHERE s.shard = :shard AND s.id = ANY(:ids::uuid[])

@@ -74,10 +74,6 @@ SELECT session_id, currency, sum(minor)::bigint AS minor FROM movement GROUP BY 
 SELECT party_id, currency FROM gateway.partner_account
 WHERE ((hashtext(party_id || ' ' || currency) % :shares::integer) + :shares::integer) % :shares::integer = :share::integer;
 
--- name: account_difference
-SELECT party_id, currency, balance_minor, held_minor, balance_due, held_due FROM gateway.check_account
-WHERE party_id = :party_id AND currency = :currency;
-
 -- name: under_way
 -- Amounts that have begun and are not in every book yet, by currency: as in audit.sql, each part found by its open work.
 WITH request AS (

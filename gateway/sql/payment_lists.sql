@@ -6,7 +6,7 @@ SET LOCAL plan_cache_mode = 'force_custom_plan';
 
 -- name: list_sessions
 -- Each session with the authorization that counts for it and its capture: the columns of each, one after another.
-WITH wanted AS (
+WITH wanted AS MATERIALIZED (
     SELECT s.* FROM gateway.session AS s
     WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
       AND (:state::text IS NULL OR s.state = :state::text)
@@ -25,15 +25,16 @@ WITH wanted AS (
       AND (:before::uuid IS NULL OR s.id < :before::uuid)
     ORDER BY s.id DESC
     LIMIT :row_limit::int
+), counting AS MATERIALIZED (
+    SELECT DISTINCT ON (x.shard, x.session_id) x.*
+    FROM wanted AS w JOIN gateway.payment_authorization AS x ON x.shard = w.shard AND x.session_id = w.id
+    ORDER BY x.shard, x.session_id, (x.state NOT IN ('voided', 'failed')) DESC, x.id DESC
+), captured AS MATERIALIZED (
+    SELECT x.* FROM wanted AS w JOIN gateway.capture AS x ON x.shard = w.shard AND x.session_id = w.id
 )
 SELECT w.*, a.*, c.* FROM wanted AS w
-LEFT JOIN LATERAL (
-    SELECT * FROM gateway.payment_authorization AS x
-    WHERE x.shard = w.shard AND x.session_id = w.id
-    ORDER BY (x.state NOT IN ('voided', 'failed')) DESC, x.id DESC
-    LIMIT 1
-) AS a ON true
-LEFT JOIN gateway.capture AS c ON c.shard = w.shard AND c.session_id = w.id
+LEFT JOIN counting AS a ON a.shard = w.shard AND a.session_id = w.id
+LEFT JOIN captured AS c ON c.shard = w.shard AND c.session_id = w.id
 ORDER BY w.id DESC;
 
 -- name: list_authorizations

@@ -124,6 +124,7 @@ WITH claimed AS (
            :evse_uid::text, :evse_power_w::bigint, :power_type::text
     FROM allowed
     WHERE :new_session::boolean
+    RETURNING 1  -- without it Citus copies the row, and what is there already has another error
 ), reopened AS (
     UPDATE gateway.session AS s SET state = 'active', updated_at = :now::timestamptz
     FROM allowed
@@ -133,6 +134,7 @@ WITH claimed AS (
     SELECT 'session_ref', :session_name::text, :shard::smallint, :session_id::uuid
     FROM allowed
     WHERE :new_session::boolean AND :session_name::text IS NOT NULL
+    RETURNING 1
 ), opened AS (
     INSERT INTO gateway.payment_authorization (
         shard, id, session_id, party_id, authorization_method, funding, account_party_id, state, hold_minor, currency,
@@ -205,6 +207,7 @@ WITH claimed AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM ended
     WHERE NOT :cdr_named_by_session::boolean
+    RETURNING 1
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended

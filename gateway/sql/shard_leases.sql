@@ -30,6 +30,13 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, until = excluded.until
 WHERE l.owner IS NULL OR l.until <= :wall_now::timestamptz
 RETURNING l.shard, l.fence;
 
+-- name: take_shards_by_node
+-- The same of a distributed database, which lets one statement of many shards wait for another before it locks any.
+UPDATE gateway.shard_lease SET owner = :owner::uuid, until = :until::timestamptz, fence = fence + 1,
+    taken_over = taken_over + (owner IS NOT NULL)::integer
+WHERE shard = ANY (:shards::smallint[]) AND (owner IS NULL OR until <= :wall_now::timestamptz)
+RETURNING shard, fence;
+
 -- name: give_back_shards!
 UPDATE gateway.shard_lease SET owner = NULL, until = :wall_now::timestamptz, fence = fence + 1
 WHERE owner = :owner::uuid AND shard = ANY (:shards::smallint[]);

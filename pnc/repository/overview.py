@@ -48,9 +48,11 @@ async def list_decisions(
     state: AuthorizationDecisionState | None,
     before: UUID | None,
     limit: int,
+    distributed: bool,
 ) -> list[AuthorizationDecision]:
     """Decisions, newest first."""
-    rows = _sql.list_decisions(
+    query = _sql.list_decisions_by_node if distributed else _sql.list_decisions
+    rows = query(
         executor,
         environment=environment,
         operator_id=operator_id,

@@ -12,6 +12,15 @@ CROSS JOIN LATERAL (
     ORDER BY c.id DESC LIMIT :limit) AS d
 ORDER BY d.id DESC LIMIT :limit;
 
+-- name: list_decisions_by_node
+-- The same of a distributed database, whose nodes each read their shards to find their newest.
+SELECT * FROM pnc.decision AS c
+WHERE c.environment = :environment
+  AND (:operator_id::text IS NULL OR c.operator_id = :operator_id)
+  AND (:state::text IS NULL OR c.state = :state)
+  AND (:before::uuid IS NULL OR c.id < :before)
+ORDER BY c.id DESC LIMIT :limit;
+
 -- name: list_revocation_lists
 SELECT authority_sha256, this_update, usable_until, fetched_at, octet_length(der) AS size_bytes
 FROM pnc.revocation_list ORDER BY usable_until LIMIT :limit;

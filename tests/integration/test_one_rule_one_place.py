@@ -28,17 +28,13 @@ async def test_each_check_of_sessions_is_a_view_that_both_audits_read(pool: Pool
         for row in await pool.fetch("SELECT viewname FROM pg_views WHERE schemaname = 'gateway'")
         if row["viewname"].startswith("check_")
     }
-    assert len(views) == 6
-    for view in views - {"check_account"}:
+    assert len(views) == 5
+    for view in views:
         name = view.removeprefix("check_")
         assert statement(WHOLE, name).removesuffix(f"{view};") == "SELECT shard, session_id FROM gateway."
         assert f"JOIN gateway.{view} AS c ON c.shard = asked.shard AND c.session_id = asked.id" in statement(
             DAILY, name
         )
-    whole = statement(WHOLE, "account_differences").removesuffix(";")
-    assert statement(DAILY, "account_difference") == (
-        f"{whole} WHERE party_id = :party_id AND currency = :currency;"
-    )
 
 
 def without_page(text: str) -> str:
@@ -97,7 +93,6 @@ def test_no_check_stands_in_one_file_alone() -> None:
         "open_sessions",
         "cleared_of",
         "accounts_of_share",
-        "account_difference",
     }
     assert set(names(WHOLE)) - set(names(DAILY)) == only_whole
     assert set(names(DAILY)) - set(names(WHOLE)) == only_daily

@@ -14,6 +14,7 @@ from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
 from gateway.console.page import ConsolePage, paged
+from gateway.database import is_distributed
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
 from pnc import overview_service
@@ -87,6 +88,7 @@ async def decisions(page: ConsolePage) -> web.StreamResponse:
             state=AuthorizationDecisionState(state) if state in STATES else None,
             before=before,
             limit=limit,
+            distributed=is_distributed(page.services.pool),
         )
 
     if _is_file(page):

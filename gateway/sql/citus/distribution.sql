@@ -46,8 +46,5 @@ SELECT create_distributed_table(:name::text::regclass, :column, colocate_with =>
 -- name: distribute_with$
 SELECT create_distributed_table(:name::text::regclass, :column, colocate_with => :colocate_with);
 
--- name: shards_of_table$
-SELECT count(*) FROM pg_dist_shard WHERE logicalrelid = :name::text::regclass;
-
 -- name: parameters_of_prepared$
 SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = :name;

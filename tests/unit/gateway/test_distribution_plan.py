@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gateway.distribution.named_statements import named_statements
-from gateway.distribution.places import KEYS_BETWEEN_SHARDS, ForeignKey
+from gateway.distribution.places import KEYS_BETWEEN_SHARDS, ON_COORDINATOR, ForeignKey
 from gateway.distribution.plan import (
     DistributionError,
     Place,
@@ -14,7 +14,12 @@ from gateway.distribution.plan import (
     place_table,
     plan_distribution,
 )
-from gateway.distribution.several_shards import SEVERAL_SHARDS, listed_statements, reason_of
+from gateway.distribution.several_shards import (
+    NOT_DISTRIBUTED,
+    SEVERAL_SHARDS,
+    listed_statements,
+    reason_of,
+)
 from gateway.distribution.statement_check import CheckedStatement, PlannedOn
 
 
@@ -138,7 +143,9 @@ def test_a_statement_is_at_fault_if_it_is_rejected_or_asks_several_shards_unlist
 
 
 def test_each_listed_statement_has_its_reason() -> None:
-    assert {reason_of(place) for place in listed_statements()} == set(SEVERAL_SHARDS)
+    listed = list(listed_statements())
+    assert {reason_of(place) for place, _ in listed} == set(SEVERAL_SHARDS)
+    assert [place for place, reason in listed if reason_of(place) != reason] == []
     assert reason_of("gateway/x: y") is None
 
 
@@ -154,3 +161,18 @@ def test_no_statement_has_a_form_that_citus_rejects_only_as_it_runs() -> None:
             assert not (writes_on_shard and on_parameters.search(body)), (
                 f"{statement.place}: a part that writes has a condition on parameters alone"
             )
+
+
+def test_no_insert_of_rows_of_the_coordinator_has_a_parameter_where_they_conflict() -> None:
+    """Decision 0923: Citus sends such a part to the shards without its parameters."""
+    coordinator = {name for names in ON_COORDINATOR.values() for name in names}
+    inserts = re.compile(r"INSERT INTO (\S+)(.*?)(?=\bINSERT INTO\b|\Z)", re.DOTALL)
+    found = set()
+    for statement in named_statements(shard=5):
+        for table_name, rest in inserts.findall(statement.sql):
+            source, _, conflict = rest.partition("ON CONFLICT")
+            conflict = conflict.partition("RETURNING")[0].partition("\n)")[0]
+            if table_name not in coordinator and "SELECT" in source and re.search(r"\$\d", conflict):
+                found.add(statement.place)
+    assert found == {"gateway/shard_leases: take_shards"}, "the one that a distributed database is not sent"
+    assert found <= NOT_DISTRIBUTED
