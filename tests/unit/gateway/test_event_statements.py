@@ -9,7 +9,7 @@ SHAPE = re.compile(
 \s+shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out\)
 \s+SELECT (?P<shard>e\.shard|:shard::smallint), e\.id, e\.party_id, e\.type, e\.object_id, e\.data, """
     r"""e\.data_of, :now::timestamptz, e\.traceparent,
-\s+NOT EXISTS \(SELECT FROM gateway\.webhook_endpoint AS w
+\s+NOT EXISTS \(SELECT 1 FROM gateway\.webhook_endpoint AS w
 \s+WHERE w\.party_id = e\.party_id AND w\.state <> 'deleted' AND w\.filter IS NOT NULL\)
 \s+FROM (?:\w+, )?jsonb_to_recordset\(:events::jsonb\)
 \s+AS e \((?:shard smallint, )?id uuid, party_id text, type text, object_id text, data jsonb, """
