@@ -1,18 +1,18 @@
 """Evidence for differences: attached by a person, listed, read.
 
-Owns: the transaction, and how much one difference holds. Must not know: HTTP, which file is accepted. `key`
-is the API key or the person that asks.
+Owns: the transaction. Must not know: HTTP, which file is accepted. `key` is the API key or the person that
+asks.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from clearing.reconciliation import evidence_repository as repository
-from clearing.reconciliation.evidence import MOST_OF_A_DIFFERENCE, CheckedEvidence, DifferenceEvidence
+from clearing.reconciliation import evidence_service
+from clearing.reconciliation.evidence import CheckedEvidence, DifferenceEvidence
 from gateway.clock import Clock
 from gateway.database import Pool
-from gateway.errors import RecordConflictError, RecordNotFoundError
+from gateway.errors import RecordNotFoundError
 from gateway.partners.principals import principal_transaction
 
 
@@ -28,27 +28,24 @@ class EvidenceService:
     ) -> Sequence[DifferenceEvidence]:
         """Attach a file or a reference; the very same again changes nothing. Returns all of the difference.
 
-        Raises RecordConflictError where the difference holds no more.
+        Raises ClearingConflictError where the difference holds no more.
         """
         async with principal_transaction(self.pool, key=key) as (connection, by):
-            if await repository.find_difference(connection, difference_id) is None:
+            if not await evidence_service.is_difference(connection, difference_id):
                 raise RecordNotFoundError("There is no such difference")
-            if await repository.count_evidence(connection, difference_id) >= MOST_OF_A_DIFFERENCE:
-                raise RecordConflictError(f"A difference holds at most {MOST_OF_A_DIFFERENCE} files")
-            await repository.insert_evidence(
-                connection, evidence_id, difference_id, checked, by=by, now=self.clock.now()
+            return await evidence_service.attach(
+                connection, difference_id, checked, evidence_id=evidence_id, by=by, now=self.clock.now()
             )
-            return await repository.list_evidence(connection, difference_id)
 
     async def list(self, difference_id: UUID) -> Sequence[DifferenceEvidence]:
         """What is attached to a difference, the first first."""
         async with self.pool.acquire() as connection:
-            return await repository.list_evidence(connection, difference_id)
+            return await evidence_service.list_evidence(connection, difference_id)
 
     async def get(self, evidence_id: UUID) -> DifferenceEvidence:
         """One file with its content, or one reference."""
         async with self.pool.acquire() as connection:
-            found = await repository.find_evidence(connection, evidence_id)
+            found = await evidence_service.find_evidence(connection, evidence_id)
         if found is None:
             raise RecordNotFoundError("There is no such evidence")
         return found

@@ -684,7 +684,7 @@ class Game:
             self.system.hands.at = max(due, self.system.hands.at + timedelta(seconds=1))
             self.system.set_psp_clock()
         await self.work()
-        # What became due at this very moment waits for the next round: a second for payouts, a minute for holds.
+        # What became due at this very moment waits for the next round: a minute for holds, less for payouts.
         self.system.hands.at += timedelta(minutes=2)
         self.system.set_psp_clock()
         await self.work()
