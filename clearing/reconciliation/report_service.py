@@ -3,13 +3,15 @@
 Owns: their order. Must not know: the report's format. It takes the connection and only reads.
 """
 
-from collections.abc import AsyncIterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, datetime
+from uuid import UUID
 
 from clearing.connection import Connection
 from clearing.receivables.service import ReceivablesService
+from clearing.reconciliation import repository
 from clearing.reconciliation.open_items_report import receivable_line, suspense_line
-from clearing.reconciliation.report import OpenDifference
+from clearing.reconciliation.report import DifferenceAge, OpenDifference, OpenSum
 from clearing.reconciliation.resolution_service import ResolutionService
 from clearing.reconciliation.service import ReconciliationService
 from clearing.reference_data.service import ReferenceDataService
@@ -25,3 +27,37 @@ async def open_lines(
         yield suspense_line(item, now=now)
     for receivable in await ReceivablesService(reference_data).list_receivables(connection, now=now):
         yield receivable_line(receivable, now=now)
+
+
+async def list_differences(
+    connection: Connection,
+    *,
+    today: date,
+    difference_id: UUID | None = None,
+    owner: str | None = None,
+    pair: str | None = None,
+    min_age_days: int = 0,
+    after: UUID | None = None,
+    limit: int = 1,
+) -> Sequence[OpenDifference]:
+    """Open differences with the sums of their sides, or the one of an id, whatever its state."""
+    return await repository.list_differences(
+        connection,
+        today=today,
+        difference_id=difference_id,
+        owner=owner,
+        pair=pair,
+        min_age_days=min_age_days,
+        after=after,
+        limit=limit,
+    )
+
+
+async def sum_open_items(connection: Connection) -> Sequence[OpenSum]:
+    """What each side has open, by currency."""
+    return await repository.sum_open_items(connection)
+
+
+async def count_ages(connection: Connection, *, today: date) -> Sequence[DifferenceAge]:
+    """Open differences by owner and age."""
+    return await repository.count_ages(connection, today=today)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from clearing.audit import AuditReport, audit_ledger
-from clearing.reconciliation import repository
+from clearing.reconciliation import report_service
 from clearing.reconciliation.report import BankPosition, DifferenceAge, OpenDifference, OpenSum
 from clearing.reconciliation.service import ReconciliationService
 from clearing.reporting.summary import Summary, read_summary
@@ -48,7 +48,7 @@ class FinancialReportService:
     ) -> Sequence[OpenDifference]:
         """Open differences in the order of their pair and reference, those after one, up to `limit`."""
         async with self.pool.acquire() as connection:
-            return await repository.list_differences(
+            return await report_service.list_differences(
                 connection,
                 today=self.clock.now().date(),
                 owner=owner,
@@ -61,7 +61,7 @@ class FinancialReportService:
     async def get_difference(self, difference_id: UUID) -> OpenDifference:
         """One difference, open or resolved. Raises RecordNotFoundError."""
         async with self.pool.acquire() as connection:
-            found = await repository.list_differences(
+            found = await report_service.list_differences(
                 connection, today=self.clock.now().date(), difference_id=difference_id
             )
         if not found:
@@ -73,9 +73,9 @@ class FinancialReportService:
         today = self.clock.now().date()
         async with transaction(self.pool, isolation="repeatable_read") as connection:
             return ReconciliationPosition(
-                sums=await repository.sum_open_items(connection),
+                sums=await report_service.sum_open_items(connection),
                 bank=await ReconciliationService().list_bank_positions(connection),
-                ages=await repository.count_ages(connection, today=today),
+                ages=await report_service.count_ages(connection, today=today),
             )
 
     async def read_summary(self, *, with_audit: bool) -> SummaryReport:

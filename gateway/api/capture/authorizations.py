@@ -158,7 +158,7 @@ class AuthorizationsQuery(PaymentFilterQuery):
     """A page of authorizations; all filters in the query must match. Amounts are what is held."""
 
     state: api_schemas.AuthorizationState | None = None
-    method: AuthorizationMethod | None = None
+    method: AuthorizationMethod | None = Field(None, description="only authorizations by this method")
 
 
 async def create(call: ApiRequest) -> ApiResponse:

@@ -40,7 +40,7 @@ class DifferencesQuery(QueryModel):
         None, description="`next_cursor` of the previous page"
     )
     owner: Annotated[str, Field(max_length=40)] | None = None
-    pair: ReconciliationPair | None = None
+    pair: ReconciliationPair | None = Field(None, description="only differences between these two records")
     min_age_days: int = Field(0, ge=0, le=36_500, description="at least as many days since it arose")
 
 
