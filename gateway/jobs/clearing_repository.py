@@ -47,11 +47,12 @@ async def take(
     connection: Connection, tasks: Sequence[Task], *, fences: Mapping[int, int], wall_now: datetime
 ) -> list[Task]:
     """Delete tasks in the batch's transaction, under the fencing numbers of their shards; those it got."""
+    ordered = sorted(tasks, key=lambda task: (task.shard, task.id))  # of two that want the same, one waits
     rows = _QUERIES.take(
         connection,
-        shards=[task.shard for task in tasks],
-        ids=[task.id for task in tasks],
-        fences=[fences[task.shard] for task in tasks],
+        shards=[task.shard for task in ordered],
+        ids=[task.id for task in ordered],
+        fences=[fences[task.shard] for task in ordered],
         wall_now=wall_now,
     )
     taken = {row["id"] async for row in rows}

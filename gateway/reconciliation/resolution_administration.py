@@ -11,7 +11,7 @@ from uuid import UUID
 from clearing.approvals import service as approvals
 from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
-from clearing.reconciliation import repository as reconciliation_repository
+from clearing.reconciliation import report_service
 from clearing.reconciliation.resolution_service import ResolutionRequest
 from clearing.reconciliation.suspense import SuspenseItem
 from clearing.services import ClearingServices
@@ -98,7 +98,7 @@ class ResolutionAdministration:
         async with self.pool.acquire() as connection:
             of = None
             if difference_id is not None:
-                found = await reconciliation_repository.list_differences(
+                found = await report_service.list_differences(
                     connection, today=self.clock.now().date(), difference_id=difference_id
                 )
                 if not found:

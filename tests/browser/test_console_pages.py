@@ -1,5 +1,6 @@
 """Every page of the console in a real browser: both themes, three widths, without script, by two people."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -41,6 +42,12 @@ def _zone(console: ConsoleOfTest) -> Any:
 
 async def address_on(watched: WatchedPage, pattern: str) -> str:
     found = re.search(pattern, await watched.page.content())
+    for _ in range(20):  # a request is in the log about a second after its answer
+        if found is not None:
+            break
+        await asyncio.sleep(0.25)
+        await watched.page.reload()
+        found = re.search(pattern, await watched.page.content())
     assert found is not None, watched.page.url
     return found[0]
 

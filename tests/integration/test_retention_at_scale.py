@@ -37,7 +37,7 @@ TABLES = {
     "cdrs_to_blot": "ocpi_cdr",
 }
 # Found by a BRIN index: on an empty table the planner takes any other, so their age is measured elsewhere.
-BY_BLOCKS = {"event", "psp_event", "delivery_attempt", "receipt_link"}
+BY_BLOCKS = {"event", "psp_event", "delivery_attempt"}
 _SQL: Any = named_queries("gateway", "retention.sql")
 
 
