@@ -124,8 +124,8 @@ async def test_a_market_day_audits_clean_after_its_personal_data_are_gone(pool: 
     assert before.ok, before.all_findings
     ends = [row["ended_at"] for row in await pool.fetch("SELECT ended_at FROM gateway.session") if row[0]]
 
-    # 72 hours, 90 days, 13 months after the day, and after the hold of a session that never ended: each removes
-    # what is due, and no more.
+    # 72 hours, 90 days, 13 months after the day, and after the hold of a session that never ended: each
+    # removes what is due, and no more.
     removed: dict[str, int] = {}
     for passed in (timedelta(hours=1), timedelta(days=100), timedelta(days=460)):
         hands = Hands(at=max(ends) + passed, wall=NOW + passed)
