@@ -24,8 +24,7 @@ SELECT party.id, party.connected_account,
        EXISTS (SELECT 1 FROM clearing.payout_hold AS h
                WHERE h.party_id = party.id AND h.rail = 'psp' AND h.lifted_at IS NULL) AS held,
        EXISTS (SELECT 1 FROM clearing.payable AS p
-               WHERE p.party_id = party.id AND p.state = 'open' AND p.amount_minor > 0
-                 AND p.due_date <= $1::date) AS due
+               WHERE p.party_id = party.id AND p.state = 'open' AND p.amount_minor > 0) AS due
 FROM clearing.party AS party WHERE party.connected_account IS NOT NULL ORDER BY party.id
 """
 _OPEN: Final = {"requires_capture", "requires_action", "requires_confirmation"}
@@ -159,12 +158,12 @@ class Checks:
             raise BrokenRuleError("\n".join(found))
 
     async def _held_as_the_psp_says(self, system: Simulated) -> list[str]:
-        """A party whose payout is due has a payout hold exactly while the PSP can't pay its account.
+        """A party that is owed something has a payout hold exactly while the PSP can't pay its account.
 
         Once all is calm, no transfer is sent to learn it.
         """
         async with system.pool.acquire() as connection:
-            owed = await connection.fetch(_OWED, system.hands.at.date())
+            owed = await connection.fetch(_OWED)
             refused = await connection.fetch(
                 "SELECT id FROM clearing.disbursement "
                 "WHERE failure LIKE '%insufficient_capabilities%' AND finished_at > $1::timestamptz",
