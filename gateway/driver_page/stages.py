@@ -109,8 +109,8 @@ def may_cancel(facts: PaymentFacts) -> bool:
     """Whether the driver may take the payment back.
 
     While the bank's confirmation or the PSP's page is open, and where the operator has refused to start and
-    reports no session. Never where a vehicle may be charging: an operator without remote start has been notified, and
-    one that accepted a start may report its session later.
+    reports no session. Never where a vehicle may be charging: an operator without remote start has been
+    notified, and one that accepted a start may report its session later.
     """
     stage = stage_of(facts)
     return stage in WAITING_STAGES or stage is Stage.START_FAILED

@@ -123,7 +123,8 @@ class StripePayers:
         """Stripe.js's own list, or the sandbox alone."""
         if self._base_url is None:
             return _PAGE_SOURCES
-        return PageSources(scripts=(self._base_url,), frames=(self._base_url,), pages=(self._base_url,))
+        own = (self._base_url.rstrip("/"),)
+        return PageSources(scripts=own, frames=own, pages=own)
 
     def form_amount(self, minor: int, currency: str) -> int:
         """As in a request."""
