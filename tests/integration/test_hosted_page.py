@@ -1,4 +1,4 @@
-"""Paying on the PSP's own page, over real HTTP on a real PostgreSQL: held once, whoever learns of it first."""
+"""Paying on the PSP's own page, over real HTTP on a PostgreSQL: held once, whoever learns of it first."""
 
 import asyncio
 import re
