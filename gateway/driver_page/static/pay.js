@@ -83,7 +83,7 @@
       form.addEventListener("submit", (event) => submitted(event, create));
     } catch {
       say(notLoaded);
-      button.hidden = Boolean(there);
+      button.hidden = document.getElementById("card").hidden = Boolean(there);
       if (there) there.classList.add("now");
     }
   }
