@@ -11,6 +11,7 @@ import pytest
 from gateway.database import Pool
 from gateway.ids import format_id
 from gateway.jobs.hold_monitor import HoldMonitorJob
+from gateway.payments.psp.port import PspEvent
 from tests.fakes.driver_page import EVSE, PAGE, PARTNER, Driver, Seen, open_driver_page, token_of
 
 FORM = f"{PAGE}/hosted-page"
@@ -127,6 +128,23 @@ async def test_an_event_before_the_return_adopts_the_hold(driver: Driver) -> Non
     assert await driver.payments.psp_events.sync_payment(psp_payment=held)
     assert (await driver.get(f"/charge/{token}/return")).status == 303
     assert (await driver.get(f"/charge/{token}")).stage == "starting"
+
+
+async def test_the_event_of_a_page_under_way_leaves_a_task_for_the_worker_and_a_late_one_none(
+    driver: Driver,
+) -> None:
+    page = page_in(await choose(driver))
+    token = await token_at(driver, page)
+    for number in (1, 2):
+        event = PspEvent(
+            id=f"evt_{number}", psp_type="checkout.session.completed", psp_payment=page, session_id=None
+        )
+        assert await driver.payments.psp_events.keep_event(event, f"evt_{number}".encode())
+        driver.psp.pay_at_page(page)
+        await driver.payments.psp_events.sync_payment(psp_payment=page)
+    assert (await authorization(driver, token))[0] == "authorized"
+    tasks = await driver.pool.fetch("SELECT payload FROM gateway.task WHERE kind = 'handle_psp_event'")
+    assert [page in str(one["payload"]) for one in tasks] == [True]
 
 
 async def test_a_driver_who_never_returns_is_found_and_the_hold_released_in_time(driver: Driver) -> None:
