@@ -17,7 +17,7 @@ from gateway.payments.records import PspRequestRecord
 
 PAGE_LANGUAGE: Final = "language"  # the metadata by which a hosted page is in the driver's language
 # How long a driver may pay on a hosted page. Stripe takes 30 minutes at least, from when the request arrives;
-# five more let the same request be repeated.
+# five more let the same request be repeated. In business time, which a stand-in of the PSP's follows too.
 PAGE_LASTS: Final = timedelta(minutes=35)
 
 
@@ -51,7 +51,7 @@ def hold_request(sent: SentRequest) -> PspHoldRequest:
         receipt_email=authorization.receipt_email,
         statement_suffix=sent.statement,
         locale=authorization.metadata.get(PAGE_LANGUAGE) if at_page else None,
-        page_until=sent.request.created_at + PAGE_LASTS if at_page else None,
+        page_until=authorization.created_at + PAGE_LASTS if at_page else None,
         metadata=psp_record.of_session(authorization, sent.session),
     )
 
