@@ -69,7 +69,8 @@ JOIN gateway.capture AS c ON c.shard = given.shard AND c.session_id = given.id;
 
 -- name: mark_sessions!
 UPDATE gateway.session AS s SET state = due.state,
-    flags = CASE WHEN due.flag = '' THEN s.flags ELSE array_append(s.flags, due.flag) END, updated_at = :now::timestamptz
+    flags = CASE WHEN due.flag = '' THEN s.flags ELSE array_append(s.flags, due.flag) END, updated_at = :now::timestamptz,
+    exception_at = CASE WHEN due.state = 'exception' THEN :now::timestamptz END
 FROM (
     SELECT unnest(:shards::smallint[]) AS shard, unnest(:ids::uuid[]) AS id,
            unnest(:states::text[]) AS state, unnest(:flags::text[]) AS flag
