@@ -208,10 +208,6 @@ WITH claimed AS (
     SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM ended
     WHERE NOT :cdr_named_by_session::boolean
     RETURNING 1
-), task AS (
-    INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
-    SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
-    ON CONFLICT DO NOTHING
 ), moved AS (
     UPDATE gateway.payment_authorization AS a
     SET state = 'capture_requested', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
@@ -244,6 +240,12 @@ WITH claimed AS (
     FROM moved
     WHERE :amount_minor::bigint = 0 OR EXISTS (SELECT 1 FROM captured)
     RETURNING id
+), task AS (
+    -- An intended request is sent until it is answered, and its answer leaves what follows: it needs no task beside it.
+    INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
+    SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
+    WHERE NOT EXISTS (SELECT 1 FROM request)
+    ON CONFLICT DO NOTHING
 ), published AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)

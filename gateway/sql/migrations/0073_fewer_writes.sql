@@ -19,9 +19,8 @@ ALTER TABLE gateway.payment_authorization DROP CONSTRAINT payment_authorization_
 ALTER TABLE gateway.capture DROP CONSTRAINT capture_shard_authorization_id_fkey;
 ALTER TABLE gateway.psp_request DROP CONSTRAINT psp_request_shard_authorization_id_fkey;
 
--- The statement that writes a session writes its tariff, too, and no tariff is ever removed.
-ALTER TABLE gateway.session DROP CONSTRAINT session_tariff_sha256_fkey;
-
--- Room on the page for what a row becomes: a claimed key grows by the answer, a session by its CDR.
+-- Room on the page for what a row becomes: a claimed key grows by the answer, a session by its CDR, a delivery by what
+-- its receiver answered.
 ALTER TABLE gateway.idempotency_key SET (fillfactor = 15);
 ALTER TABLE gateway.session SET (fillfactor = 50);
+ALTER TABLE gateway.delivery SET (fillfactor = 45);
