@@ -1,7 +1,10 @@
 """What a captured session writes, counted: bytes of WAL, entries of indexes, updates that write indexes."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from gateway.database import Connection, Pool
 from gateway.ids import parse_id
 from gateway.jobs.clearing import ClearingJob
+from gateway.migrations import PACKAGES
 from gateway.payments.psp.port import PspEvent
 from tests.fakes.api import Api
 from tests.integration.test_api_disbursements import open_books
@@ -163,3 +167,49 @@ async def test_a_captured_session_writes_little_and_its_updates_write_few_indexe
     assert written.row_locks <= ROW_LOCKS
     rounded = {name: round(made) for name, made in written.not_hot.items() if round(made)}
     assert rounded == NOT_HOT, written.not_hot
+
+
+# Rows without a foreign key, and what they name.
+NAMED = [
+    ("gateway.idempotency_key AS x", "gateway.party AS y ON y.id = x.party_id"),
+    ("gateway.session AS x", "gateway.party AS y ON y.id = x.cpo_id"),
+    ("gateway.session AS x", "gateway.party AS y ON y.id = x.demand_partner_id"),
+    ("gateway.payment_authorization AS x", "gateway.party AS y ON y.id = x.party_id"),
+    (
+        "gateway.capture AS x",
+        "gateway.payment_authorization AS y ON (y.shard, y.id) = (x.shard, x.authorization_id)",
+    ),
+    (
+        "gateway.psp_request AS x",
+        "gateway.payment_authorization AS y ON (y.shard, y.id) = (x.shard, x.authorization_id)",
+    ),
+    ("clearing.account_delta AS x", "clearing.batch AS y ON y.id = x.batch_id"),
+]
+
+
+async def test_what_no_foreign_key_proves_is_there(stage: Stage) -> None:
+    await play(stage, first=0)
+    pool = stage.api.services.pool
+    for table, named in NAMED:
+        row = await pool.fetchrow(
+            f"SELECT count(*) AS rows, count(*) FILTER (WHERE y IS NULL) AS missing "  # noqa: S608 - ours
+            f"FROM {table} LEFT JOIN {named}"
+        )
+        assert row["rows"] > 0, table
+        assert row["missing"] == 0, (table, named)
+
+
+def test_nothing_removes_what_no_foreign_key_holds() -> None:
+    removed = re.compile(
+        r"(?:DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+"
+        r"(gateway\.party|gateway\.payment_authorization|gateway\.session|clearing\.batch)\b",
+        re.IGNORECASE,
+    )
+    texts = {
+        path.name: path.read_text(encoding="utf-8")
+        for package in PACKAGES
+        for path in Path(str(files(package) / "sql")).rglob("*.sql")
+    }
+    assert texts
+    assert {name: found for name, text in texts.items() if (found := removed.findall(text))} == {}
+    assert removed.search("DELETE FROM gateway.party AS p")
