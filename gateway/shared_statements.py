@@ -12,6 +12,9 @@ alone, so that the others don't notice. Where the connection is lost the outcome
 gets that error. A caller that is cancelled while it waits, for a connection too, is never written; one whose
 statement was sent no longer hears of it.
 
+Where calls come faster than `pace_seconds` apart and nobody waits for an answer, one after another is written
+so seldom, with what has gathered: such calls are quick to write, and would seldom meet.
+
 On a distributed database only calls of one shard are written together (`by_group`).
 """
 
@@ -59,13 +62,19 @@ class SharedStatements:
         statement: NamedStatement,
         most: int = MOST_TOGETHER,
         patience_seconds: float = PATIENCE_SECONDS,
+        pace_seconds: float = 0.0,
         by_group: bool = False,
     ) -> None:
-        """`most` calls are written together; after `patience_seconds` one waits for no other statement."""
+        """`most` calls are written together; after `patience_seconds` one waits for no other statement.
+
+        A statement begins `pace_seconds` after the one before at the earliest; the first one does at once.
+        """
         self._pool = pool
         self.statement = statement
         self._most = most
         self._patience_seconds = patience_seconds
+        self._pace_seconds = pace_seconds
+        self._next_at = 0.0  # the loop's time before which no statement begins
         self.by_group = by_group
         self._waiting: list[_Call] = []
         self._under_way = 0
@@ -78,7 +87,7 @@ class SharedStatements:
         Raises what the statement raises when it is run alone.
         """
         arguments = self.statement.arguments(fields)
-        if not self._under_way:
+        if not self._under_way and not self._rests():
             return await self._at_once(arguments)
         call = _Call(arguments=arguments, order=order, group=group)
         self._waiting.append(call)
@@ -95,7 +104,7 @@ class SharedStatements:
         return await self._execute(self.statement.arguments(fields))
 
     async def _at_once(self, arguments: Sequence[Any]) -> asyncpg.Record:
-        self._under_way += 1
+        self._begin()
         try:
             return await self._execute(arguments)
         finally:
@@ -153,9 +162,18 @@ class SharedStatements:
         else:
             _give(call.row, row)
 
+    def _begin(self) -> None:
+        self._under_way += 1
+        self._next_at = asyncio.get_running_loop().time() + self._pace_seconds
+
+    def _rests(self) -> bool:
+        """Whether the last statement began a moment ago, so that the next one gathers calls."""
+        return self._pace_seconds > 0 and asyncio.get_running_loop().time() < self._next_at
+
     def _ended(self) -> None:
         self._under_way -= 1
-        self._start()
+        if not self._rests():  # else the timer of who waits first starts them
+            self._start()
 
     def _start(self) -> None:
         """Start what has gathered, in a task of its own: no caller's end may end the others' statement."""
@@ -164,7 +182,7 @@ class SharedStatements:
             self._impatience = None
         while self._waiting:
             calls = self._next_calls()
-            self._under_way += 1
+            self._begin()
             task = asyncio.get_running_loop().create_task(
                 self._together(calls), name=f"shared {self.statement.name}", context=Context()
             )
@@ -183,7 +201,9 @@ class SharedStatements:
         return sorted(calls, key=lambda call: call.order)
 
     def _wait_for_patience(self) -> None:
-        self._impatience = asyncio.get_running_loop().call_later(self._patience_seconds, self._lose_patience)
+        loop = asyncio.get_running_loop()
+        at = max(loop.time() + (self._patience_seconds if self._under_way else 0.0), self._next_at)
+        self._impatience = loop.call_at(at, self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._impatience = None

@@ -73,7 +73,7 @@ async def _turn(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops
 
 
 def collect_garbage_less_often() -> None:
-    """Batches make many short-lived values without cycles, and what is loaded at the start stays anyway."""
+    """Batches and requests make many short-lived values without cycles; what is loaded at the start stays."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
