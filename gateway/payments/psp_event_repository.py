@@ -32,12 +32,15 @@ class PspEventRepository:
             )
         )
 
-    async def keep(self, **fields: Any) -> bool:
+    async def keep(self, *, with_others: bool, **fields: Any) -> bool:
         """Keep an event and leave a task for it where it may change something; False: it was kept before.
 
-        Refunds and disputes are last of those written together, for the last one decides that the commit is
-        flushed.
+        `with_others`: it may wait a moment for others. Refunds and disputes are last of those written
+        together, for the last one decides that the commit is flushed.
         """
-        order = (fields["always"], fields["event_shard"], fields["id"])
-        row = await self.keeping.run(order=order, group=fields["event_shard"], **fields)
+        if with_others:
+            order = (fields["always"], fields["event_shard"], fields["id"])
+            row = await self.keeping.run(order=order, group=fields["event_shard"], **fields)
+        else:
+            row = await self.keeping.run_alone(**fields)
         return bool(row["kept"])

@@ -74,13 +74,13 @@ class PspEventHandler:
 
     async def receive_webhook(self, *, body: bytes, signature: str) -> None:
         """Keep one authentic event, once, and leave it to the worker. Raises WebhookRejectedError."""
-        await self.keep_event(self.psp.read_event(body=body, signature=signature), body)
+        await self.keep_event(self.psp.read_event(body=body, signature=signature), body, with_others=True)
 
-    async def keep_event(self, event: PspEvent, body: bytes) -> bool:
+    async def keep_event(self, event: PspEvent, body: bytes, *, with_others: bool = False) -> bool:
         """Keep an authentic event once, with a task for the worker. False: it was kept before, or is not.
 
         One that can change nothing here is not kept. One of which nothing can be made is, and the operator
-        learns of it.
+        learns of it. `with_others`: it may wait a moment, to be kept by one statement with others.
         """
         if not event.relevant:
             return False
@@ -98,6 +98,7 @@ class PspEventHandler:
                 )
             session = found[1] if found else None
         return await self.kept.keep(
+            with_others=with_others,
             event_shard=shard,
             id=event.id,
             type=event.psp_type,
