@@ -30,6 +30,7 @@ from gateway.database import TRANSIENT, Connection, NamedStatement, Pool
 
 MOST_TOGETHER: Final = 32
 PATIENCE_SECONDS: Final = 0.005
+_STATEMENTS_IN_A_ROW: Final = 8  # then the connection goes back to its pool, where others wait for one
 # The server has answered, so that the transaction is rolled back and nothing of it was written.
 _ROLLED_BACK: Final = (
     asyncpg.IntegrityConstraintViolationError,
@@ -121,28 +122,24 @@ class SharedStatements:
         return row
 
     async def _together(self, calls: list[_Call]) -> None:
-        """Write several calls; each caller gets its row or its own error."""
+        """Write several calls, and on the same connection what gathers meanwhile, a few times.
+
+        Each caller gets its row or its own error; an error ends the use of that connection.
+        """
         try:
-            if len(calls) == 1:
-                await self._alone(calls[0])
-                return
             try:
                 async with self._pool.acquire() as connection:
-                    calls = [call for call in calls if not call.row.done()]  # of callers that are still there
-                    if not calls:
-                        return
-                    rows = await connection.fetchmany(self.statement.sql, [call.arguments for call in calls])
+                    for left in reversed(range(_STATEMENTS_IN_A_ROW)):
+                        calls = [call for call in calls if not call.row.done()]  # callers still there
+                        if calls:
+                            await self._write(connection, calls)
+                        calls = self._go_on() if left else []
+                        if not calls:
+                            break
             except Exception as error:
-                if not _rolled_back(error):
+                if len(calls) == 1 or not _rolled_back(error):
                     raise
                 await asyncio.gather(*(self._alone(call) for call in calls))
-                return
-            if len(rows) != len(calls):
-                raise RuntimeError(  # noqa: TRY301 - each caller gets it, below
-                    f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows"
-                )
-            for call, row in zip(calls, rows, strict=True):
-                _give(call.row, row)
         except BaseException as error:
             for call in calls:
                 _fail(call.row, error)
@@ -150,6 +147,16 @@ class SharedStatements:
                 raise
         finally:
             self._ended()
+
+    async def _write(self, connection: Connection, calls: list[_Call]) -> None:
+        if len(calls) == 1:
+            _give(calls[0].row, await self._fetch(connection, calls[0].arguments))
+            return
+        rows = await connection.fetchmany(self.statement.sql, [call.arguments for call in calls])
+        if len(rows) != len(calls):
+            raise RuntimeError(f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows")
+        for call, row in zip(calls, rows, strict=True):
+            _give(call.row, row)
 
     async def _alone(self, call: _Call) -> None:
         try:
@@ -161,6 +168,17 @@ class SharedStatements:
             _fail(call.row, error)
         else:
             _give(call.row, row)
+
+    def _go_on(self) -> list[_Call]:
+        """At the end of a statement: the calls of the next one, which takes its place; none: it rests."""
+        if not self._waiting or self._rests():
+            return []
+        self._under_way -= 1
+        self._stop_waiting()
+        calls = self._next_calls()
+        self._begin()
+        self._start()  # what is too much for one, or of other shards
+        return calls
 
     def _begin(self) -> None:
         self._under_way += 1
@@ -177,9 +195,7 @@ class SharedStatements:
 
     def _start(self) -> None:
         """Start what has gathered, in a task of its own: no caller's end may end the others' statement."""
-        if self._impatience is not None:
-            self._impatience.cancel()
-            self._impatience = None
+        self._stop_waiting()
         while self._waiting:
             calls = self._next_calls()
             self._begin()
@@ -199,6 +215,11 @@ class SharedStatements:
             (calls if fits else others).append(call)
         self._waiting = others
         return sorted(calls, key=lambda call: call.order)
+
+    def _stop_waiting(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
 
     def _wait_for_patience(self) -> None:
         loop = asyncio.get_running_loop()

@@ -26,6 +26,7 @@ class Server:
         self.gate = asyncio.Semaphore(1000)
         self.rows_short = 0
         self.connections = asyncio.Semaphore(1000)
+        self.acquired = 0
 
     def let(self, statements: int = 1000) -> None:
         """Let so many statements be written."""
@@ -35,6 +36,7 @@ class Server:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator["Server"]:
         await self.connections.acquire()
+        self.acquired += 1
         yield self
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Any:
@@ -359,3 +361,43 @@ async def test_at_that_pace_the_end_of_a_statement_starts_nothing_and_its_hangin
     assert server.sent == [[0], [1, 2], [3]]
     server.let()
     await asyncio.gather(*others, later)
+
+
+async def test_what_gathers_again_and_again_is_written_on_one_connection_that_is_given_back_in_time() -> None:
+    server = Server()
+    statements = shared(server, most=1)
+    first = await held(server, statements)
+    statement = call(statements, 1)
+    await settle()
+    server.let(1)
+    await first
+    await settle()
+    calls = [statement]
+    for value in range(2, 20):
+        calls.append(call(statements, value))
+        await settle()
+        server.let(1)
+        await settle()
+    server.let()
+    assert [row["value"] for row in await asyncio.gather(*calls)] == list(range(1, 20))
+    assert server.sent == [[value] for value in range(20)]
+    assert 3 <= server.acquired - 1 <= 5
+
+
+async def test_an_error_ends_the_use_of_a_connection() -> None:
+    server = Server()
+    server.rejects[1] = UNIQUE
+    statements = shared(server, most=1)
+    first = await held(server, statements)
+    others = [call(statements, 1)]
+    await settle()
+    server.let(1)
+    await first
+    await settle()
+    others.append(call(statements, 2))
+    await settle()
+    server.let()
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert results == [UNIQUE, {"value": 2}]
+    assert server.acquired == 3
+    assert server.sent == [[0], [1], [2]]
