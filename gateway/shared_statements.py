@@ -182,7 +182,8 @@ class SharedStatements:
 
     def _begin(self) -> None:
         self._under_way += 1
-        self._next_at = asyncio.get_running_loop().time() + self._pace_seconds
+        if self._pace_seconds > 0:
+            self._next_at = asyncio.get_running_loop().time() + self._pace_seconds
 
     def _rests(self) -> bool:
         """Whether the last statement began a moment ago, so that the next one gathers calls."""
