@@ -17,7 +17,7 @@ def thresholds() -> Iterator[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("serving", [True, False])
-def test_what_is_loaded_is_left_out_and_few_values_start_no_collection(serving: bool) -> None:
+def test_what_is_loaded_is_left_out_and_few_values_start_no_collection(*, serving: bool) -> None:
     collect_garbage_less_often(serving=serving)
     assert gc.get_freeze_count() > 10_000
     assert gc.get_threshold()[0] == (20_000 if serving else 200_000)
