@@ -406,13 +406,14 @@ WITH charging AS (
 )
 SELECT true FROM moved;
 
--- name: keep_psp_event$
+-- name: keep_psp_event^
 -- An event of the PSP, once, in the shard `event_shard`. It leaves a task where it may change something: money refunded
 -- or disputed (`always`), a request that was not answered, a challenge under way, a hold that ended, money captured
 -- (`captured`) of a payment that we neither capture nor have captured. What we know already leaves none: a request that
 -- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own
 -- schedule. `shard` is that of the session; without one, no payment of ours is meant. The commit is flushed only for
--- refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
+-- refunds and disputes (of several events in one transaction the last one decides): of the rest, the poll of the PSP's
+-- list finds what a crash has lost.
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', CASE WHEN :always::boolean THEN 'on' ELSE 'off' END, true) AS value
 ), kept AS (
@@ -446,7 +447,7 @@ WITH relaxed AS MATERIALIZED (
                       SELECT 1 FROM gateway.psp_request AS c
                       WHERE c.shard = :shard::smallint AND c.authorization_id = a.id AND c.state = 'unknown')))
 )
-SELECT true FROM kept;
+SELECT EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: kept_psp_events
 SELECT e.id FROM unnest(:shards::smallint[], :ids::text[]) AS given (shard, id)
