@@ -57,11 +57,11 @@ async def _run(count: int) -> list[Row]:
         ),
         Row(
             name="Citus: copies between the parts of its statements",
-            value=spread["copied"] / count,
+            value=spread.get("copied", 0.0) / count,
             unit="copies",
             baseline_name="statements",
             baseline_value=statements,
-            ratio=spread["copied"] / count / statements,
+            ratio=spread.get("copied", 0.0) / count / statements,
         ),
         Row(
             name="Citus: processor time of the coordinator, a session's two calls",
