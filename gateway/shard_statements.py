@@ -20,7 +20,7 @@ SCHEMA: Final = "node"
 _ELSEWHERE: Final = re.compile(r"(\w+) AS \( +-- elsewhere(?:: (?P<columns>[^\n]+))?\n.*?\n(?=\))", re.DOTALL)
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _PARAMETER: Final = re.compile(r"\$(\d+)")
-_FORM: Final = "2"  # of the functions around the text; another one gives them other names
+_FORM: Final = "3"  # of the functions around the text; another one gives them other names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

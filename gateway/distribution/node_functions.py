@@ -83,7 +83,7 @@ def _with_coordinator(statement: ShardStatement, signature: Signature) -> str:
         lines.append(f"IF ({statement.is_whole}) THEN RETURN QUERY {whole}; RETURN; END IF;")
     if statement.before:
         lines.append(f"{statement.before};")
-    lines.append(f"{statement.query} INTO {columns};")
+    lines.append(f"{statement.query} INTO STRICT {columns};")
     if statement.lookup:
         lines.append(f"IF done AND ({statement.is_named}) THEN {statement.lookup}; END IF;")
     return "\n".join((*lines, "RETURN NEXT;"))
