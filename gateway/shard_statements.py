@@ -77,7 +77,7 @@ class ShardStatement:
         given = ", ".join(self._places)
         shard = f"${self.statement.parameters.index('shard') + 1}::smallint"
         return (  # its first part changes nothing; by it Citus knows a query that writes
-            f"WITH writes AS (UPDATE gateway.shard_lease SET fence = fence WHERE shard = {shard}"  # noqa: S608
+            f"WITH writes AS (UPDATE gateway.shard_lease SET fence = fence WHERE shard = {shard}"  # noqa: S608 - names of ours
             f" AND fence < 0 RETURNING 1) SELECT answer.* FROM gateway.shard_lease AS l CROSS JOIN LATERAL"
             f" {SCHEMA}.{self.function}_of_shard(l.tableoid, {given}) AS answer WHERE l.shard = {shard}"
         )
@@ -85,7 +85,7 @@ class ShardStatement:
     @property
     def call(self) -> NamedStatement:
         """What a caller runs: the same parameters in the same order, the same columns."""
-        sql = f"SELECT * FROM {SCHEMA}.{self.function}({', '.join(self._places)})"  # noqa: S608
+        sql = f"SELECT * FROM {SCHEMA}.{self.function}({', '.join(self._places)})"  # noqa: S608 - names of ours
         return NamedStatement(
             name=self.statement.name,
             sql=sql if self.at_coordinator else self.query,

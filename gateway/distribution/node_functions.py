@@ -68,7 +68,7 @@ def functions(
         yield own, _function(own, signature.after(), f"RETURN QUERY {text};")
     given, passed = _places(count, first=2), _places(count, first=1)
     suffix = "substring($1::regclass::text FROM '_[0-9]+$')"
-    found = f"'SELECT * FROM {SCHEMA}.{name}' || {suffix} || '({passed})'"  # noqa: S608
+    found = f"'SELECT * FROM {SCHEMA}.{name}' || {suffix} || '({passed})'"  # noqa: S608 - names of ours
     finder = f"{name}_of_shard"
     yield finder, _function(finder, signature.after("oid"), f"RETURN QUERY EXECUTE {found} USING {given};")
     if statement.at_coordinator:
