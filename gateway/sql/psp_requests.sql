@@ -86,7 +86,7 @@ WITH charging AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
     WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
-), lookup AS (
+), lookup AS (  -- elsewhere
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
     ON CONFLICT DO NOTHING
