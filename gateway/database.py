@@ -76,6 +76,7 @@ TRANSIENT: Final = (
     asyncpg.InsufficientResourcesError,  # class 53: disk full, out of memory, too many connections
     asyncpg.ReadOnlySQLTransactionError,  # a standby, until the pool finds the new primary
     asyncpg.InvalidSQLStatementNameError,  # a prepared statement of the server that is gone
+    asyncpg.InvalidCachedStatementError,  # its table has a new column: prepared anew at the next attempt
     asyncpg.InternalClientError,  # the connection broke between two messages
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,

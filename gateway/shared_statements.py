@@ -38,6 +38,7 @@ _ROLLED_BACK: Final = (
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
+    asyncpg.InvalidCachedStatementError,
 )
 
 

@@ -71,7 +71,8 @@ def prepared_before(line: dict[str, Any]) -> bool:
     """Whether a statement was prepared before its table had a new column.
 
     PostgreSQL rejects it once for each connection where it reads all columns; what it was part of is done
-    again, which the sessions and the books show.
+    again, which the sessions and the books show. The release before reports it as a failure of its own; this
+    one knows it as what passes at the next attempt, and its own logs may not have it.
     """
     kinds = {one["exc_type"] for one in line.get("exception", []) if isinstance(one, dict)}
     return kinds == {"InvalidCachedStatementError"}

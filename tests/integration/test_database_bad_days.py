@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 
 from gateway.api.error_mapping import problem_for
-from gateway.database import Pool, create_pool
+from gateway.database import NamedStatement, Pool, create_pool
+from gateway.shared_statements import SharedStatements
 from tests.fakes.api import authorization_body, open_api
 
 TRANSIENT_STATES = {
@@ -99,3 +100,31 @@ async def test_used_up_connections_give_503_and_nothing_is_lost(pool: Pool, data
             assert done.status == 201, done.text
     finally:
         await asyncio.wait_for(small.close(), timeout=10)
+
+
+async def test_a_statement_whose_table_has_a_new_column_passes_at_the_next_attempt(pool: Pool) -> None:
+    statement = NamedStatement(
+        name="look", sql="SELECT t.*, $1::integer AS asked FROM gateway.grown AS t", parameters=("n",)
+    )
+    async with pool.acquire() as connection:
+        await connection.execute(
+            "CREATE TABLE gateway.grown (id integer); INSERT INTO gateway.grown VALUES (1)"
+        )
+        await connection.fetchrow(statement.sql, 0)
+        await connection.execute("ALTER TABLE gateway.grown ADD COLUMN more integer")
+        with pytest.raises(asyncpg.InvalidCachedStatementError) as found:
+            async with connection.transaction():
+                await connection.fetchrow(statement.sql, 0)
+        problem = problem_for(found.value)
+        assert problem is not None
+        assert problem.kind.status == 503
+        shared = SharedStatements(pool=pool, statement=statement)
+    await asyncio.gather(*(shared.run(order=n, group=0, n=n) for n in range(4)))
+    async with pool.acquire() as connection:
+        await connection.execute("ALTER TABLE gateway.grown ADD COLUMN again integer")
+    rows = await asyncio.gather(*(shared.run(order=n, group=0, n=n) for n in range(4)))
+    assert [dict(row) for row in rows] == [
+        {"id": 1, "more": None, "again": None, "asked": n} for n in range(4)
+    ]
+    async with pool.acquire() as connection:
+        await connection.execute("DROP TABLE gateway.grown")
