@@ -26,7 +26,7 @@ from gateway.ids import SHARD_COUNT, format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
 from gateway.webhooks.delivery_queue import ClaimedDelivery, PendingEndpoint, Quota
-from gateway.webhooks.delivery_results import Result, record
+from gateway.webhooks.delivery_results import Result, changes_endpoints, record
 from gateway.webhooks.own_headers import read_headers
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
@@ -87,6 +87,11 @@ class WebhookDelivery:
         self._active |= set(shards)
         self._answered.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the last `start` left something that waits for capacity, or for another query."""
+        return bool(self._active or self._shards_of)
+
     async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
         if self._answered.is_set():
@@ -108,23 +113,23 @@ class WebhookDelivery:
         queried, self._active = self._active, set()
         shards = sorted(queried)
         self.chance.shuffle(shards)
-        leased: list[tuple[ClaimedDelivery, int]] = []
+        started = 0
         try:
-            async with delivery_queue.non_durable_transaction(self.pool) as connection:
+            async with self.pool.acquire() as connection:
                 while shards:
                     at = asyncio.get_running_loop().time()
                     if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
                         break
-                    leased += self._reserve(await self._lease(connection, self._take_shards(shards), fences))
+                    # Each statement commits by itself: what it leased is sent, whatever becomes of the next.
+                    leased = self._reserve(await self._lease(connection, self._take_shards(shards), fences))
+                    for delivery, call in leased:
+                        group.create_task(self._send(delivery, call))
+                    started += len(leased)
         except BaseException:
-            for delivery, call in leased:  # nothing was leased, nothing is sent
-                self._pressure.release(delivery.endpoint_id, call)
             self._active |= queried
             raise
         self._active |= set(shards)  # no capacity was left for these
-        for delivery, call in leased:
-            group.create_task(self._send(delivery, call))
-        return len(leased)
+        return started
 
     def _take_shards(self, shards: list[int]) -> list[int]:
         """The next shards for one statement, taken from the list."""
@@ -320,7 +325,9 @@ class WebhookDelivery:
 
     async def _record(self, results: Sequence[Result]) -> None:
         """Write results, which are the first of those that wait to be written."""
-        async with transaction(self.pool) as connection:
+        # Results that change no endpoint are one statement, and need no transaction around it.
+        scope = transaction(self.pool) if changes_endpoints(results) else self.pool.acquire()
+        async with scope as connection:
             freed = await record(
                 connection,
                 results,

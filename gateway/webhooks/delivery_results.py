@@ -48,6 +48,8 @@ async def record(
 ) -> set[int]:
     """Write the answers, in a number of statements that does not grow with them.
 
+    In the caller's transaction, which `changes_endpoints` says whether it takes.
+
     Returns the shards in which a later event of the same object may be sent now.
     """
     health = _health(results)
@@ -59,6 +61,12 @@ async def record(
     await delivery_queue.mark_endpoints_recovered(connection, health.recovered)
     await _note_failures(connection, health.failing, wall_now=wall_now, business_now=business_now)
     return freed
+
+
+def changes_endpoints(results: Sequence[Result]) -> bool:
+    """Whether recording these results writes an endpoint, too, and so needs a transaction."""
+    health = _health(results)
+    return bool(health.gone or health.recovered or health.failing)
 
 
 def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt:
