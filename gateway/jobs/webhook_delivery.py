@@ -69,8 +69,8 @@ class NewEventJob:
         return {}
 
 
-# From round to round: one takes what has come since the last. While each finds something, and takes all of it, the
-# time grows: under load a statement serves many, and a lone event waits for none.
+# From round to round: one takes what has come since the last. While each finds something and takes all of it,
+# the time grows: under load a statement serves many, and a lone event waits for none.
 _ROUND_SECONDS: Final = 0.03
 _GATHERING_SECONDS: Final = 0.1
 

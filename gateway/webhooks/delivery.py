@@ -76,6 +76,7 @@ class WebhookDelivery:
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
     _left: set[int] = field(default_factory=set)  # shards to query from the beginning once their pages end
     _at_once: int = field(init=False)  # shards in one statement
+    _full: bool = False  # the last `start` left something
 
     def __post_init__(self) -> None:
         """Start with no request in flight."""
@@ -89,8 +90,8 @@ class WebhookDelivery:
 
     @property
     def is_full(self) -> bool:
-        """Whether the last `start` left something that waits for capacity, or for another query."""
-        return bool(self._active or self._shards_of)
+        """Whether the last `start` met a limit: of an endpoint, of all, or of what one query reads."""
+        return self._full
 
     async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
@@ -113,7 +114,7 @@ class WebhookDelivery:
         queried, self._active = self._active, set()
         shards = sorted(queried)
         self.chance.shuffle(shards)
-        started = 0
+        started, self._full = 0, False
         try:
             async with self.pool.acquire() as connection:
                 while shards:
@@ -129,6 +130,7 @@ class WebhookDelivery:
             self._active |= queried
             raise
         self._active |= set(shards)  # no capacity was left for these
+        self._full |= bool(shards)
         return started
 
     def _take_shards(self, shards: list[int]) -> list[int]:
@@ -177,6 +179,7 @@ class WebhookDelivery:
         ended = set(shards) - more
         self._active |= more | (ended & self._left)
         self._left -= ended
+        self._full |= bool(more or unfinished)
         return claimed
 
     async def _abandon_deleted(self, connection: Connection, pending: Sequence[PendingEndpoint]) -> None:
@@ -215,6 +218,7 @@ class WebhookDelivery:
         by_pair = Counter((one.shard, one.endpoint_id) for one in claimed)
         for one in quotas:
             full = by_endpoint[one.endpoint_id] >= one.capacity
+            self._full |= full
             if full or by_pair[one.shard, one.endpoint_id] >= one.quota:
                 self._shards_of[one.endpoint_id].add(one.shard)
 
