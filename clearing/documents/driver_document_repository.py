@@ -212,23 +212,18 @@ async def reserve_numbers(connection: Connection, *, supplier_id: str, series: s
     return first
 
 
-async def insert_sellers(connection: Connection, contents: Mapping[str, str]) -> Mapping[str, Any]:
-    """Store sellers' snapshots by name; the `transaction`, and the names that it adds, `fresh`."""
-    answer: Mapping[str, Any] = await _sql.insert_sellers(
-        connection, ids=list(contents), contents=list(contents.values())
-    )
-    return answer
-
-
 async def insert(connection: Connection, documents: Sequence[DriverDocument]) -> None:
-    """Store documents, whose sellers' snapshots are stored."""
-    if documents:
-        await connection.copy_records_to_table(
-            "driver_document",
-            schema_name="clearing",
-            columns=_COLUMNS,
-            records=[_record(document) for document in documents],
-        )
+    """Store documents with their sellers' snapshots."""
+    if not documents:
+        return
+    sellers = {document.seller.snapshot_id(): document.seller.content() for document in documents}
+    await _sql.insert_sellers(connection, ids=list(sellers), contents=list(sellers.values()))
+    await connection.copy_records_to_table(
+        "driver_document",
+        schema_name="clearing",
+        columns=_COLUMNS,
+        records=[_record(document) for document in documents],
+    )
 
 
 def _record(document: DriverDocument) -> tuple[Any, ...]:

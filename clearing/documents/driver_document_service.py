@@ -212,7 +212,6 @@ async def _issue(
         else:
             return None
     issued = await _numbered(connection, drafts, issued_on=issued_on, now=now)
-    await sources.standing.store_sellers(connection, issued)
     await store.insert(connection, issued)
     await store.add_pending(connection, pending, now=now)
     return issued

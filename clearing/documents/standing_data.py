@@ -1,7 +1,7 @@
 """What rounds of drivers' documents read again and again, kept between them.
 
-Owns: until when it holds. Must not know: what a document says. Parties hold until the epoch of the reference
-data changes; a VAT ruling and a seller's snapshot are named by their content, so they hold for good.
+Owns: until when it holds. Must not know: what a document says. Parties hold until the epoch of the
+reference data changes; a VAT ruling is named by its content, so it holds for good.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,10 @@ from typing import Final
 from uuid import UUID
 
 from clearing.connection import Connection
-from clearing.documents import driver_document_repository as store
-from clearing.documents.driver_document import DriverDocument
 from clearing.parties import repository as party_repository
 from clearing.parties.party import Party
 from clearing.reference_data import repository as reference_repository
 from clearing.sessions import repository as session_repository
-from clearing.stored_names import StoredNames
 from clearing.tax.vat import VatDecision
 
 _MOST: Final = 10_000  # rulings
@@ -25,12 +22,11 @@ _EPOCH: Final = "party"
 
 @dataclass(slots=True, kw_only=True)
 class StandingData:
-    """Parties, VAT rulings, and which sellers' snapshots are stored; one serves all rounds of a process."""
+    """Parties and VAT rulings; one serves all rounds of a process."""
 
     _parties: Mapping[str, Party] = field(default_factory=dict)
     _epoch: UUID | None = None
     _rulings: dict[str, VatDecision] = field(default_factory=dict)
-    _sellers: StoredNames = field(default_factory=StoredNames)
 
     async def load_parties(self, connection: Connection) -> Mapping[str, Party]:
         """Every party by id, as stored now."""
@@ -48,10 +44,3 @@ class StandingData:
                 missing = set(names)
             self._rulings |= await session_repository.load_rulings(connection, sorted(missing))
         return self._rulings
-
-    async def store_sellers(self, connection: Connection, documents: Sequence[DriverDocument]) -> None:
-        """Store the snapshots of documents' sellers that are not known to be stored."""
-        named = {document.seller.snapshot_id(): document.seller.content() for document in documents}
-        fresh = self._sellers.missing(named)
-        if fresh:
-            self._sellers.inserted(fresh, await store.insert_sellers(connection, fresh))

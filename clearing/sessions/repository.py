@@ -34,7 +34,6 @@ from clearing.sessions.buyer_change import sold_to
 from clearing.sessions.clearing_plan import ClearingPlan, Payee, PlannedLeg, planned_leg
 from clearing.sessions.posting import Amounts
 from clearing.sessions.reversal import ClearedCapture
-from clearing.stored_names import StoredNames
 from clearing.tax.vat import Category, Payer, SupplyLeg, VatDecision
 
 _sql = named_queries("sessions")
@@ -319,19 +318,10 @@ async def add_volumes(
         )
 
 
-async def put_rulings(
-    connection: Connection, rulings: Mapping[str, str], *, stored: StoredNames | None = None
-) -> None:
-    """Store VAT rulings by their content's name; those that are stored stay as they are.
-
-    Those that `stored` knows are not written again; it learns of the others.
-    """
-    fresh = rulings if stored is None else stored.missing(rulings)
-    if not fresh:
-        return
-    answer = await _sql.insert_rulings(connection, ids=list(fresh), contents=list(fresh.values()))
-    if stored is not None:
-        stored.inserted(fresh, answer)
+async def put_rulings(connection: Connection, rulings: dict[str, str]) -> None:
+    """Store VAT rulings by their content's name; those that are stored stay as they are."""
+    if rulings:
+        await _sql.insert_rulings(connection, ids=list(rulings), contents=list(rulings.values()))
 
 
 async def mark_exceptions(

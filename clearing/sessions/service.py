@@ -23,7 +23,6 @@ from clearing.sessions import corrections, repository
 from clearing.sessions.batch import BatchProcessor, BatchResult, ClearedSession, UnclearedSession, cleared
 from clearing.sessions.corrections import Correction, CorrectionRequest
 from clearing.sessions.reprice import Repricer, TariffRepricer
-from clearing.stored_names import StoredNames
 
 # Sessions computed before the event loop may do other work: about two milliseconds.
 _AT_ONCE: Final = 32
@@ -48,7 +47,6 @@ class SessionClearingService:
         self._reference_data = reference_data
         self._repricer = repricer or TariffRepricer()
         self._processor: BatchProcessor | None = None
-        self._rulings = StoredNames()
         # Held by the batch that computes: two that alternated by the session would end, and then write, at
         # the same time.
         self._turn = asyncio.Lock()
@@ -82,7 +80,7 @@ class SessionClearingService:
             for start in range(0, len(pending), _AT_ONCE):
                 processor.process(pending[start : start + _AT_ONCE], into=result)
                 await asyncio.sleep(0)
-        await repository.put_rulings(connection, result.rulings(), stored=self._rulings)
+        await repository.put_rulings(connection, result.rulings())
         posted = await ledger_repository.post(
             connection, result.entries, seal=ledger_repository.new_seal(batch_id, chain, now)
         )

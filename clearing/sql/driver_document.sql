@@ -39,14 +39,10 @@ INSERT INTO clearing.document_series AS known (issuer_id, series, next_number) V
 ON CONFLICT (issuer_id, series) DO UPDATE SET next_number = known.next_number + :count::bigint
 RETURNING next_number - :count::bigint;
 
--- name: insert_sellers^
--- Which of them were not stored yet, and the transaction that adds these.
-WITH fresh AS (
-    INSERT INTO clearing.document_seller (id, content)
-    SELECT id, content FROM unnest(:ids::text[], :contents::text[]) AS seller (id, content) ORDER BY id
-    ON CONFLICT DO NOTHING RETURNING id
-)
-SELECT pg_current_xact_id()::text AS transaction, coalesce(array_agg(id), '{}') AS fresh FROM fresh;
+-- name: insert_sellers!
+INSERT INTO clearing.document_seller (id, content)
+SELECT id, content FROM unnest(:ids::text[], :contents::text[]) AS seller (id, content) ORDER BY id
+ON CONFLICT DO NOTHING;
 
 -- name: of_sessions
 SELECT d.shard, d.session_id, d.kind, d.reference, d.supplier_id, d.series, d.number, d.currency, d.net_minor, d.vat_minor,

@@ -59,14 +59,10 @@ SELECT coalesce(sum(CASE WHEN kind = 'dispute_won' THEN -gross_minor ELSE gross_
 FROM clearing.entry
 WHERE shard = :shard AND subject_id = :session_id AND kind IN ('dispute', 'dispute_won');
 
--- name: insert_rulings^
--- Which of them were not stored yet, and the transaction that adds these.
-WITH fresh AS (
-    INSERT INTO clearing.vat_ruling (id, content)
-    SELECT id, content FROM unnest(:ids::text[], :contents::text[]) AS ruling (id, content) ORDER BY id
-    ON CONFLICT DO NOTHING RETURNING id
-)
-SELECT pg_current_xact_id()::text AS transaction, coalesce(array_agg(id), '{}') AS fresh FROM fresh;
+-- name: insert_rulings!
+INSERT INTO clearing.vat_ruling (id, content)
+SELECT id, content FROM unnest(:ids::text[], :contents::text[]) AS ruling (id, content) ORDER BY id
+ON CONFLICT DO NOTHING;
 
 -- name: mark_exceptions!
 INSERT INTO clearing.session_exception AS known (shard, session_id, reason, detail, exception_at, last_at)
