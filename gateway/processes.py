@@ -42,8 +42,7 @@ from gateway.worker_health import health_server
 
 _log = structlog.get_logger(__name__)
 _DELIVERIES: Final = Limits()
-# What nobody waits for: under load a round takes what has come since the last one began.
-GATHERED: Final = (TaskKind.CLEAR_SESSION.value, DOCUMENTS)
+_BATCHES_OF_A_DOCUMENTS_ROUND: Final = 2  # nobody waits for a document: under load a round takes more batches
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -168,7 +167,7 @@ async def work(app: Application, stop: asyncio.Event, loops: JobLoops, signal: W
     """Run every job until `stop`, then give the shards back. `signal` says that this process left work."""
     collect_garbage_less_often()
     poll_s, gather_s = app.settings.worker_poll_ms / 1000, app.settings.worker_gather_ms / 1000
-    gathered = dict.fromkeys(GATHERED, gather_s)
+    gathered = {TaskKind.CLEAR_SESSION.value: gather_s, DOCUMENTS: _BATCHES_OF_A_DOCUMENTS_ROUND * gather_s}
     shards = ShardOwnership(pool=app.pool, clock=app.clock, signal=signal)
     every = jobs(app, owned=shards.fences)
     # Connections of their own: receivers that no longer answer take none from the OCPI peers.
