@@ -40,7 +40,7 @@ from clearing.documents.session_originals import (
     SessionOriginals,
     SessionReader,
 )
-from clearing.documents.standing_data import StandingData
+from clearing.documents.standing_data_service import StandingData
 from clearing.documents.tax_currency import state_currency, vat_in_state_currency
 from clearing.errors import ClearingConflictError, InvalidDocumentError
 from clearing.fx import MAX_AGE_DAYS, RateTable
