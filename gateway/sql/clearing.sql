@@ -64,8 +64,8 @@ SELECT c.* FROM unnest(:shards::smallint[], :ids::uuid[]) AS given (shard, id)
 JOIN gateway.capture AS c ON c.shard = given.shard AND c.session_id = given.id;
 
 -- name: mark_sessions
--- Of a cleared session the state changes alone, which stands in no index: the smallest of updates. Returns the sessions as
--- they are now; one that is in another state is left as it is.
+-- Of a cleared session the state changes alone, which stands in no index: the smallest of updates. Returns the
+-- sessions as they are now; one that is in another state is left as it is.
 UPDATE gateway.session AS s SET state = due.state,
     flags = CASE WHEN due.flag = '' THEN s.flags ELSE array_append(s.flags, due.flag) END,
     updated_at = CASE WHEN due.state = 'exception' THEN :now::timestamptz ELSE s.updated_at END,

@@ -162,7 +162,7 @@ UPDATE gateway.delivery SET state = 'abandoned', next_attempt_at = NULL, leased_
 WHERE shard = :shard AND endpoint_id = ANY (:endpoints::uuid[]) AND state = 'pending';
 
 -- Per endpoint the oldest due deliveries that are first of their object, up to its capacity; only one while the
--- endpoint fails. Only for who owns the shard. No commit of a lease waits for the disk: what a crash loses is sent again.
+-- endpoint fails. Only for who owns the shard. A lease's commit waits for no disk: what a crash loses is sent again.
 -- name: claim
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true) AS value

@@ -26,7 +26,7 @@ from gateway.ids import SHARD_COUNT, format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
 from gateway.webhooks.delivery_queue import ClaimedDelivery, PendingEndpoint, Quota
-from gateway.webhooks.delivery_results import Result, changes_endpoints, record
+from gateway.webhooks.delivery_results import Result, record, takes_transaction
 from gateway.webhooks.own_headers import read_headers
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
@@ -329,8 +329,8 @@ class WebhookDelivery:
 
     async def _record(self, results: Sequence[Result]) -> None:
         """Write results, which are the first of those that wait to be written."""
-        # Results that change no endpoint are one statement, and need no transaction around it.
-        scope = transaction(self.pool) if changes_endpoints(results) else self.pool.acquire()
+        # Acknowledged and no more to say: one statement, which needs no transaction around it.
+        scope = transaction(self.pool) if takes_transaction(results) else self.pool.acquire()
         async with scope as connection:
             freed = await record(
                 connection,

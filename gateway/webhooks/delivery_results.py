@@ -48,7 +48,7 @@ async def record(
 ) -> set[int]:
     """Write the answers, in a number of statements that does not grow with them.
 
-    In the caller's transaction, which `changes_endpoints` says whether it takes.
+    In the caller's transaction, if `takes_transaction` says so.
 
     Returns the shards in which a later event of the same object may be sent now.
     """
@@ -63,10 +63,11 @@ async def record(
     return freed
 
 
-def changes_endpoints(results: Sequence[Result]) -> bool:
-    """Whether recording these results writes an endpoint, too, and so needs a transaction."""
+def takes_transaction(results: Sequence[Result]) -> bool:
+    """Whether recording these results writes more than their deliveries: an endpoint, or an answer's text."""
     health = _health(results)
-    return bool(health.gone or health.recovered or health.failing)
+    texts = any(one.sent.answer is not None for one in results)
+    return bool(texts or health.gone or health.recovered or health.failing)
 
 
 def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt:
