@@ -13,7 +13,7 @@ from aiohttp import web
 
 MOST_STREAMS: Final = 200  # of one process: beyond them a page asks every few seconds instead
 _LOOKS: Final = 200  # then the browser opens the stream anew
-_SILENT_LOOKS: Final = 5  # after so many without a change a comment keeps the connection open
+_SILENT_LOOKS: Final = 5  # after so many without a change a page learns that the stream still lives
 _UNAVAILABLE: Final = 503
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -66,7 +66,7 @@ class LiveStreams:
             else:
                 silent += 1
                 if silent % _SILENT_LOOKS == 0:
-                    await response.write(b": still here\n\n")
+                    await response.write(b"event: alive\ndata:\n\n")
             if not seen.moving:
                 break
             await asyncio.sleep(self.pause_seconds)
