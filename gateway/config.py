@@ -272,6 +272,7 @@ class Settings(OperationsSettings, SignInSettings):
         500, ge=1, le=10_000, description="sessions cleared in one transaction at most"
     )
     worker_poll_ms: int = Field(200, ge=10, le=60_000, description="first pause of an idle job")
+    worker_gather_ms: int = Field(250, ge=0, le=5000, description="least time from one batch to the next")
     worker_lease_seconds: int = Field(60, ge=5, le=3600, description="after it another worker may take over")
 
     worker_health_host: str = Field(

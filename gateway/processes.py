@@ -22,6 +22,7 @@ from gateway.application import Application, build_web, jobs, open_application, 
 from gateway.config import Settings
 from gateway.database import is_distributed
 from gateway.ids import SHARD_COUNT, new_id
+from gateway.jobs.driver_documents import DOCUMENTS
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.shard_job import ShardJob
 from gateway.jobs.shard_ownership import ShardOwnership
@@ -31,6 +32,7 @@ from gateway.jobs.work_notices import hear_notices, send_notices
 from gateway.operations_settings import RecoveryMode
 from gateway.process_group import GroupMember
 from gateway.shared_buckets import SharedBuckets
+from gateway.task_kinds import TaskKind
 from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
@@ -40,6 +42,7 @@ from gateway.worker_health import health_server
 
 _log = structlog.get_logger(__name__)
 _DELIVERIES: Final = Limits()
+_BATCHES_OF_A_DOCUMENTS_ROUND: Final = 2  # nobody waits for a document: under load a round takes more batches
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -164,7 +167,8 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
 async def work(app: Application, stop: asyncio.Event, loops: JobLoops, signal: WorkSignal) -> None:
     """Run every job until `stop`, then give the shards back. `signal` says that this process left work."""
     collect_garbage_less_often()
-    poll_s = app.settings.worker_poll_ms / 1000
+    poll_s, gather_s = app.settings.worker_poll_ms / 1000, app.settings.worker_gather_ms / 1000
+    gathered = {TaskKind.CLEAR_SESSION.value: gather_s, DOCUMENTS: _BATCHES_OF_A_DOCUMENTS_ROUND * gather_s}
     shards = ShardOwnership(pool=app.pool, clock=app.clock, signal=signal)
     every = jobs(app, owned=shards.fences)
     # Connections of their own: receivers that no longer answer take none from the OCPI peers.
@@ -183,10 +187,10 @@ async def work(app: Application, stop: asyncio.Event, loops: JobLoops, signal: W
     )
     by_shard = [job for job in every if isinstance(job, ShardJob)]
     others = [job for job in every if not isinstance(job, ShardJob)]
-    worker = ShardWorker(shards=shards, webhooks=webhooks, jobs=by_shard, loops=loops)
+    worker = ShardWorker(shards=shards, webhooks=webhooks, jobs=by_shard, gathered=gathered, loops=loops)
     async with client, asyncio.TaskGroup() as group:
         group.create_task(worker.run(stop=stop), name="shard worker")
-        running = run_jobs(others, stop=stop, poll_s=poll_s, loops=loops, signal=signal)
+        running = run_jobs(others, stop=stop, poll_s=poll_s, loops=loops, signal=signal, gathered=gathered)
         group.create_task(running, name="jobs")
         sender = str(shards.owner)
         group.create_task(send_notices(app.pool, signal, sender=sender, stop=stop), name="notices sent")

@@ -7,7 +7,8 @@ jobs of the worker's own shards are run by jobs/work_loop.py instead.
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from gateway.jobs.job_loops import JobLoops, rest
 from gateway.work_signal import WorkSignal, wait_for
 
 LONGEST_PAUSE_S: Final = 2.0
+LONGEST_DELAY_S: Final = 1.0  # of a job that others' work woke in vain, time and again
 # New values that may be garbage before it is collected. A request's may hold its body: fewer of them wait.
 _OF_A_WORKER: Final = 200_000
 _OF_A_GATEWAY: Final = 20_000
@@ -30,31 +32,51 @@ async def run_jobs(
     poll_s: float,
     loops: JobLoops | None = None,
     signal: WorkSignal | None = None,
+    gathered: Mapping[str, float] | None = None,
 ) -> None:
     """Run every job until `stop` is set; returns when each has finished its round.
 
     A job that has nothing to do rests for `poll_s`, then twice as long each time, up to two seconds (or
-    `poll_s`, if that is longer); `signal` ends a rest that is longer than `poll_s`.
+    `poll_s`, if that is longer); `signal` ends a rest that is longer than `poll_s`. A job that the signal
+    woke in vain is woken by it ever less often while others are at work, up to a second after its last
+    round. Rounds of `gathered` jobs begin so many seconds apart at least.
     """
     shared, given = loops or JobLoops(), signal or WorkSignal()
     async with asyncio.TaskGroup() as group:
         for job in jobs:
-            running = _run(job, stop=stop, poll_s=poll_s, loops=shared, signal=given)
-            group.create_task(running, name=f"job {job.name}")
+            turns = _Turns(
+                stop=stop, poll_s=poll_s, gather_s=(gathered or {}).get(job.name, 0.0), signal=given
+            )
+            group.create_task(_run(job, turns, loops=shared), name=f"job {job.name}")
 
 
-async def _run(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops, signal: WorkSignal) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turns:
+    """What makes a job's rounds follow each other; times in seconds."""
+
+    stop: asyncio.Event
+    poll_s: float
+    gather_s: float
+    signal: WorkSignal
+
+    async def until(self, at: float) -> None:
+        """Pause until the loop's clock shows `at`, or it is to stop."""
+        await rest(self.stop, max(0.0, at - asyncio.get_running_loop().time()))
+
+
+async def _run(job: Job, turns: _Turns, *, loops: JobLoops) -> None:
     structlog.contextvars.bind_contextvars(job=job.name)
     loops.turned(job.name, None)
     with acting_as(job.name):
-        await _turn(job, stop=stop, poll_s=poll_s, loops=loops, signal=signal)
+        await _turn(job, turns, loops=loops)
     loops.rounds.end(job.name)
 
 
-async def _turn(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops, signal: WorkSignal) -> None:
-    pause = poll_s
+async def _turn(job: Job, turns: _Turns, *, loops: JobLoops) -> None:
+    stop, poll_s = turns.stop, turns.poll_s
+    pause = delay = poll_s
     while not stop.is_set():
-        mark = signal.mark()
+        mark, began = turns.signal.mark(), asyncio.get_running_loop().time()
         try:
             done = await job.run_once()
         except Exception as error:  # noqa: BLE001 - the process boundary of a job: the others must go on
@@ -62,16 +84,16 @@ async def _turn(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops
             continue
         loops.turned(job.name, None)
         if done:
-            signal.give()
-            pause = poll_s
-            await rest(stop, 0)
+            turns.signal.give()
+            pause = delay = poll_s
+            await turns.until(began + turns.gather_s)
             continue
         began = asyncio.get_running_loop().time()
         if await wait_for(mark, stop=stop, seconds=pause):
-            await rest(stop, max(0.0, began + poll_s - asyncio.get_running_loop().time()))
-            pause = poll_s
+            await turns.until(began + delay)
+            pause, delay = poll_s, min(2 * delay, max(LONGEST_DELAY_S, poll_s))
         else:
-            pause = min(2 * pause, max(LONGEST_PAUSE_S, poll_s))
+            pause, delay = min(2 * pause, max(LONGEST_PAUSE_S, poll_s)), poll_s
 
 
 def collect_garbage_less_often(*, serving: bool = False) -> None:

@@ -44,6 +44,7 @@ _COLUMNS: Final = (
     "issued_at",
     "details",
 )
+_MOST_BATCHES: Final = 64  # of one round
 _SUPPLY_FIELDS: Final = tuple(DriverSupply.__dataclass_fields__)
 
 
@@ -84,17 +85,24 @@ async def list_chains(connection: Connection) -> list[int]:
     return [row["chain"] for row in await rows(_sql.chains(connection))]
 
 
-async def find_next_batch(connection: Connection, chain: int) -> tuple[UUID, int] | None:
-    """The chain's next batch and its position, locked for this worker.
+async def find_next_batches(connection: Connection, chain: int, *, entries: int) -> list[tuple[UUID, int]]:
+    """The chain's next batches and their positions, locked for this worker.
 
-    None: there is none, or another worker has it.
+    It is one, or more of so few entries in all. Empty: there is none, or another worker has them.
     """
-    await _sql.open_cursor(connection, chain=chain)
-    position = await _sql.lock_cursor(connection, chain=chain)
-    if position is None:
-        return None
-    batch_id = await _sql.batch_at(connection, chain=chain, position=position + 1)
-    return None if batch_id is None else (batch_id, position + 1)
+    found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
+    if not found:
+        await _sql.open_cursor(connection, chain=chain)
+        found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
+    chosen: list[tuple[UUID, int]] = []
+    for row in found:
+        if row["id"] is None:
+            break
+        entries -= row["entry_count"]
+        if chosen and entries < 0:
+            break
+        chosen.append((row["id"], row["position"]))
+    return chosen
 
 
 async def move_cursor(connection: Connection, chain: int, position: int) -> None:
@@ -102,9 +110,14 @@ async def move_cursor(connection: Connection, chain: int, position: int) -> None
     await _sql.move_cursor(connection, chain=chain, position=position)
 
 
-async def list_supplies(connection: Connection, batch_id: UUID) -> list[SupplyRecord]:
-    """The supplies to drivers of a batch that came to an amount, the earliest sale first."""
-    return _supplies(await rows(_sql.supplies(connection, batch_id=batch_id)))
+async def list_supplies(
+    connection: Connection, batch_ids: Sequence[UUID]
+) -> dict[UUID, Sequence[SupplyRecord]]:
+    """The supplies to drivers that came to an amount, by batch, each batch's earliest sale first."""
+    found: dict[UUID, list[Any]] = {}
+    for row in await rows(_sql.supplies(connection, batch_ids=list(batch_ids))):
+        found.setdefault(row["batch_id"], []).append(row)
+    return {batch_id: _supplies(its_rows) for batch_id, its_rows in found.items()}
 
 
 def _supplies(found: Sequence[Any]) -> list[SupplyRecord]:

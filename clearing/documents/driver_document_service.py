@@ -40,13 +40,13 @@ from clearing.documents.session_originals import (
     SessionOriginals,
     SessionReader,
 )
+from clearing.documents.standing_data_service import StandingData
 from clearing.documents.tax_currency import state_currency, vat_in_state_currency
 from clearing.errors import ClearingConflictError, InvalidDocumentError
 from clearing.fx import MAX_AGE_DAYS, RateTable
 from clearing.identifiers import format_id
 from clearing.ledger.journal_entry import EntryKind
 from clearing.money import half_away
-from clearing.parties import repository as party_repository
 from clearing.parties.business_details import InvoiceProfile
 from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
 from clearing.reference_data import repository as reference_repository
@@ -58,6 +58,7 @@ from clearing.tax.vat import Category, VatDecision
 # A pending document is tried when its supplier's data change, and after this long: a rate may have come.
 RETRY_AFTER: Final = timedelta(hours=6)
 MAX_PENDING: Final = 500
+AT_ONCE: Final = 250  # entries of several batches; a larger batch is documented by itself
 RATE_AGE: Final = timedelta(days=MAX_AGE_DAYS + 1)
 _UNDOES: Final = {EntryKind.REFUND_FAILED: EntryKind.REFUND, EntryKind.DISPUTE_WON: EntryKind.DISPUTE}
 # A supply, and no correction of one: its document stands by itself.
@@ -91,6 +92,7 @@ class DriverDocumentSources:
 
     originals: SessionOriginalsSource | None = None
     reader: SessionReader = field(default_factory=SessionReader)
+    standing: StandingData = field(default_factory=StandingData)
 
     async def load(
         self, connection: Connection, session_ids: Sequence[UUID]
@@ -109,22 +111,48 @@ async def list_undocumented_chains(connection: Connection) -> Sequence[int]:
 async def issue_next(
     connection: Connection, *, chain: int, now: datetime, sources: DriverDocumentSources
 ) -> int | None:
-    """Document the chain's next batch.
+    """Document the chain's next batch, or several at once where they have few entries.
 
     Returns how many documents were issued; None when there is nothing to do now: no batch, another worker has
     it, or a correction of a capture whose own document is still to come from another chain. What lacks
     something that its state demands is kept as pending, with the reason.
     """
-    found = await store.find_next_batch(connection, chain)
-    if found is None:
+    batches = await store.find_next_batches(connection, chain, entries=AT_ONCE)
+    if not batches:
         return None
-    batch_id, position = found
-    supplied = await store.list_supplies(connection, batch_id)
+    by_batch = await store.list_supplies(connection, [batch_id for batch_id, _ in batches])
+    supplied, position = _before_corrections([(by_batch.get(one, ()), at) for one, at in batches])
     issued = await _issue(connection, supplied, now=now, sources=sources) if supplied else ()
     if issued is None:
         return None
     await store.move_cursor(connection, chain, position)
     return len(issued)
+
+
+def _before_corrections(
+    batches: Sequence[tuple[Sequence[SupplyRecord], int]],
+) -> tuple[list[SupplyRecord], int]:
+    """The supplies of the first batches, the earliest sale first, and the position of the last of these.
+
+    They end before a batch that is about more than captures, unless it is the first, which then stands alone:
+    a correction names a document that is issued.
+    """
+    supplied, position = list(batches[0][0]), batches[0][1]
+    if _only_captures(supplied):
+        for later, at in batches[1:]:
+            if not _only_captures(later):
+                break
+            supplied += later
+            position = at
+    return sorted(supplied, key=_sale), position
+
+
+def _only_captures(supplied: Sequence[SupplyRecord]) -> bool:
+    return all(one.kind == EntryKind.CAPTURE for one in supplied)
+
+
+def _sale(one: SupplyRecord) -> tuple[datetime, int, UUID, str, str]:
+    return one.sale_at, one.shard, one.session_id, one.kind, one.reference
 
 
 async def list_suppliers_to_retry(connection: Connection, *, now: datetime) -> Sequence[str]:
@@ -154,8 +182,8 @@ async def _issue(
     now: datetime,
     sources: DriverDocumentSources,
 ) -> Sequence[DriverDocument] | None:
-    parties = await party_repository.load_parties(connection)
-    rulings = await session_repository.load_rulings(connection, [one.ruling_id for one in supplied])
+    parties = await sources.standing.load_parties(connection)
+    rulings = await sources.standing.load_rulings(connection, [one.ruling_id for one in supplied])
     issued_on = now.astimezone(ZoneInfo(parties[PLATFORM_ID].time_zone)).date()
     drafting = _Drafting(
         parties=parties,

@@ -15,21 +15,22 @@ ORDER BY known.chain;
 -- name: open_cursor!
 INSERT INTO clearing.document_cursor (chain, position) VALUES (:chain, 0) ON CONFLICT DO NOTHING;
 
--- name: lock_cursor$
+-- name: next_batches
+-- The batches behind a chain's cursor, in order; one row without a batch where there is none, no row without a cursor.
 -- Skipped while another worker documents this chain.
-SELECT position FROM clearing.document_cursor WHERE chain = :chain FOR UPDATE SKIP LOCKED;
-
--- name: batch_at$
-SELECT id FROM clearing.batch WHERE chain = :chain AND position = :position;
+SELECT b.id, b.position, b.entry_count FROM clearing.document_cursor AS c
+LEFT JOIN clearing.batch AS b
+    ON b.chain = :chain AND b.position > c.position AND b.position <= c.position + :limit::integer
+WHERE c.chain = :chain ORDER BY b.position FOR UPDATE OF c SKIP LOCKED;
 
 -- name: move_cursor!
 UPDATE clearing.document_cursor SET position = :position WHERE chain = :chain;
 
 -- name: supplies
--- Entries of a batch that are about a supply to a driver.
-SELECT shard, subject_id AS session_id, kind, reference, currency, legs, tax_jurisdiction, sale_at, energy_kwh, cpo_id
+-- Entries of batches that are about a supply to a driver.
+SELECT batch_id, shard, subject_id AS session_id, kind, reference, currency, legs, tax_jurisdiction, sale_at, energy_kwh, cpo_id
 FROM clearing.entry
-WHERE batch_id = :batch_id AND legs LIKE '%"leg":"to_driver"%'
+WHERE batch_id = ANY (:batch_ids::uuid[]) AND legs LIKE '%"leg":"to_driver"%'
 ORDER BY sale_at, shard, subject_id, kind, reference;
 
 -- name: take_numbers$

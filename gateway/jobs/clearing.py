@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -21,12 +22,14 @@ from gateway.database import Connection, is_distributed, transaction
 from gateway.failure_log import is_transient, log_failure
 from gateway.ids import format_id, new_id
 from gateway.jobs import clearing_repository, task_queue
-from gateway.jobs.clearing_repository import SessionMark
+from gateway.jobs.clearing_repository import SessionMark, ViewSources
 from gateway.jobs.shard_job import ShardJob
 from gateway.jobs.task_queue import Task
 from gateway.jobs.task_runner import is_permanent
 from gateway.payments import presenters
+from gateway.payments.records import SessionRecord
 from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.stored_tariffs import StoredTariffs
 from gateway.task_kinds import TaskKind
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
@@ -59,6 +62,7 @@ class ClearingJob(ShardJob):
     batch_size: int
     chain: int
     tariffs: TariffSnapshotService = field(default_factory=TariffSnapshotService)
+    stored_tariffs: StoredTariffs = field(default_factory=StoredTariffs)
     chance: random.Random = field(default_factory=random.SystemRandom)
 
     @property
@@ -164,28 +168,30 @@ class ClearingJob(ShardJob):
 
     async def _clear(self, connection: Connection, tasks: Sequence[Task]) -> None:
         captured = await clearing_repository.load_captured_sessions(
-            connection, tasks, by_shard=is_distributed(self.pool)
+            connection, tasks, tariffs=self.stored_tariffs, by_shard=is_distributed(self.pool)
         )
         batch = await self.sessions.clear_batch(
             connection, captured, now=self.clock.now(), batch_id=new_id(), chain=self.chain
         )
-        await self._mark(connection, batch)
-        await self._publish(connection, batch)
+        marked = await self._mark(connection, batch)
+        await self._publish(connection, batch, marked)
         _log.info(
             "cleared", sessions=len(batch.cleared), uncleared=len(batch.uncleared), again=len(batch.already)
         )
 
-    async def _mark(self, connection: Connection, batch: ClearingBatch) -> None:
+    async def _mark(self, connection: Connection, batch: ClearingBatch) -> Mapping[UUID, SessionRecord]:
         marks = [SessionMark(session_id=one.session_id, state="cleared") for one in batch.cleared]
         marks += [
             SessionMark(session_id=one.session_id, state="exception", flag=one.reason)
             for one in batch.uncleared
         ]
         marks += [SessionMark(session_id=session_id, state="cleared") for session_id in batch.already]
-        await clearing_repository.mark_sessions(connection, marks, now=self.clock.now())
+        return await clearing_repository.mark_sessions(connection, marks, now=self.clock.now())
 
-    async def _publish(self, connection: Connection, batch: ClearingBatch) -> None:
-        """An event about each session: three reads and one write for all of them."""
+    async def _publish(
+        self, connection: Connection, batch: ClearingBatch, marked: Mapping[UUID, SessionRecord]
+    ) -> None:
+        """An event about each session: two reads and one write for all of them."""
         kinds = {cleared.session_id: EventType.SESSION_CLEARED for cleared in batch.cleared}
         for uncleared in batch.uncleared:
             _log.error(
@@ -194,7 +200,12 @@ class ClearingJob(ShardJob):
             kinds[uncleared.session_id] = EventType.SESSION_EXCEPTION
         if not kinds:
             return
-        views = await clearing_repository.load_session_views(connection, list(kinds), tariffs=self.tariffs)
+        views = await clearing_repository.load_session_views(
+            connection,
+            list(kinds),
+            marked=marked,
+            sources=ViewSources(stored=self.stored_tariffs, shown=self.tariffs),
+        )
         published: list[NewEvent] = []
         for place, (session_id, kind) in enumerate(kinds.items()):
             if session_id in views:

@@ -17,6 +17,7 @@ from gateway.payments.records import AuthorizationRecord, CaptureRecord, Session
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.usage_checks import BELOW_TARIFF
 from gateway.payments.views import SessionView
+from gateway.stored_tariffs import StoredTariff, StoredTariffs
 
 _QUERIES: Final[Any] = named_queries("gateway", "clearing.sql")
 
@@ -73,7 +74,7 @@ async def _lock_sessions(
 
 
 async def load_captured_sessions(
-    connection: Connection, tasks: Iterable[Task], *, by_shard: bool
+    connection: Connection, tasks: Iterable[Task], *, tariffs: StoredTariffs, by_shard: bool
 ) -> list[CapturedSession]:
     """What clearing needs of the sessions that tasks name, each with its tariff; they are locked.
 
@@ -84,14 +85,15 @@ async def load_captured_sessions(
     await _lock_sessions(connection, named, by_shard=by_shard)
     found = _QUERIES.captured_sessions(connection, **due)
     rows = [row async for row in found]
-    hashes = list({row["tariff_sha256"] for row in rows})
-    tariffs = {row["sha256"]: row async for row in _QUERIES.tariffs(connection, hashes=hashes)}
-    return [captured_session(row, tariffs[row["tariff_sha256"]]) for row in rows]
+    frozen = await tariffs.load(connection, [row["tariff_sha256"] for row in rows])
+    return [captured_session(row, frozen[row["tariff_sha256"]]) for row in rows]
 
 
-async def mark_sessions(connection: Connection, marks: Sequence[SessionMark], *, now: datetime) -> None:
-    """Write the states of sessions after a batch."""
-    await _QUERIES.mark_sessions(
+async def mark_sessions(
+    connection: Connection, marks: Sequence[SessionMark], *, now: datetime
+) -> dict[UUID, SessionRecord]:
+    """Write the states of sessions after a batch; those that were in a state to get one, as they are now."""
+    found = _QUERIES.mark_sessions(
         connection,
         shards=[shard_of(mark.session_id) for mark in marks],
         ids=[mark.session_id for mark in marks],
@@ -99,12 +101,29 @@ async def mark_sessions(connection: Connection, marks: Sequence[SessionMark], *,
         flags=[mark.flag for mark in marks],
         now=now,
     )
+    sessions = [SessionRecord.from_row(row) async for row in found]
+    return {session.id: session for session in sessions}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewSources:
+    """What views of sessions are made of, beside the rows: the stored tariffs, and how one is shown."""
+
+    stored: StoredTariffs
+    shown: TariffSnapshotService
 
 
 async def load_session_views(
-    connection: Connection, ids: Sequence[UUID], *, tariffs: TariffSnapshotService
+    connection: Connection,
+    ids: Sequence[UUID],
+    *,
+    marked: Mapping[UUID, SessionRecord],
+    sources: ViewSources,
 ) -> dict[UUID, SessionView]:
-    """Sessions as partners see them, each with its tariff, authorization and capture, in four reads."""
+    """Sessions as partners see them, each with its tariff, authorization and capture.
+
+    Two reads; a third for those that are not `marked`, and one for tariffs that are not known yet.
+    """
     named = {"shards": [shard_of(session_id) for session_id in ids], "ids": ids}
     authorizations = {
         row["session_id"]: AuthorizationRecord.from_row(row)
@@ -114,13 +133,12 @@ async def load_session_views(
         row["session_id"]: CaptureRecord.from_row(row)
         async for row in _QUERIES.published_captures(connection, **named)
     }
-    sessions = [SessionRecord.from_row(row) async for row in _QUERIES.published_sessions(connection, **named)]
-    hashes = list({session.tariff_sha256 for session in sessions})
+    sessions = [marked[session_id] for session_id in ids if session_id in marked]
+    sessions += await _load_sessions(connection, [one for one in ids if one not in marked])
+    frozen = await sources.stored.load(connection, [session.tariff_sha256 for session in sessions])
     references = {
-        row["sha256"]: tariffs.reference(
-            sha256=row["sha256"], canonical=row["canonical"], version=row["version"]
-        )
-        async for row in _QUERIES.tariffs(connection, hashes=hashes)
+        sha256: sources.shown.reference(sha256=sha256, canonical=one.canonical, version=one.version)
+        for sha256, one in frozen.items()
     }
     return {
         session.id: SessionView(
@@ -133,7 +151,16 @@ async def load_session_views(
     }
 
 
-def captured_session(row: Mapping[str, Any], tariff: Mapping[str, Any]) -> CapturedSession:
+async def _load_sessions(connection: Connection, ids: Sequence[UUID]) -> list[SessionRecord]:
+    if not ids:
+        return []
+    found = _QUERIES.published_sessions(
+        connection, shards=[shard_of(session_id) for session_id in ids], ids=list(ids)
+    )
+    return [SessionRecord.from_row(row) async for row in found]
+
+
+def captured_session(row: Mapping[str, Any], tariff: StoredTariff) -> CapturedSession:
     """A row of a captured session, with that of its tariff, as clearing's value."""
     on_account = row["funding"] == "partner_account"
     return CapturedSession(
@@ -153,8 +180,8 @@ def captured_session(row: Mapping[str, Any], tariff: Mapping[str, Any]) -> Captu
         captured_minor=row["amount_minor"],
         currency=row["currency"],
         tariff_sha256=row["tariff_sha256"],
-        tariff_json=tariff["canonical"],
-        tariff_version=tariff["version"],
+        tariff_json=tariff.canonical,
+        tariff_version=tariff.version,
         cdr_id=row["cdr_id"],
         cdr_json=row["cdr"],
         cdr_version=row["cdr_version"],

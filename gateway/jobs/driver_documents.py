@@ -15,6 +15,7 @@ from gateway.database import Pool, transaction
 from gateway.documents.session_originals_repository import StoredSessionOriginals
 from gateway.ids import SHARD_COUNT, every_shard
 
+DOCUMENTS: Final = "driver_documents"
 _PENDING_SHARD: Final = 0
 
 
@@ -32,7 +33,7 @@ class DriverDocumentJob:
     sources: DriverDocumentSources = field(
         default_factory=lambda: DriverDocumentSources(originals=StoredSessionOriginals())
     )
-    name: str = "driver_documents"
+    name: str = DOCUMENTS
 
     async def run_once(self) -> int:
         """One batch of each chain, and what is pending. Returns how much of both was documented.

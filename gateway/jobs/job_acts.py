@@ -19,6 +19,7 @@ WRITE_NO_WATCHED_TABLE: Final = frozenset(
         TaskKind.CLEAR_SESSION.value,
         TaskKind.BOOK_CORRECTION.value,
         TaskKind.HANDLE_PSP_EVENT.value,
+        "driver_documents",
         "event_fan_out",
         "outcome_resolution",
     }

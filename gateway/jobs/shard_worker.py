@@ -4,7 +4,7 @@ Owns: which loops that takes, and their order at the end. Must not know what a j
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -19,11 +19,15 @@ from gateway.jobs.work_schedule import FIRST_REST_S, LONGEST_PAUSE_S, WorkSchedu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardWorker:
-    """Runs `jobs` and the webhooks in the shards that `shards` owns."""
+    """Runs `jobs` and the webhooks in the shards that `shards` owns.
+
+    `gathered`: kinds whose rounds wait for more, and how many seconds apart they begin at least.
+    """
 
     shards: ShardOwnership
     webhooks: WebhookDeliveryJob
     jobs: Sequence[ShardWork] = ()
+    gathered: Mapping[str, float] = field(default_factory=dict)
     loops: JobLoops = field(default_factory=JobLoops)
 
     async def run(self, *, stop: asyncio.Event) -> None:
@@ -37,7 +41,7 @@ class ShardWorker:
             jobs=[*self.jobs, events, NewEventJob(delivery=webhooks.delivery), webhooks],
             loops=self.loops,
             signal=shards.signal,
-            schedule=WorkSchedule(longest_rests={NEW_EVENT: FIRST_REST_S}),
+            schedule=WorkSchedule(longest_rests={NEW_EVENT: FIRST_REST_S}, gathered=self.gathered),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(shards.run(stop=stop, loops=self.loops), name="shards")

@@ -69,7 +69,10 @@ class NewEventJob:
         return {}
 
 
-_ROUND_SECONDS: Final = 0.03  # a round takes what has come since the last: under load a statement serves many
+# From round to round: one takes what has come since the last. While each finds something and takes all of it,
+# the time grows: under load a statement serves many, and a lone event waits for none.
+_ROUND_SECONDS: Final = 0.03
+_GATHERING_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +130,10 @@ class WebhookDeliveryJob:
         poll_s: float,
         loops: JobLoops,
     ) -> None:
-        loop, began = asyncio.get_running_loop(), 0.0
+        loop, began, apart = asyncio.get_running_loop(), 0.0, _ROUND_SECONDS
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
-                await asyncio.sleep(max(0.0, began + _ROUND_SECONDS - loop.time()))
+                await asyncio.sleep(max(0.0, began + apart - loop.time()))
                 began = loop.time()
                 try:
                     await self.delivery.record()
@@ -139,6 +142,8 @@ class WebhookDeliveryJob:
                     await rest(stop, loops.turned(self.name, error))
                     continue
                 loops.turned(self.name, None)
+                gathers = done and not self.delivery.is_full
+                apart = min(2 * apart, _GATHERING_SECONDS) if gathers else _ROUND_SECONDS
                 if not done:
                     await self.delivery.wait(stop, poll_s)
         try:

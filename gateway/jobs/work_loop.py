@@ -19,7 +19,7 @@ from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.shard_job import ShardWork
 from gateway.jobs.shard_lease_repository import find_due_work
 from gateway.jobs.shard_ownership import ShardOwnership
-from gateway.jobs.work_schedule import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, WorkSchedule
+from gateway.jobs.work_schedule import LONGEST_PAUSE_S, WorkSchedule
 from gateway.work_signal import WorkSignal, wait_for
 
 _NAME: Final = "work_loop"
@@ -49,7 +49,7 @@ class WorkLoop:
                 if await wait_for(mark, stop=stop, seconds=pause_s):
                     self.schedule.woken()
                     # Many signals in a row are one look.
-                    early = looked_at + SHORTEST_PAUSE_S - loop.time()
+                    early = looked_at + self.schedule.soonest_s - loop.time()
                     if early > 0:
                         await asyncio.sleep(early)
         self.loops.rounds.end(_NAME)

@@ -49,10 +49,6 @@ LEFT JOIN gateway.site_host AS h ON h.cpo_id = s.cpo_id AND h.location_id = s.lo
 LEFT JOIN gateway.session_buyer AS y ON y.shard = s.shard AND y.session_id = s.id
 ORDER BY s.shard, s.id;
 
--- name: tariffs
--- Each tariff once, however many sessions it priced.
-SELECT sha256, canonical, version FROM gateway.tariff_snapshot WHERE sha256 = ANY(:hashes::text[]);
-
 -- name: published_sessions
 SELECT s.* FROM unnest(:shards::smallint[], :ids::uuid[]) AS given (shard, id)
 JOIN gateway.session AS s ON s.shard = given.shard AND s.id = given.id;
@@ -67,8 +63,9 @@ ORDER BY a.shard, a.session_id, (a.state NOT IN ('voided', 'failed')) DESC, a.id
 SELECT c.* FROM unnest(:shards::smallint[], :ids::uuid[]) AS given (shard, id)
 JOIN gateway.capture AS c ON c.shard = given.shard AND c.session_id = given.id;
 
--- name: mark_sessions!
--- Of a cleared session the state changes alone, which stands in no index: the smallest of updates.
+-- name: mark_sessions
+-- Of a cleared session the state changes alone, which stands in no index: the smallest of updates. Returns the
+-- sessions as they are now; one that is in another state is left as it is.
 UPDATE gateway.session AS s SET state = due.state,
     flags = CASE WHEN due.flag = '' THEN s.flags ELSE array_append(s.flags, due.flag) END,
     updated_at = CASE WHEN due.state = 'exception' THEN :now::timestamptz ELSE s.updated_at END,
@@ -77,4 +74,5 @@ FROM (
     SELECT unnest(:shards::smallint[]) AS shard, unnest(:ids::uuid[]) AS id,
            unnest(:states::text[]) AS state, unnest(:flags::text[]) AS flag
 ) AS due
-WHERE s.shard = due.shard AND s.id = due.id AND s.state IN ('completed', 'exception');
+WHERE s.shard = due.shard AND s.id = due.id AND s.state IN ('completed', 'exception')
+RETURNING s.*;

@@ -162,11 +162,14 @@ UPDATE gateway.delivery SET state = 'abandoned', next_attempt_at = NULL, leased_
 WHERE shard = :shard AND endpoint_id = ANY (:endpoints::uuid[]) AND state = 'pending';
 
 -- Per endpoint the oldest due deliveries that are first of their object, up to its capacity; only one while the
--- endpoint fails. Only for who owns the shard.
+-- endpoint fails. Only for who owns the shard. A lease's commit waits for no disk: what a crash loses is sent again.
 -- name: claim
-WITH due AS (
+WITH relaxed AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true) AS value
+), due AS (
     SELECT d.event_id, w.id AS endpoint_id
     FROM unnest(:endpoints::uuid[], :capacities::integer[]) AS given (id, capacity)
+    CROSS JOIN relaxed
     JOIN gateway.webhook_endpoint w ON w.id = given.id
     CROSS JOIN LATERAL (
         SELECT p.event_id FROM gateway.delivery p
@@ -183,7 +186,7 @@ WITH due AS (
         LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE given.capacity END
         FOR UPDATE OF p SKIP LOCKED
     ) d
-    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+    WHERE relaxed.value <> '' AND w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
       AND EXISTS (SELECT 1 FROM gateway.shard_lease AS o WHERE o.shard = :shard AND o.fence = :fence::bigint)
     LIMIT :limit
 ), leased AS (
@@ -233,11 +236,14 @@ ORDER BY page.shard, page.endpoint_id;
 
 -- The same of several shards: per shard and endpoint up to a quota, per endpoint up to its capacity over all shards.
 -- name: claim_in_shards
-WITH due AS (
+WITH relaxed AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true) AS value
+), due AS (
     SELECT d.shard, d.event_id, w.id AS endpoint_id, given.capacity, given.turn,
            w.failures_in_a_row >= :pause_after::integer AS failing
     FROM unnest(:shards::smallint[], :fences::bigint[], :endpoints::uuid[], :quotas::integer[], :capacities::integer[])
         WITH ORDINALITY AS given (shard, fence, id, quota, capacity, turn)
+    CROSS JOIN relaxed
     JOIN gateway.shard_lease AS o ON o.shard = given.shard AND o.fence = given.fence
     JOIN gateway.webhook_endpoint w ON w.id = given.id
     CROSS JOIN LATERAL (
@@ -255,7 +261,7 @@ WITH due AS (
         LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE given.quota END
         FOR UPDATE OF p SKIP LOCKED
     ) d
-    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+    WHERE relaxed.value <> '' AND w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
 ), chosen AS (
     SELECT shard, endpoint_id, event_id FROM (
         SELECT due.*, row_number() OVER (PARTITION BY endpoint_id ORDER BY event_id) AS place FROM due) AS ranked

@@ -26,7 +26,7 @@ from gateway.ids import SHARD_COUNT, format_id
 from gateway.webhooks import delivery_queue
 from gateway.webhooks.back_pressure import BackPressure, Limits
 from gateway.webhooks.delivery_queue import ClaimedDelivery, PendingEndpoint, Quota
-from gateway.webhooks.delivery_results import Result, record
+from gateway.webhooks.delivery_results import Result, record, takes_transaction
 from gateway.webhooks.own_headers import read_headers
 from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
 from gateway.webhooks.secret_cipher import SecretCipher
@@ -76,6 +76,7 @@ class WebhookDelivery:
     _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
     _left: set[int] = field(default_factory=set)  # shards to query from the beginning once their pages end
     _at_once: int = field(init=False)  # shards in one statement
+    _full: bool = False  # the last `start` left something
 
     def __post_init__(self) -> None:
         """Start with no request in flight."""
@@ -86,6 +87,11 @@ class WebhookDelivery:
         """Have the next `start` query these shards, and end a wait for it."""
         self._active |= set(shards)
         self._answered.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the last `start` met a limit: of an endpoint, of all, or of what one query reads."""
+        return self._full
 
     async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
@@ -108,23 +114,24 @@ class WebhookDelivery:
         queried, self._active = self._active, set()
         shards = sorted(queried)
         self.chance.shuffle(shards)
-        leased: list[tuple[ClaimedDelivery, int]] = []
+        started, self._full = 0, False
         try:
-            async with delivery_queue.non_durable_transaction(self.pool) as connection:
+            async with self.pool.acquire() as connection:
                 while shards:
                     at = asyncio.get_running_loop().time()
                     if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
                         break
-                    leased += self._reserve(await self._lease(connection, self._take_shards(shards), fences))
+                    # Each statement commits by itself: what it leased is sent, whatever becomes of the next.
+                    leased = self._reserve(await self._lease(connection, self._take_shards(shards), fences))
+                    for delivery, call in leased:
+                        group.create_task(self._send(delivery, call))
+                    started += len(leased)
         except BaseException:
-            for delivery, call in leased:  # nothing was leased, nothing is sent
-                self._pressure.release(delivery.endpoint_id, call)
             self._active |= queried
             raise
         self._active |= set(shards)  # no capacity was left for these
-        for delivery, call in leased:
-            group.create_task(self._send(delivery, call))
-        return len(leased)
+        self._full |= bool(shards)
+        return started
 
     def _take_shards(self, shards: list[int]) -> list[int]:
         """The next shards for one statement, taken from the list."""
@@ -172,6 +179,7 @@ class WebhookDelivery:
         ended = set(shards) - more
         self._active |= more | (ended & self._left)
         self._left -= ended
+        self._full |= bool(more or unfinished)
         return claimed
 
     async def _abandon_deleted(self, connection: Connection, pending: Sequence[PendingEndpoint]) -> None:
@@ -210,6 +218,7 @@ class WebhookDelivery:
         by_pair = Counter((one.shard, one.endpoint_id) for one in claimed)
         for one in quotas:
             full = by_endpoint[one.endpoint_id] >= one.capacity
+            self._full |= full
             if full or by_pair[one.shard, one.endpoint_id] >= one.quota:
                 self._shards_of[one.endpoint_id].add(one.shard)
 
@@ -320,7 +329,9 @@ class WebhookDelivery:
 
     async def _record(self, results: Sequence[Result]) -> None:
         """Write results, which are the first of those that wait to be written."""
-        async with transaction(self.pool) as connection:
+        # Acknowledged and no more to say: one statement, which needs no transaction around it.
+        scope = transaction(self.pool) if takes_transaction(results) else self.pool.acquire()
+        async with scope as connection:
             freed = await record(
                 connection,
                 results,

@@ -48,6 +48,8 @@ async def record(
 ) -> set[int]:
     """Write the answers, in a number of statements that does not grow with them.
 
+    In the caller's transaction, if `takes_transaction` says so.
+
     Returns the shards in which a later event of the same object may be sent now.
     """
     health = _health(results)
@@ -59,6 +61,13 @@ async def record(
     await delivery_queue.mark_endpoints_recovered(connection, health.recovered)
     await _note_failures(connection, health.failing, wall_now=wall_now, business_now=business_now)
     return freed
+
+
+def takes_transaction(results: Sequence[Result]) -> bool:
+    """Whether recording these results writes more than their deliveries: an endpoint, or an answer's text."""
+    health = _health(results)
+    texts = any(one.sent.answer is not None for one in results)
+    return bool(texts or health.gone or health.recovered or health.failing)
 
 
 def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from gateway.jobs.job_failures import LONGEST_PAUSE_S, JobFailures
 from gateway.jobs.job_loops import JobLoops, JobRounds
+from gateway.work_signal import WorkSignal
 from gateway.worker import run_jobs
 from gateway.worker_health import health_server
 
@@ -135,3 +137,46 @@ async def test_a_worker_whose_database_is_away_is_well_and_one_that_hangs_is_not
 async def test_without_a_port_a_worker_listens_nowhere() -> None:
     async with health_server(JobRounds(), host="127.0.0.1", port=None) as port:
         assert port is None
+
+
+class Noting:
+    """Notes when its rounds begin; does as much in each as it is given."""
+
+    name = "noting"
+
+    def __init__(self, *, done: int) -> None:
+        self.done, self.began = done, list[float]()
+
+    async def run_once(self) -> int:
+        self.began.append(asyncio.get_running_loop().time())
+        return self.done
+
+    def apart(self) -> list[float]:
+        return [later - earlier for earlier, later in pairwise(self.began)]
+
+
+async def run_for(seconds: float, job: Noting, signal: WorkSignal, **how: Any) -> None:
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_jobs([job], stop=stop, poll_s=0.02, signal=signal, **how))
+    ends = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < ends:
+        signal.wake()
+        await asyncio.sleep(0.005)
+    stop.set()
+    await running
+
+
+async def test_a_job_that_others_wake_in_vain_is_woken_ever_less_often() -> None:
+    job = Noting(done=0)
+    await run_for(1.0, job, WorkSignal())
+    assert len(job.began) <= 8
+    assert job.apart()[0] < 0.1
+
+
+async def test_a_gathered_job_begins_its_rounds_apart_and_the_first_at_once() -> None:
+    job = Noting(done=1)
+    began = asyncio.get_running_loop().time()
+    await run_for(0.6, job, WorkSignal(), gathered={"noting": 0.15})
+    assert job.began[0] - began < 0.1
+    assert len(job.began) >= 3
+    assert min(job.apart()) >= 0.149

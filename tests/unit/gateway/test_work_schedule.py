@@ -7,6 +7,7 @@ import pytest
 
 from gateway.jobs.work_schedule import (
     FIRST_REST_S,
+    GATHERING_PAUSE_S,
     LONGEST_PAUSE_S,
     LONGEST_REST_S,
     SHORTEST_PAUSE_S,
@@ -131,3 +132,47 @@ def test_a_shard_that_is_tried_again_is_looked_at_again_when_it_may_be_the_next_
     schedule.ended("new", (1,), done=(), at=0.0)
     plan = look(schedule, {"new": {1: PAST}}, at=1.0)
     assert (plan.begin, plan.pause_s) == ({"new": (1,)}, FIRST_REST_S)
+
+
+def test_a_gathered_kind_begins_at_once_after_a_rest_and_then_no_sooner_than_its_time_apart() -> None:
+    schedule = WorkSchedule(gathered={"a": 0.25})
+    found = {"a": {1: PAST}, "b": {2: PAST}}
+    assert look(schedule, found, at=10.0).begin == {"a": (1,), "b": (2,)}
+    schedule.ended("a", (1,), done=(1,), at=10.01)
+    plan = look(schedule, {"a": {3: PAST}, "b": {2: PAST}}, at=10.05)
+    assert plan.begin == {"b": (2,)}
+    plan = look(schedule, {"a": {3: PAST, 4: PAST}}, at=10.2)
+    assert plan.begin == {}
+    assert plan.pause_s == pytest.approx(0.05)  # and it is looked at when its time has come
+    assert look(schedule, {"a": {3: PAST, 4: PAST}}, at=10.25).begin == {"a": (3, 4)}
+
+
+def test_a_gathered_kind_whose_rounds_are_longer_than_its_time_never_waits() -> None:
+    schedule = WorkSchedule(gathered={"a": 0.25})
+    assert look(schedule, {"a": {1: PAST}}, at=0.0).begin == {"a": (1,)}
+    schedule.ended("a", (1,), done=(1,), at=0.4)
+    assert look(schedule, {"a": {1: PAST}}, at=0.4).begin == {"a": (1,)}
+
+
+def test_what_gathers_is_no_news_so_it_keeps_no_worker_busy() -> None:
+    schedule = WorkSchedule(gathered={"a": 5.0})
+    look(schedule, {"a": {1: PAST}}, at=0.0)
+    schedule.ended("a", (1,), done=(1,), at=0.0)
+    at, looks = 0.0, 0
+    while at < 4.9:
+        at += look(schedule, {"a": {1: PAST}}, at=at).pause_s
+        looks += 1
+    assert looks < 12
+
+
+def test_looks_that_each_find_something_new_are_a_tenth_of_a_second_apart() -> None:
+    """Under load one look serves what many left, even if each of them wakes the worker."""
+    schedule, pauses = WorkSchedule(), []
+    for _ in range(6):
+        pauses.append(look(schedule, {"a": {1: PAST}}).pause_s)
+        schedule.woken()
+        assert schedule.soonest_s == pauses[-1]
+    assert pauses == [SHORTEST_PAUSE_S, 0.05, GATHERING_PAUSE_S, 0.1, 0.1, 0.1]
+    look(schedule, {})
+    schedule.woken()
+    assert look(schedule, {"a": {1: PAST}}).pause_s == SHORTEST_PAUSE_S
