@@ -19,6 +19,8 @@ from gateway.work_signal import WorkSignal, wait_for
 
 LONGEST_PAUSE_S: Final = 2.0
 _COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
+# A request waits while garbage is collected: little at a time.
+_COLLECTOR_THRESHOLDS_OF_REQUESTS: Final = (10_000, 20, 100)
 
 
 async def run_jobs(
@@ -74,6 +76,15 @@ async def _turn(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops
 
 def collect_garbage_less_often() -> None:
     """Batches make many short-lived values without cycles, and what is loaded at the start stays anyway."""
+    _settle(_COLLECTOR_THRESHOLDS)
+
+
+def collect_garbage_of_requests() -> None:
+    """What is loaded at the start stays: no collection while requests are served looks through it again."""
+    _settle(_COLLECTOR_THRESHOLDS_OF_REQUESTS)
+
+
+def _settle(thresholds: tuple[int, int, int]) -> None:
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+    gc.set_threshold(*thresholds)
