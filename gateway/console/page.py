@@ -4,7 +4,7 @@ Owns: the values that every template has, and forms. Must not know what a page i
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Final, TypeVar
@@ -15,9 +15,10 @@ from aiohttp import web
 from gateway.api.services import ApiServices
 from gateway.console.calls import ActOutcome, ConsoleAct, ConsoleCalls
 from gateway.console.navigation import navigation
-from gateway.console.rendering import PAGE_HEADERS, render_in_steps
+from gateway.console.rendering import PAGE_HEADERS, render_block_in_steps, render_in_steps
 from gateway.console.texts import LANGUAGES, Texts
 from gateway.console.turns import PageTurn, PageTurns
+from gateway.live_streams import LiveStreams, SharedReading
 from gateway.people.person import SignedIn
 from gateway.people.roles import ActArea
 
@@ -46,6 +47,18 @@ class UnrenderedPage(web.Response):
         """Make the text, with pauses for others."""
         self.text = await render_in_steps(self._template, self._values)
 
+    async def render_block(self, block: str) -> str:
+        """Make the text of one block of the template alone."""
+        return await render_block_in_steps(self._template, block, self._values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveViews:
+    """The live views of a process, and what all of those of a kind show."""
+
+    streams: LiveStreams
+    operations: SharedReading[Mapping[str, Any]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsolePage:
@@ -59,6 +72,8 @@ class ConsolePage:
     zone: tzinfo
     turn: PageTurn
     file_turns: PageTurns
+    live: LiveViews
+    still_signed_in: Callable[[], Awaitable[bool]]
     form: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, FormFile] = field(default_factory=dict)
 
@@ -71,7 +86,7 @@ class ConsolePage:
         """Those of these parameters that the address has, without empty ones."""
         return {name: self.request.query[name] for name in names if self.request.query.get(name)}
 
-    def respond(self, template: str, *, status: int = _OK, **values: Any) -> web.Response:
+    def respond(self, template: str, *, status: int = _OK, **values: Any) -> UnrenderedPage:
         """The page from its template, which is rendered once the view has ended."""
         person = self.signed_in.person
         shared = {

@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway import live_streams
 from gateway.api.security_headers import security_headers
 from gateway.console.busy import busy_page
 from gateway.console.rendering import PATH
@@ -68,6 +69,7 @@ def pass_console(app: web.Application, socket: Path, *, request_seconds: float, 
 
     app.middlewares.insert(0, passed)
     app.cleanup_ctx.append(console.context)
+    app.on_shutdown.append(console.end_live)
 
 
 def take_console(app: web.Application) -> None:
@@ -97,6 +99,7 @@ class _ConsolePass:
         self._secure = security_headers(tls=tls)
         self._client: aiohttp.ClientSession | None = None
         self._open = 0
+        self._live: set[aiohttp.ClientResponse] = set()
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
         """Keep the connections to the console processes while the application runs."""
@@ -110,6 +113,11 @@ class _ConsolePass:
         )
         yield
         await self._client.close()
+
+    async def end_live(self, _app: web.Application) -> None:
+        """End the live views, whose browsers open them anew; everything else is finished first."""
+        for answer in tuple(self._live):
+            answer.close()
 
     async def hand_on(self, request: web.Request) -> web.StreamResponse:
         """The console's answer; 503 where no console process takes the request."""
@@ -135,8 +143,13 @@ class _ConsolePass:
             data=request.content if request.can_read_body else None,
             allow_redirects=False,
         ) as answer:
+            if answer.content_type == live_streams.CONTENT_TYPE:
+                self._live.add(answer)
             if answer.content_length is None:
-                return await _stream(request, answer)
+                try:
+                    return await _stream(request, answer)
+                finally:
+                    self._live.discard(answer)
             body = await answer.read()
         passed = _passed(answer.headers.items())
         passed.popall(hdrs.CONTENT_LENGTH, None)

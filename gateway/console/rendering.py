@@ -6,7 +6,7 @@ files and the headers of a page. Must not know any page.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -108,12 +108,23 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 async def render_in_steps(template: str, values: Mapping[str, Any]) -> str:
     """A page's HTML, made a few pieces at a time: between them the event loop serves whoever else waits."""
-    pieces: list[str] = []
-    for piece in environment().get_template(template).generate(values):
-        pieces.append(piece)
-        if len(pieces) % PIECES_OF_A_STEP == 0:
+    return await _in_steps(environment().get_template(template).generate(values))
+
+
+async def render_block_in_steps(template: str, block: str, values: Mapping[str, Any]) -> str:
+    """One block of a page alone, in the same way; `parts` are the page's own macros."""
+    parts = environment().get_template("parts.html").make_module(dict(values))
+    found = environment().get_template(template)
+    return await _in_steps(found.blocks[block](found.new_context({**values, "parts": parts})))
+
+
+async def _in_steps(pieces: Iterable[str]) -> str:
+    made: list[str] = []
+    for piece in pieces:
+        made.append(piece)
+        if len(made) % PIECES_OF_A_STEP == 0:
             await asyncio.sleep(0)
-    return "".join(pieces)
+    return "".join(made)
 
 
 @pass_context

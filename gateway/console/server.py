@@ -7,6 +7,7 @@ person with a session; a form is taken from our own pages only, with the session
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -30,12 +31,13 @@ from gateway.console.busy import busy_page, texts_of
 from gateway.console.calls import ConsoleCalls
 from gateway.console.cookies import ZONE, ConsoleCookies
 from gateway.console.figures import zone_of
-from gateway.console.page import ConsolePage, FormFile, UnrenderedPage
+from gateway.console.page import ConsolePage, FormFile, LiveViews, UnrenderedPage
 from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, static_files
 from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
 from gateway.console.texts import LANGUAGES
 from gateway.console.turns import PageTurn, PageTurns, TooManyPagesError
-from gateway.console.views.routes import FORMS, PAGES
+from gateway.console.views.routes import FORMS, LIVE, PAGES
+from gateway.live_streams import MOST_STREAMS, LiveStreams, SharedReading
 from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.sign_in import SignInService
 from gateway.rate_limit import RateRule
@@ -46,6 +48,8 @@ _MAX_FORM_BYTES: Final = 32_768
 _MAX_FILE_FORM_BYTES: Final = MOST_BYTES + _MAX_FORM_BYTES
 _SEE_OTHER: Final = 303
 PAGES_AT_ONCE: Final = 4
+LIVE_SECONDS: Final = 5.0
+_STREAMS_OF_A_PERSON: Final = 10
 _OWN_PAGE: Final = frozenset({"same-origin", "none"})
 _Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -74,7 +78,9 @@ def add_console(app: web.Application, services: ApiServices, settings: Settings)
         provider = OpenIdHttpProvider(client, http=http)
     limits = SessionLimits(idle=settings.console_idle, absolute=settings.console_session)
     sign_in = SignInService(pool=services.pool, clock=services.clock, limits=limits, provider=provider)
-    Console(services, sign_in, at_once=settings.console_pages_at_once).add_to(app)
+    Console(
+        services, sign_in, at_once=settings.console_pages_at_once, streams=settings.console_streams
+    ).add_to(app)
     return app
 
 
@@ -82,9 +88,19 @@ class Console:
     """The console over one set of services."""
 
     def __init__(
-        self, services: ApiServices, sign_in: SignInService, *, at_once: int = PAGES_AT_ONCE
+        self,
+        services: ApiServices,
+        sign_in: SignInService,
+        *,
+        at_once: int = PAGES_AT_ONCE,
+        streams: int = MOST_STREAMS,
+        live_seconds: float = LIVE_SECONDS,
     ) -> None:
-        """`at_once`: pages that are made at the same time, and files that are sent."""
+        """`at_once`: pages made at the same time, and files sent; `streams`: live views that are open."""
+        self._live = LiveViews(
+            streams=LiveStreams(live_seconds, most=streams, most_of_one=_STREAMS_OF_A_PERSON),
+            operations=SharedReading(live_seconds),
+        )
         self._turns, self._file_turns = PageTurns(at_once), PageTurns(at_once)
         self._services = services
         self._sign_in = sign_in
@@ -106,10 +122,14 @@ class Console:
         app.router.add_post("/console/sign-out", self._guarded(self._sign_out, form=True))
         for path, view in PAGES.items():
             app.router.add_get(path, self._guarded(view, form=False))
+        for path, view in LIVE.items():
+            app.router.add_get(path, self._guarded(view, form=False, by_itself=True))
         for path, view in FORMS.items():
             app.router.add_post(path, self._guarded(view, form=True))
 
-    def _guarded(self, view: _Page, *, form: bool) -> _Handler:
+    def _guarded(self, view: _Page, *, form: bool, by_itself: bool = False) -> _Handler:
+        """`by_itself`: a page asks, not a person, so that it keeps no session from ending."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             chosen = request.query.get("lang")
             if not form and chosen is not None and chosen in LANGUAGES:
@@ -122,7 +142,7 @@ class Console:
                 return busy_page(request)
 
         async def made(request: web.Request, turn: PageTurn) -> web.StreamResponse:
-            signed_in = await self._who(request)
+            signed_in = await self._who(request, in_use=not by_itself)
             if signed_in is None:
                 return _to_sign_in(request)
             structlog.contextvars.bind_contextvars(
@@ -142,12 +162,12 @@ class Console:
 
         return handle
 
-    async def _who(self, request: web.Request) -> SignedIn | None:
+    async def _who(self, request: web.Request, *, in_use: bool = True) -> SignedIn | None:
         token = self._cookies.session(request)
         if token is None:
             return None
         self._services.addresses.check(request)
-        found = await self._sign_in.find(token)
+        found = await self._sign_in.find(token, in_use=in_use)
         if found is None:
             self._services.addresses.count(request)
         return found
@@ -167,7 +187,12 @@ class Console:
             zone=zone_of(request.cookies.get(ZONE, "").replace("%2F", "/")),
             turn=turn,
             file_turns=self._file_turns,
+            live=self._live,
+            still_signed_in=partial(self._lasts, signed_in.token),
         )
+
+    async def _lasts(self, token: str) -> bool:
+        return await self._sign_in.find(token, in_use=False) is not None
 
     async def _with_form(self, page: ConsolePage) -> ConsolePage:
         """The page with its form's fields, once the form is known to be ours."""
@@ -196,6 +221,8 @@ class Console:
             zone=page.zone,
             turn=page.turn,
             file_turns=page.file_turns,
+            live=page.live,
+            still_signed_in=page.still_signed_in,
             form=fields,
             files=files,
         )

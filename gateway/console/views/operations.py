@@ -1,7 +1,7 @@
 """How the system does, for the night shift: queues, leases, unknown outcomes, the PSP, audits, processes.
 
-Owns: what the page shows, and its lists as files. Must not know how anything is worked off. The page reads
-itself again every few seconds where a browser runs its script; without, by reload.
+Owns: what the page shows, and its lists as files. Must not know how anything is worked off. Its figures
+follow what happens by server-sent events where a browser runs its script; without, by reload.
 """
 
 import os
@@ -21,10 +21,12 @@ from gateway.api.problems import ProblemError
 from gateway.console import csv_file, operations_repository
 from gateway.console.bar_chart import draw_bars
 from gateway.console.operations_repository import UnknownOutcome
-from gateway.console.page import ConsolePage
+from gateway.console.page import ConsolePage, UnrenderedPage
+from gateway.console.rendering import PAGE_HEADERS
 from gateway.database import transaction
 from gateway.ids import format_id
 from gateway.jobs.shard_owners import list_shard_owners, summarize
+from gateway.live_streams import LiveLook
 from gateway.personal_data import retention_service
 
 _MINUTES: Final = 60
@@ -37,25 +39,58 @@ _started: Final = time.monotonic()
 
 async def operations(page: ConsolePage) -> web.StreamResponse:
     """Queues, leases, outcomes, audits and processes as they are now."""
+    _check(page)
+    if page.request.query.get("format") == "csv":
+        return await _file(page)
+    return _respond(page, await _read(page))
+
+
+async def live(page: ConsolePage) -> web.StreamResponse:
+    """The figures of the same page as they change, as server-sent events, while the person is signed in.
+
+    All open views show one reading: however many people look, the figures are read once in a pause.
+    """
+    _check(page)
+    page.turn.give_back()  # the stream stays open: others make their pages meanwhile
+
+    async def look(_number: int) -> LiveLook:
+        if not await page.still_signed_in():
+            return LiveLook(html=None, moving=False, over=True)
+        values = await page.live.operations.get(lambda: _read(page))
+        return LiveLook(html=await _respond(page, values).render_block("figures"), moving=True)
+
+    viewer = page.signed_in.person.public_id
+    return await page.live.streams.run(page.request, look, viewer=viewer, headers=PAGE_HEADERS)
+
+
+def _check(page: ConsolePage) -> None:
     if not page.calls.platform:
         raise ProblemError(problems.NOT_FOUND, "There is no such page.")
     page.calls.need("getSummary")
-    if page.request.query.get("format") == "csv":
-        return await _file(page)
+
+
+def _respond(page: ConsolePage, values: Mapping[str, Any]) -> UnrenderedPage:
+    wall_now: datetime = values["wall_now"]
+    return page.respond(
+        "operations.html",
+        age=lambda since: _age(since, wall_now),
+        session_id=lambda one: format_id("ses", one),
+        **values,
+    )
+
+
+async def _read(page: ConsolePage) -> Mapping[str, Any]:
     now, wall_now = page.services.now(), page.services.clock.wall_now()
     counts = await page.services.exceptions.count_open()
     summary: dict[str, Any] = await page.calls.read("getSummary", query={"audit": "false"})
-    return page.respond(
-        "operations.html",
-        counts=sorted(counts, key=lambda one: -one.open),
-        summary=summary,
-        wall_now=wall_now,
-        age=lambda since: _age(since, wall_now),
-        session_id=lambda one: format_id("ses", one),
-        facts=_facts(page),
-        responding=page.services.payments.psp.responding,
+    return {
+        "counts": sorted(counts, key=lambda one: -one.open),
+        "summary": summary,
+        "wall_now": wall_now,
+        "facts": _facts(page),
+        "responding": page.services.payments.psp.responding,
         **await _figures(page, now=now, wall_now=wall_now),
-    )
+    }
 
 
 async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> Mapping[str, Any]:

@@ -72,6 +72,8 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/people": organization.people,
     "/console/operations": operations.operations,
 }
+# What an open page asks for by itself, as long as it is shown.
+LIVE: Final[Mapping[str, _View]] = {"/console/operations/live": operations.live}
 FORMS: Final[Mapping[str, _View]] = {
     "/console/sessions/{id}/refund": session.refund,
     "/console/sessions/{id}/retry-clearing": session.retry_clearing,
