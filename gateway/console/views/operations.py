@@ -7,7 +7,7 @@ follow what happens by server-sent events where a browser runs its script; witho
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any, Final
@@ -32,7 +32,7 @@ from gateway.personal_data import retention_service
 _MINUTES: Final = 60
 _MINUTE: Final = timedelta(minutes=1)
 _UNKNOWN_SHOWN: Final = 50
-_IN_A_FILE: Final = 10_000
+FILE_PAGE: Final = 500  # rows of a file that are read at once
 _UNKNOWN_COLUMNS: Final = ("session", "kind", "state", "amount_minor", "currency", "created", "attempts")
 _started: Final = time.monotonic()
 
@@ -142,10 +142,12 @@ def _age(since: datetime | None, now: datetime) -> timedelta:
 
 
 async def _file(page: ConsolePage) -> web.StreamResponse:
-    async with page.services.pool.acquire() as connection:
-        found = await operations_repository.list_unknown_outcomes(connection, limit=_IN_A_FILE)
-    return await csv_file.answer_rows(
-        page, "unknown-outcomes", _UNKNOWN_COLUMNS, [_row(one) for one in found]
+    async def read(last: UnknownOutcome | None) -> Sequence[UnknownOutcome]:
+        async with page.services.pool.acquire() as connection:
+            return await operations_repository.list_unknown_outcomes(connection, limit=FILE_PAGE, after=last)
+
+    return await csv_file.answer_pages(
+        page, "unknown-outcomes", _UNKNOWN_COLUMNS, read, lambda one: [_row(one)]
     )
 
 
