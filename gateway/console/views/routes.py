@@ -49,6 +49,7 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/documents/{number}": books.document_file,
     "/console/webhooks": developers.webhooks,
     "/console/webhooks/{id}": developers.webhook,
+    "/console/webhooks/{id}/deliveries/{event_id}": developers.delivery,
     "/console/events": developers.events,
     "/console/events/{id}": developers.event,
     "/console/operators": operators.connections,
