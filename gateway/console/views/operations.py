@@ -106,6 +106,11 @@ async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> M
             "owners": (owners := await list_shard_owners(connection, wall_now=wall_now)),
             "shards": summarize(owners, wall_now=wall_now),
             "processes": await operations_repository.list_processes(connection),
+            "audits": [
+                found
+                for daily in (False, True)
+                if (found := await audit_run_repository.find_latest_run_of(connection, daily=daily))
+            ],
             "audited": await audit_run_repository.find_latest_run(connection),
             "checkpoint": await find_latest_checkpoint(connection),
             "retention": await retention_service.find_latest_run(connection),
