@@ -18,6 +18,7 @@ from gateway.console.navigation import navigation
 from gateway.console.rendering import PAGE_HEADERS, render_block_in_steps, render_in_steps
 from gateway.console.texts import LANGUAGES, Texts
 from gateway.console.turns import PageTurn, PageTurns
+from gateway.exceptions.repository import OpenExceptionCount
 from gateway.live_streams import LiveStreams, SharedReading
 from gateway.people.person import SignedIn
 from gateway.people.roles import ActArea
@@ -54,10 +55,11 @@ class UnrenderedPage(web.Response):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveViews:
-    """The live views of a process, and what all of those of a kind show."""
+    """The live views of a process, what all of those of a kind show, and what its pages share."""
 
     streams: LiveStreams
     operations: SharedReading[Mapping[str, Any]]
+    open_exceptions: SharedReading[Sequence[OpenExceptionCount]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ _SEE_OTHER: Final = 303
 PAGES_AT_ONCE: Final = 4
 LIVE_SECONDS: Final = 5.0
 _STREAMS_OF_A_PERSON: Final = 10
+_COUNTED_AGAIN_SECONDS: Final = 2.0
 _OWN_PAGE: Final = frozenset({"same-origin", "none"})
 _Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -100,6 +101,7 @@ class Console:
         self._live = LiveViews(
             streams=LiveStreams(live_seconds, most=streams, most_of_one=_STREAMS_OF_A_PERSON),
             operations=SharedReading(live_seconds),
+            open_exceptions=SharedReading(min(live_seconds, _COUNTED_AGAIN_SECONDS)),
         )
         self._turns, self._file_turns = PageTurns(at_once), PageTurns(at_once)
         self._services = services

@@ -81,7 +81,7 @@ def _respond(page: ConsolePage, values: Mapping[str, Any]) -> UnrenderedPage:
 
 async def _read(page: ConsolePage) -> Mapping[str, Any]:
     now, wall_now = page.services.now(), page.services.clock.wall_now()
-    counts = await page.services.exceptions.count_open()
+    counts = await page.live.open_exceptions.get(page.services.exceptions.count_open)
     summary: dict[str, Any] = await page.calls.read("getSummary", query={"audit": "false"})
     return {
         "counts": sorted(counts, key=lambda one: -one.open),
