@@ -39,7 +39,7 @@ from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.work_signal import WorkSignal, signal_requests
-from gateway.worker import collect_garbage_less_often, collect_garbage_of_requests, run_jobs
+from gateway.worker import collect_garbage_less_often, run_jobs
 from gateway.worker_health import health_server
 
 _log = structlog.get_logger(__name__)
@@ -166,7 +166,7 @@ async def _serve(app: Application, stop: asyncio.Event, signal: WorkSignal, *, w
     if with_jobs:
         await work(app, stop, JobLoops(), signal)
     else:
-        collect_garbage_of_requests()
+        collect_garbage_less_often(serving=True)
         await send_notices(app.pool, signal, sender=str(new_id()), stop=stop)
     await stop.wait()
 
