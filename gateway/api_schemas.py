@@ -146,7 +146,8 @@ class AuthorizationSchema(PublicSchema):
     )
     next_action: dict[str, Any] | None = Field(
         description="pass this to the driver's app when state is requires_action; whole in the answer to the "
-        "authorization's own requests, only its type in lists and events"
+        "authorization's own requests, only its type in lists and events; hosted_page: the driver of a "
+        "driver page pays on the PSP's own page"
     )
     client_secret: str | None = Field(
         None,

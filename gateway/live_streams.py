@@ -19,7 +19,7 @@ from gateway.logs import first_line
 MOST_STREAMS: Final = 200  # of one process: beyond them a page asks every few seconds instead
 CONTENT_TYPE: Final = "text/event-stream"
 _LOOKS: Final = 200  # then the browser opens the stream anew
-_SILENT_LOOKS: Final = 5  # after so many without a change a comment keeps the connection open
+_SILENT_LOOKS: Final = 5  # after so many without a change a page learns that the stream still lives
 _UNAVAILABLE: Final = 503
 _HEADERS: Final = {
     "Content-Type": f"{CONTENT_TYPE}; charset=utf-8",
@@ -115,7 +115,7 @@ class LiveStreams:
             else:
                 silent += 1
                 if silent % _SILENT_LOOKS == 0:
-                    await response.write(b": still here\n\n")
+                    await response.write(b"event: alive\ndata:\n\n")
             if not seen.moving or await self._closes(request):
                 break
         return response or web.Response(status=_UNAVAILABLE)

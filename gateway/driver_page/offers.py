@@ -18,6 +18,8 @@ from gateway.driver_page.repository import DriverPageRecord
 from gateway.ids import new_id
 from gateway.ocpi.evse_directory import DirectoryEntry, EvseDirectory
 from gateway.payments.errors import EvseNotFoundError, TariffMissingError
+from gateway.payments.psp.port import HOSTED_PAGE
+from gateway.payments.psp_holds import PAGE_LANGUAGE
 from gateway.payments.requests import ANY_DRIVER, AuthorizationRequest, ChargePoint, PspMethod
 from gateway.payments.service import PaymentService
 
@@ -113,9 +115,13 @@ class OfferService:
 
 
 def request_of(
-    page: DriverPageRecord, *, evse_id: str, cpo_id: str, payment: PspMethod
+    page: DriverPageRecord, *, evse_id: str, cpo_id: str, payment: PspMethod, language: str | None = None
 ) -> AuthorizationRequest:
-    """The authorization of a driver who pays on the spot: by card, at the ad hoc tariff."""
+    """The authorization of a driver who pays on the spot: by card, at the ad hoc tariff.
+
+    `language` is that of the PSP's page, where the driver pays on one.
+    """
+    at_page = payment.payment_method == HOSTED_PAGE and language is not None
     return AuthorizationRequest(
         authorization_id=new_id(),
         party_id=page.demand_partner_id,
@@ -123,5 +129,5 @@ def request_of(
         cpo_id=cpo_id,
         method=METHOD,
         payment=payment,
-        metadata={"channel": "driver_page"},
+        metadata={"channel": "driver_page"} | ({PAGE_LANGUAGE: language or ""} if at_page else {}),
     )

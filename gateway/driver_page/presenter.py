@@ -5,7 +5,7 @@ Every value is text; the templates escape it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -20,7 +20,7 @@ from clearing.pricing.translations import number_text, translations_for
 from gateway.driver_page.languages import texts_of
 from gateway.driver_page.offers import Offer
 from gateway.driver_page.service import DriverPayment
-from gateway.driver_page.stages import FINAL_STAGES, MOVING_STAGES, Stage, may_cancel
+from gateway.driver_page.stages import FINAL_STAGES, MOVING_STAGES, WAITING_STAGES, Stage, may_cancel
 from gateway.ocpi.repository.public_evses import ListedConnector
 from gateway.payments.psp.rules import DeclineAdvice
 
@@ -91,11 +91,13 @@ def payment_context(
         "reason": _reason(payment, texts, advice),
         "figures": _figures(payment, texts, language),
         "as_of": _as_of(payment, texts),
-        "bank_url": payment.bank_url if stage is Stage.CONFIRM else None,
+        "bank_url": payment.bank_url if stage in WAITING_STAGES else None,
+        "bank_label": texts["to_page" if stage is Stage.AT_PSP else "to_bank"],
+        "cancel_label": texts["cancel_page" if stage is Stage.AT_PSP else "cancel"],
         "may_cancel": may_cancel(payment.facts),
         "may_start": stage is Stage.START_FAILED,
         "may_stop": stage is Stage.CHARGING,
-        "may_pay": stage in {Stage.UNPAID, Stage.DECLINED, Stage.RELEASED},
+        "may_pay": stage in {Stage.UNPAID, Stage.LAPSED, Stage.DECLINED, Stage.RELEASED},
         "another_card": stage is Stage.DECLINED,
         "released": stage in {Stage.RELEASED, Stage.FREE},
         "lines": list(papers.lines),
@@ -160,7 +162,8 @@ def _reason(payment: DriverPayment, texts: Mapping[str, str], advice: DeclineAdv
     if payment.stage is Stage.DECLINED:
         return texts[f"advice_{advice}"]
     released = payment.record.released_because
-    return texts[f"released_{released}"] if payment.stage is Stage.RELEASED and released else None
+    unheld = payment.stage in {Stage.LAPSED, Stage.RELEASED}
+    return texts[f"released_{released}"] if unheld and released else None
 
 
 def _figures(payment: DriverPayment, texts: Mapping[str, str], language: Language) -> list[Figure]:
@@ -174,6 +177,8 @@ def _figures(payment: DriverPayment, texts: Mapping[str, str], language: Languag
         label=texts["held"],
         value=money(view.authorization.hold_minor, session.currency, locale=locale),
     )
+    if stage is Stage.AT_PSP:  # nothing is held yet
+        return [replace(held, label=texts["to_hold"])]
     if stage in {Stage.CONFIRM, Stage.CHECKING, Stage.START_FAILED}:
         return [held]
     found = _usage(payment, texts, locale)
@@ -189,7 +194,7 @@ def _figures(payment: DriverPayment, texts: Mapping[str, str], language: Languag
 def _usage(payment: DriverPayment, texts: Mapping[str, str], locale: str) -> list[Figure]:
     """Energy, duration and cost so far; in the stages before, nothing where nothing was reported."""
     cost, stage = payment.cost, payment.stage
-    if stage in {Stage.DECLINED, Stage.RELEASED, Stage.UNPAID} or payment.session is None:
+    if stage in {Stage.DECLINED, Stage.LAPSED, Stage.RELEASED, Stage.UNPAID} or payment.session is None:
         return []
     session = payment.session.session
     waiting = stage in {Stage.CHARGING, Stage.STOPPING}
@@ -271,6 +276,8 @@ def _meter(
 def _company(payment: DriverPayment) -> str | None:
     """Whether a company may be named (`open`) or is (`set`); None at stages without an invoice."""
     if payment.session is None or payment.stage in {
+        Stage.AT_PSP,
+        Stage.LAPSED,
         Stage.CONFIRM,
         Stage.CHECKING,
         Stage.DECLINED,

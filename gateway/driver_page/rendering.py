@@ -1,8 +1,8 @@
 """The driver page as HTML: templates with every value escaped, its files, its Content-Security-Policy.
 
 Owns: how a page is made and what its browser may load. Must not know: payments, storage.
-Source: W3C Content Security Policy Level 3. `form-action 'self'` holds for redirects after a form too, so
-no form leads to another host: the way to a bank is a link.
+Source: W3C Content Security Policy Level 3. Browsers hold `form-action` for redirects after a form too,
+so a form leads to no other host than the PSP's page for paying: the way to a bank is a link.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from gateway.payments.psp.payer_port import PageSources
 STATIC: Final = "/driver-page"
 _FILES: Final = {
     "driver.css": "text/css",
+    "plain.css": "text/css",
     "pay.js": "text/javascript",
     "live.js": "text/javascript",
     "icon.svg": "image/svg+xml",
@@ -88,7 +89,7 @@ def policy(sources: PageSources | None) -> str:
         ("img-src", ("'self'",)),
         ("connect-src", ("'self'", *given.connections)),
         ("frame-src", given.frames or ("'none'",)),
-        ("form-action", ("'self'",)),
+        ("form-action", ("'self'", *given.pages)),
         ("base-uri", ("'none'",)),
         ("frame-ancestors", ("'none'",)),
     )

@@ -8,6 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -26,9 +27,9 @@ from gateway.driver_page.languages import choose_language, texts_of
 from gateway.driver_page.offers import Offer
 from gateway.driver_page.presenter import Papers
 from gateway.driver_page.rendering import STATIC, html, render, static_file
-from gateway.driver_page.service import TOKEN_LENGTH, DriverPayment, PayRequest
+from gateway.driver_page.service import TOKEN_LENGTH, DriverPayment, PaymentBegun, PayRequest
 from gateway.driver_page.services import DriverPageServices
-from gateway.driver_page.stages import Stage
+from gateway.driver_page.stages import WAITING_STAGES, Stage
 from gateway.driver_page.visits import (
     CHARGE,
     PAYMENT,
@@ -42,6 +43,7 @@ from gateway.errors import RecordConflictError
 from gateway.live_streams import LiveLook, LiveStreams
 from gateway.ocpi.connectors import evse_key
 from gateway.payments.errors import PaymentError
+from gateway.payments.psp.port import HOSTED_PAGE
 
 _EVSE: Final = f"{CHARGE}/{{evse:[!-.0-~]{{1,64}}}}"  # as in the API: printable, without a slash
 _TOKEN: Final = f"{PAYMENT}/{{token:[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}}}"
@@ -80,6 +82,7 @@ def driver_page_routes(services: DriverPageServices) -> list[web.RouteDef]:
         web.get(f"{STATIC}/{{name}}", page.file),
         web.get(_EVSE, looking(page.offer)),
         web.post(f"{_EVSE}/pay", looking(page.pay)),
+        web.post(f"{_EVSE}/hosted-page", looking(page.pay_at_psp)),
         web.get(_TOKEN, holding(page.payment)),
         web.get(f"{_TOKEN}/return", holding(page.returned)),
         web.get(f"{_TOKEN}/live", holding(page.live)),
@@ -111,13 +114,35 @@ class _DriverPage:
         return self._offer_page(request, offer, language)
 
     async def pay(self, request: web.Request) -> web.Response:
-        """Pay: the same form twice is the same payment."""
-        check_origin(request, base_url=self.services.base_url)
+        """Pay by the card of the form: the same form twice is the same payment."""
         form = await _form(request)
-        language = choose_language(form.get("lang"), request.headers.get("Accept-Language", ""))
+        begun = await self._begin(request, form, form.get("payment_method", ""))
+        if isinstance(begun, web.Response):
+            return begun
+        return _see_other(f"{PAYMENT}/{begun.token}?follow=1&lang={_language_in(request, form)}")
+
+    async def pay_at_psp(self, request: web.Request) -> web.Response:
+        """Pay on the PSP's page: it is led to, and no other host; from there the driver comes back."""
+        form = await _form(request)
+        begun = await self._begin(request, form, HOSTED_PAGE)
+        if isinstance(begun, web.Response):
+            return begun
+        here = f"{PAYMENT}/{begun.token}?lang={_language_in(request, form)}"
+        allowed = self.services.payments.psp.payers.page_sources.pages
+        leads = begun.page_url is not None and _origin(begun.page_url) in allowed
+        return _see_other(begun.page_url or here if leads else here)
+
+    async def _begin(
+        self, request: web.Request, form: dict[str, str], method: str
+    ) -> PaymentBegun | web.Response:
+        """Begin a payment; a response says why none was begun."""
+        check_origin(request, base_url=self.services.base_url)
+        language = _language_in(request, form)
         offer = await self._offer(request.match_info["evse"], form.get("cpo") or None, language)
-        token, method = form.get("token", ""), form.get("payment_method", "")
-        if not _TOKEN_TEXT.fullmatch(token) or not _METHOD.fullmatch(method) or not offer.usable:
+        token, at_psp = form.get("token", ""), method == HOSTED_PAGE
+        offered = bool(self.services.payments.psp.payers.page_sources.pages)
+        known = offered if at_psp else _METHOD.fullmatch(method) is not None
+        if not _TOKEN_TEXT.fullmatch(token) or not known or not offer.usable:
             return self._offer_page(request, offer, language, notice="not_paid_now", status=_BAD_REQUEST)
         self.services.paying.check(request)
         self.services.paying.count(request)
@@ -129,21 +154,23 @@ class _DriverPage:
             return_url=f"{self.services.base_url}{PAYMENT}",
         )
         try:
-            paid = await self.services.driver_payments.pay(offer, asked)
+            return await self.services.driver_payments.pay(offer, asked)
         except PriceChangedError:
             return self._offer_page(request, offer, language, notice="price_changed", status=_CONFLICT)
         except TooManyPaymentsError:
             return self._offer_page(request, offer, language, notice="too_many", status=_TOO_MANY)
         except (NotPossibleError, PaymentError):
             return self._offer_page(request, offer, language, notice="not_paid_now", status=_UNAVAILABLE)
-        return _see_other(f"{PAYMENT}/{paid}?follow=1&lang={language}")
 
     async def payment(self, request: web.Request) -> web.Response:
         """A payment as it stands."""
         return await self._payment_page(request)
 
     async def returned(self, request: web.Request) -> web.Response:
-        """Back from the bank: without what the PSP put into the address, which holds a secret."""
+        """Back from the bank or the PSP's page, paid or not.
+
+        Without what the PSP put into the address, which holds a secret.
+        """
         await self.services.driver_payments.read(request.match_info["token"], at_psp=True)
         return _see_other(f"{PAYMENT}/{request.match_info['token']}")
 
@@ -244,10 +271,11 @@ class _DriverPage:
         status: int = 200,
     ) -> web.Response:
         payers = self.services.payments.psp.payers
-        form = None
-        if payers.publishable_key is not None and offer.usable:
+        form, at_psp = None, bool(payers.page_sources.pages)
+        if (payers.publishable_key is not None or at_psp) and offer.usable:
             form = {
-                "action": f"{evse_path(offer.evse_id).partition('?')[0]}/pay",
+                "address": evse_path(offer.evse_id).partition("?")[0],
+                "at_psp": at_psp,
                 "script_url": payers.script_url,
                 "key": payers.publishable_key,
                 "token": secrets.token_urlsafe(_TOKEN_BYTES),
@@ -289,6 +317,8 @@ class _DriverPage:
             "company_inputs": list(_WAITS.items()),
             "company_fields": fields or dict.fromkeys(FIELDS, ""),
             "company_wrong": wrong or [],
+            # Without script the form is a page of its own, which does not renew itself while one writes.
+            "company_open": bool(wrong) or request.query.get("company") == "1",
         }
         page = payment.page
         frame = frame_of(
@@ -303,11 +333,11 @@ class _DriverPage:
     async def _look(self, request: web.Request, number: int) -> LiveLook:
         at_psp = number % _BANK_EVERY == 0
         payment = await self.services.driver_payments.read(request.match_info["token"], at_psp=at_psp)
-        if payment.stage is Stage.CONFIRM and not at_psp:
+        if payment.stage in WAITING_STAGES and not at_psp:
             return LiveLook(html=None, moving=True)
         language = self._language(request, payment)
         context = await self._context(payment, language)
-        moving = bool(context["moving"]) or payment.stage is Stage.CONFIRM
+        moving = bool(context["moving"]) or payment.stage in WAITING_STAGES
         return LiveLook(html=render("live.html", frame_of(request, language), context), moving=moving)
 
     async def _context(self, payment: DriverPayment, language: Language) -> dict[str, Any]:
@@ -352,6 +382,16 @@ class _DriverPage:
     def _language(self, request: web.Request, payment: DriverPayment) -> Language:
         chosen = request.query.get("lang", "")
         return Language(chosen) if chosen in list(Language) else Language(payment.record.language)
+
+
+def _language_in(request: web.Request, form: dict[str, str]) -> Language:
+    """The language of a form, else that of the browser."""
+    return choose_language(form.get("lang"), request.headers.get("Accept-Language", ""))
+
+
+def _origin(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 async def _form(request: web.Request) -> dict[str, str]:

@@ -39,6 +39,7 @@ from gateway.payments.errors import (
     NotFoundError,
     PaymentConflictError,
 )
+from gateway.payments.psp.port import HOSTED_PAGE
 from gateway.payments.requests import PspMethod
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
@@ -47,6 +48,7 @@ from gateway.plug_and_charge.session_cost import SessionCost, SessionCostService
 
 KEPT: Final = timedelta(days=90)  # how long the address of a payment can be opened
 TOKEN_LENGTH: Final = 43  # 256 bits in base64url
+UNSTARTED_AFTER: Final = timedelta(minutes=15)  # the page says so
 START_LOST_AFTER: Final = timedelta(seconds=30)
 STOP_AGAIN_AFTER: Final = timedelta(seconds=20)
 _BUSY_WINDOW: Final = timedelta(minutes=10)
@@ -55,13 +57,24 @@ _MOST_PER_EVSE: Final = 20  # payments begun within the window: more are somebod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayRequest:
-    """A tap on Pay. `token` came with the page, the same at each tap; the hash is of the tariff shown."""
+    """A tap on Pay. `token` came with the page, the same at each tap; the hash is of the tariff shown.
+
+    With the payment method HOSTED_PAGE the driver pays on a page of the PSP's own.
+    """
 
     token: str
     payment_method: str
     tariff_sha256: str
     language: str
     return_url: str  # without the token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentBegun:
+    """A payment that was begun. `page_url`: the PSP's page on which its driver pays, read at the PSP."""
+
+    token: str
+    page_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +108,8 @@ class DriverPaymentService:
     payments: PaymentService
     remote: RemoteControlService
 
-    async def pay(self, offer: Offer, request: PayRequest) -> str:
-        """Hold the offer's amount once for each token, then start. Returns the payment's token.
+    async def pay(self, offer: Offer, request: PayRequest) -> PaymentBegun:
+        """Hold the offer's amount once for each token, then start.
 
         A card that was declined may be replaced from the same page: that is a payment of its own, with a
         token that follows from both, so that a double tap is one payment as well.
@@ -107,11 +120,10 @@ class DriverPaymentService:
         known = await self._find(token)
         view = None if known is None else await self._view(known)
         if view is not None:
-            method = view.authorization.payment_method
-            if view.authorization.state not in FINAL_STATES or method == request.payment_method:
-                return token
-            if view.authorization.state is PaymentState.CAPTURED:
-                return token
+            method, state = view.authorization.payment_method, view.authorization.state
+            same = method == request.payment_method or state is PaymentState.CAPTURED
+            if known is not None and (same or state not in FINAL_STATES):
+                return await self._begun_before(known, view)
             token = token_after(token, request.payment_method)
             known = await self._find(token)
         if known is None:
@@ -182,7 +194,9 @@ class DriverPaymentService:
         if view is not None and not await self._unseen_price(record, view):
             payment = await self._complete(record, view, priced=False)
             stage = payment.stage
-            never_asked = stage is Stage.STARTING and record.start is not StartState.SENT
+            # From when it was held: a driver may have been at the bank, or at the PSP's page, for as long.
+            waited = view.authorization.updated_at <= self.clock.now() - UNSTARTED_AFTER
+            never_asked = waited and stage is Stage.STARTING and record.start is not StartState.SENT
             if stage is Stage.START_FAILED or (never_asked and await self._reports_sessions(record)):
                 await self._release(record, ReleaseReason.NOT_STARTED)
             if stage not in FINAL_STAGES:
@@ -198,15 +212,26 @@ class DriverPaymentService:
         async with self.pool.acquire() as connection:
             return await updates.sends_cdrs(connection, cpo_id=record.cpo_id)
 
-    async def _authorize(self, offer: Offer, request: PayRequest, known: DriverPaymentRecord) -> str:
+    async def _begun_before(self, known: DriverPaymentRecord, view: AuthorizationView) -> PaymentBegun:
+        if not _is_at_page(view):
+            return PaymentBegun(token=known.token)
+        return _begun(known, await self._view(known, with_action=True) or view)
+
+    async def _authorize(self, offer: Offer, request: PayRequest, known: DriverPaymentRecord) -> PaymentBegun:
         payment = PspMethod(
             payment_method=request.payment_method, return_url=f"{request.return_url}/{known.token}/return"
         )
-        wanted = request_of(offer.page, evse_id=offer.evse_id, cpo_id=offer.point.cpo_id, payment=payment)
+        wanted = request_of(
+            offer.page,
+            evse_id=offer.evse_id,
+            cpo_id=offer.point.cpo_id,
+            payment=payment,
+            language=known.language,
+        )
         view = await self.payments.authorize(replace(wanted, authorization_id=known.authorization_id))
         if not await self._unseen_price(known, view) and view.authorization.state is PaymentState.AUTHORIZED:
             await self._start(known, view.session.id)
-        return known.token
+        return _begun(known, view)
 
     async def _unseen_price(self, record: DriverPaymentRecord, view: AuthorizationView) -> bool:
         """Release a hold by another tariff than the driver was shown: one came into force meanwhile."""
@@ -340,7 +365,20 @@ def _facts(
         command_state=record.command_state,
         reported=None if reported is None else reported.status,
         stop_asked=record.stop_asked_at is not None,
+        at_page=authorization is not None and authorization.payment_method == HOSTED_PAGE,
+        was_held=authorization is not None and authorization.capture_before is not None,
     )
+
+
+def _is_at_page(view: AuthorizationView) -> bool:
+    """Whether the driver has to pay on the PSP's page still."""
+    waits = view.authorization.state is PaymentState.REQUIRES_ACTION
+    return waits and view.authorization.payment_method == HOSTED_PAGE
+
+
+def _begun(record: DriverPaymentRecord, view: AuthorizationView) -> PaymentBegun:
+    action = view.action if _is_at_page(view) else None
+    return PaymentBegun(token=record.token, page_url=None if action is None else action.redirect_url)
 
 
 def token_after(token: str, payment_method: str) -> str:

@@ -16,6 +16,8 @@ class Stage(StrEnum):
     """Where a driver's payment stands."""
 
     UNPAID = "unpaid"  # nothing was asked of the PSP: pay again
+    AT_PSP = "at_psp"  # the driver pays on the PSP's page
+    LAPSED = "lapsed"  # that page was left, or has expired, without a payment
     CONFIRM = "confirm"  # the driver's bank asks for a confirmation
     CHECKING = "checking"  # the PSP has not answered
     DECLINED = "declined"
@@ -31,7 +33,11 @@ class Stage(StrEnum):
     NOT_COLLECTED = "not_collected"  # the session has ended, its price was not taken
 
 
-FINAL_STAGES: Final = frozenset({Stage.DECLINED, Stage.PAID, Stage.FREE, Stage.RELEASED, Stage.NOT_COLLECTED})
+FINAL_STAGES: Final = frozenset(
+    {Stage.DECLINED, Stage.LAPSED, Stage.PAID, Stage.FREE, Stage.RELEASED, Stage.NOT_COLLECTED}
+)
+# In these the PSP is asked, rather than awaited, while the driver looks.
+WAITING_STAGES: Final = frozenset({Stage.AT_PSP, Stage.CONFIRM})
 # In these the page changes by itself soon.
 MOVING_STAGES: Final = frozenset(
     {Stage.CHECKING, Stage.STARTING, Stage.PLUG_IN, Stage.CHARGING, Stage.STOPPING, Stage.ENDED}
@@ -43,7 +49,10 @@ _NOT_BEGUN: Final = frozenset({"PENDING", "RESERVATION"})  # likewise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFacts:
-    """What is known. `reported` is the OCPI status of the operator's session, None where it reports none."""
+    """What is known. `reported` is the OCPI status of the operator's session, None where it reports none.
+
+    `at_page`: the driver pays on the PSP's page. `was_held`: there is, or was, a hold.
+    """
 
     payment: PaymentState | None
     session: SessionState | None
@@ -52,6 +61,8 @@ class PaymentFacts:
     command_state: str | None = None
     reported: str | None = None
     stop_asked: bool = False
+    at_page: bool = False
+    was_held: bool = False
 
     @property
     def start_refused(self) -> bool:
@@ -66,7 +77,7 @@ def stage_of(facts: PaymentFacts) -> Stage:
         case None:
             return Stage.UNPAID
         case PaymentState.REQUIRES_ACTION:
-            return Stage.CONFIRM
+            return Stage.AT_PSP if facts.at_page else Stage.CONFIRM
         case PaymentState.REQUIRES_AUTHORIZATION:
             return Stage.CHECKING
         case PaymentState.OUTCOME_UNKNOWN | PaymentState.CAPTURE_REQUESTED:
@@ -74,7 +85,8 @@ def stage_of(facts: PaymentFacts) -> Stage:
         case PaymentState.FAILED:
             return Stage.NOT_COLLECTED if ended else Stage.DECLINED
         case PaymentState.VOIDED:
-            return Stage.FREE if ended else Stage.RELEASED
+            lapsed = facts.at_page and not facts.was_held
+            return Stage.FREE if ended else Stage.LAPSED if lapsed else Stage.RELEASED
         case PaymentState.CAPTURED:
             return Stage.PAID
         case PaymentState.AUTHORIZED:
@@ -96,9 +108,9 @@ def _before_the_end(facts: PaymentFacts) -> Stage:
 def may_cancel(facts: PaymentFacts) -> bool:
     """Whether the driver may take the payment back.
 
-    While the bank's confirmation is open, and where the operator has refused to start and reports no
-    session. Never where a vehicle may be charging: an operator without remote start has been notified, and
-    one that accepted a start may report its session later.
+    While the bank's confirmation or the PSP's page is open, and where the operator has refused to start and
+    reports no session. Never where a vehicle may be charging: an operator without remote start has been
+    notified, and one that accepted a start may report its session later.
     """
     stage = stage_of(facts)
-    return stage in {Stage.CONFIRM, Stage.START_FAILED}
+    return stage in WAITING_STAGES or stage is Stage.START_FAILED

@@ -328,7 +328,7 @@ class OutcomeRecorder:
         """Commit what became of a payment that waited for the cardholder; still waiting changes nothing."""
         match outcome:
             case Held():
-                state, code, before = PaymentState.AUTHORIZED, None, outcome.capture_before
+                state, code, before = PaymentState.AUTHORIZED, None, self._ends(authorization, outcome)
             case Declined():
                 state, code, before = PaymentState.FAILED, outcome.code, None
             case Voided():
@@ -338,10 +338,16 @@ class OutcomeRecorder:
             case _:
                 assert_never(outcome)
         now = self.clock.now()
+        held = outcome if isinstance(outcome, Held) else None
+        # Of a hosted page, the payment that was made there takes the place of the page.
+        changed = held is not None and held.psp_payment != authorization.psp_payment
         after = replace(
             authorization,
             state=state,
             version=authorization.version + 1,
+            psp_payment=held.psp_payment if held else authorization.psp_payment,
+            incrementable=held.incrementable if held else False,
+            max_capture_minor=held.max_capture_minor if held else None,
             next_action=None,
             decline_code=code,
             capture_before=before,
@@ -353,7 +359,10 @@ class OutcomeRecorder:
             id=authorization.id,
             session_id=session.id,
             state=state.value,
+            psp_payment=after.psp_payment if changed else None,
             capture_before=before,
+            incrementable=after.incrementable,
+            max_capture_minor=after.max_capture_minor,
             decline_code=code,
             release_id=new_id(shard=authorization.shard),
             events=event_rows(presenters.authorization_events(after, session, tariff=tariff)),
@@ -421,14 +430,15 @@ class OutcomeRecorder:
             PaymentEvent.HELD,
             now,
             psp_payment=outcome.psp_payment,
-            capture_before=outcome.capture_before
-            or self.rules.hold_ends(
-                scheme=outcome.scheme,
-                merchant_initiated=sent.authorization.off_session,
-                held_at=now,
-            ),
+            capture_before=self._ends(sent.authorization, outcome),
             incrementable=outcome.incrementable,
             max_capture_minor=outcome.max_capture_minor,
+        )
+
+    def _ends(self, authorization: AuthorizationRecord, held: Held) -> datetime | None:
+        """When the hold ends: as the PSP says it, else by the scheme's rule."""
+        return held.capture_before or self.rules.hold_ends(
+            scheme=held.scheme, merchant_initiated=authorization.off_session, held_at=self.clock.now()
         )
 
     def _moved(

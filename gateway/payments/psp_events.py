@@ -24,8 +24,10 @@ from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.payers import PayerService
 from gateway.payments.psp.dispute_port import RefundState, ReversalUpdate
 from gateway.payments.psp.port import (
+    HOSTED_PAGE,
     Captured,
     Declined,
+    Held,
     Psp,
     PspEvent,
     PspEventKind,
@@ -43,6 +45,7 @@ from gateway.payments.unbooked_charges import UnbookedChargeService
 
 _SHARD_OF_RELEASE_BEFORE: Final = 0  # of a gateway that names no shard, with its task elsewhere
 UNREADABLE_EVENT: Final = "unreadable_event"
+OTHER_AMOUNT_HELD: Final = "other_amount_held"
 MAX_ATTEMPTS_BY_EVENTS: Final = 3  # attempts at a request before only its own schedule repeats it
 
 
@@ -266,9 +269,26 @@ class PspEventHandler:
         state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
         if isinstance(state, Captured):
             return
+        if isinstance(state, Held) and _differs(state, authorization):
+            await self._refuse(state, authorization)
+            return
         tariff = await self.snapshots.reference(session.tariff_sha256)
         async with self.pool.acquire() as connection:
             await self.outcomes.record_action(connection, authorization, session, state, tariff=tariff)
+
+    async def _refuse(self, held: Held, authorization: AuthorizationRecord) -> None:
+        """Release a hold of another amount than was shown to the driver; the operator learns of it."""
+        detail = (
+            f"{held.psp_payment} holds {held.amount_minor} {held.currency}, "
+            f"asked were {authorization.hold_minor} {authorization.currency}: it is released"
+        )
+        await self.psp_requests.incidents.report(
+            PspIncident(code=OTHER_AMOUNT_HELD, detail=detail, account=self.psp.account)
+        )
+        with suppress(VersionConflictError, PaymentConflictError):  # another process was faster
+            await self.captures.void_unanswered_challenge(
+                authorization_id=authorization.id, expected_version=authorization.version
+            )
 
     async def _sync_hold(self, authorization: AuthorizationRecord) -> None:
         state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
@@ -286,6 +306,14 @@ def shard_of_event(event: PspEvent) -> int:
     if ours is not None:
         return shard_of(ours)
     return hashlib.sha256((event.subject or event.id).encode()).digest()[-1] % SHARD_COUNT
+
+
+def _differs(held: Held, authorization: AuthorizationRecord) -> bool:
+    """Whether a hosted page has held something else than was asked: settings of the account may do that."""
+    if authorization.payment_method != HOSTED_PAGE:
+        return False
+    asked = (authorization.hold_minor, authorization.currency)
+    return (held.amount_minor, held.currency or authorization.currency) != asked
 
 
 def _returns_money(event: PspEvent) -> bool:

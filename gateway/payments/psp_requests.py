@@ -23,8 +23,8 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
 from gateway.key_claim import UNKEYED, KeyClaim
-from gateway.payments import psp_record, psp_request_repository, refund_repository, repository
-from gateway.payments.errors import InvalidPaymentRequestError, PaymentConflictError
+from gateway.payments import psp_request_repository, refund_repository, repository
+from gateway.payments.errors import PaymentConflictError
 from gateway.payments.outcomes import OutcomeRecorder, RecordedOutcome, SentRequest
 from gateway.payments.policy import FeatureChoice, PaymentPolicy
 from gateway.payments.psp.port import (
@@ -40,7 +40,6 @@ from gateway.payments.psp.port import (
     Psp,
     PspCaptureRequest,
     PspChargeRequest,
-    PspHoldRequest,
     PspIncrementRequest,
     PspMisconfigured,
     PspOutcomeUnknown,
@@ -50,7 +49,8 @@ from gateway.payments.psp.port import (
     RequiresAction,
     VoidOutcome,
 )
-from gateway.payments.psp_incidents import FEATURES_REFUSED, PspIncidentLog, asked_features, recorded_features
+from gateway.payments.psp_holds import description_of, hold_request, idempotency_key
+from gateway.payments.psp_incidents import FEATURES_REFUSED, PspIncidentLog, recorded_features
 from gateway.payments.records import (
     AuthorizationRecord,
     CaptureRecord,
@@ -262,12 +262,6 @@ class PspRequestService:
         await self.send(request, authorization=found[0], session=found[1], capture=capture, refund=refund)
 
 
-def idempotency_key(request: PspRequestRecord) -> str:
-    """The idempotency key of a request: from its row, so that it never changes on retry."""
-    key = f"nc_{format_id('call', request.id)}"
-    return key if request.key_number == 1 else f"{key}_{request.key_number}"
-
-
 def _ended(outcome: Any, kind: PspRequestKind, *, first: bool) -> Any:
     """An outcome as it is recorded: a mistake of ours ends the request, or it is repeated until it is mended.
 
@@ -278,32 +272,6 @@ def _ended(outcome: Any, kind: PspRequestKind, *, first: bool) -> Any:
     if kind in _ENDED_BY_MISTAKE and (first or outcome.definite):
         return Declined(code=PSP_CONFIGURATION, retryable=True)
     return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: {outcome.code}")
-
-
-def hold_request(sent: SentRequest) -> PspHoldRequest:
-    """A hold, or its renewal, as it was intended: the same fields at every attempt."""
-    authorization = sent.authorization
-    if authorization.payment_method is None:
-        raise InvalidPaymentRequestError(
-            f"authorization {format_id('auth', authorization.id)} has no payment method"
-        )
-    return PspHoldRequest(
-        idempotency_key=idempotency_key(sent.request),
-        session_id=authorization.session_id,
-        authorization_id=authorization.id,
-        amount_minor=sent.request.amount_minor,
-        currency=authorization.currency,
-        payment_method=authorization.payment_method,
-        customer=authorization.customer,
-        off_session=authorization.off_session,
-        return_url=authorization.return_url,
-        save_usage=authorization.save_usage,
-        features=asked_features(sent.request.hold_features),
-        description=_description(sent),
-        receipt_email=authorization.receipt_email,
-        statement_suffix=sent.statement,
-        metadata=psp_record.of_session(authorization, sent.session),
-    )
 
 
 def _increment_request(sent: SentRequest) -> PspIncrementRequest:
@@ -343,15 +311,10 @@ def _charge_request(sent: SentRequest) -> PspChargeRequest:
         currency=authorization.currency,
         payment_method=authorization.payment_method,
         customer=authorization.customer,
-        description=_description(sent),
+        description=description_of(sent),
         receipt_email=authorization.receipt_email,
         statement_suffix=sent.statement,
     )
-
-
-def _description(sent: SentRequest) -> str:
-    """What the PSP's own list and receipt call the payment."""
-    return f"Charging at {sent.session.evse_id}, {format_id('ses', sent.session.id)}"
 
 
 def _refund_request(sent: SentRequest) -> PspRefundRequest:

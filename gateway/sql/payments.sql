@@ -375,8 +375,10 @@ WITH charging AS (
     SELECT 1 FROM gateway.session WHERE shard = :shard::smallint AND id = :session_id::uuid FOR NO KEY UPDATE
 ), moved AS (
     UPDATE gateway.payment_authorization
-    SET state = :state::text, version = version + 1, capture_before = :capture_before::timestamptz,
-        next_action = NULL, decline_code = :decline_code::text, updated_at = :now::timestamptz
+    SET state = :state::text, version = version + 1, psp_payment = coalesce(:psp_payment::text, psp_payment),
+        capture_before = :capture_before::timestamptz, incrementable = :incrementable::boolean,
+        max_capture_minor = :max_capture_minor::bigint, next_action = NULL, decline_code = :decline_code::text,
+        updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :id::uuid AND state = 'requires_action'
       AND (:state::text NOT IN ('voided', 'failed') OR EXISTS (SELECT 1 FROM charging))
     RETURNING shard, id, session_id, state, psp_payment
@@ -384,6 +386,10 @@ WITH charging AS (
     UPDATE gateway.session AS s SET state = 'cancelled', updated_at = :now::timestamptz
     FROM moved
     WHERE moved.state IN ('voided', 'failed') AND s.shard = :shard::smallint AND s.id = moved.session_id AND s.state = 'active'
+), lookup AS (
+    INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
+    SELECT 'psp_payment', :psp_payment::text, shard, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
+    ON CONFLICT DO NOTHING
 ), release AS (
     INSERT INTO gateway.psp_request (
         shard, id, session_id, authorization_id, kind, psp_payment, state, amount_minor, next_attempt_at, created_at)

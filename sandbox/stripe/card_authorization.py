@@ -8,6 +8,7 @@ from typing import Final
 from sandbox.stripe.card_details import details_of
 from sandbox.stripe.cards import AUTHENTICATION_REQUIRED, MANDATE_REVOKED, Authentication, Decline, TestCard
 from sandbox.stripe.charges import build_charge, decline_charge
+from sandbox.stripe.checkout_end import complete
 from sandbox.stripe.expansion import visible
 from sandbox.stripe.hold_end import capture_now
 from sandbox.stripe.payment_methods import card_of
@@ -92,13 +93,16 @@ def _approve(state: PspState, intent: Json, method: Json, account: str) -> Json:
         "last_payment_error": None,
     }
     if intent["capture_method"] != "manual":
-        return capture_now(state, intent, charge, account)
+        intent = capture_now(state, intent, charge, account)
+        complete(state, intent, account)
+        return intent
     intent |= {"status": "requires_capture", "amount_capturable": intent["amount"]}
     state.put("charge", charge, account)
     state.put("payment_intent", intent, account)
     state.at(details_of(charge)["capture_before"], "expire_hold", intent["id"], account)
     state.emit("charge.succeeded", charge, account)
     state.emit("payment_intent.amount_capturable_updated", intent, account)
+    complete(state, intent, account)
     return intent
 
 

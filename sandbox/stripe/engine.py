@@ -14,6 +14,7 @@ from sandbox.stripe import idempotency, topups, webhook_endpoints
 from sandbox.stripe.access import CONTROL_PREFIX, PspRequest, acting_account, parameters_of
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.cards import Decline
+from sandbox.stripe.checkout_end import EXPIRE, expire_due
 from sandbox.stripe.client_access import check_client_call, is_client, visible_to_client
 from sandbox.stripe.expansion import present
 from sandbox.stripe.faults import FaultKind
@@ -33,6 +34,7 @@ _INJECTED: Final = {
     429: ("rate_limit", "invalid_request_error", "Request rate limit exceeded."),
 }
 TIMERS: Final = {
+    EXPIRE: expire_due,
     "expire_hold": expire_hold,
     "pay": pay,
     "arrive_topup": topups.arrive,

@@ -11,6 +11,7 @@ from sandbox.stripe.state import PspState
 KIND_OF_PREFIX: Final = {
     "acct": "account",
     "ch": "charge",
+    "cs": "checkout.session",
     "cus": "customer",
     "du": "dispute",
     "mandate": "mandate",

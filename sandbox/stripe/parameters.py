@@ -6,6 +6,7 @@ SDK, and a parameter of the provider's that is not played is refused like one th
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -25,7 +26,14 @@ class Leaf(StrEnum):
     RANGE = "range"  # one value, or bounds
 
 
-Shape: TypeAlias = Mapping[str, "Leaf | Shape"]
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list of groups, each of the same parameters."""
+
+    shape: "Shape"
+
+
+Shape: TypeAlias = Mapping[str, "Leaf | Shape | ListOf"]
 
 LIST: Final = Leaf.LIST
 VALUE: Final = Leaf.VALUE
@@ -41,7 +49,7 @@ _taken: Final[dict[Handler, Shape]] = {}
 _taken_from_client: Final[dict[Handler, Shape]] = {}
 
 
-def takes(*names: str, **groups: "Leaf | Shape") -> Callable[[Handler], Handler]:
+def takes(*names: str, **groups: "Leaf | Shape | ListOf") -> Callable[[Handler], Handler]:
     """Declare a handler's parameters: `names` have one value each, `groups` more. `expand` is one of them."""
 
     def declared(handler: Handler) -> Handler:
@@ -51,7 +59,7 @@ def takes(*names: str, **groups: "Leaf | Shape") -> Callable[[Handler], Handler]
     return declared
 
 
-def takes_from_client(*names: str, **groups: "Leaf | Shape") -> Callable[[Handler], Handler]:
+def takes_from_client(*names: str, **groups: "Leaf | Shape | ListOf") -> Callable[[Handler], Handler]:
     """Declare what a driver's app sends with the publishable key instead: the SDK of servers knows it not.
 
     Source: docs.stripe.com/js (the requests of the provider's own script).
@@ -64,8 +72,8 @@ def takes_from_client(*names: str, **groups: "Leaf | Shape") -> Callable[[Handle
     return declared
 
 
-def _shape(names: tuple[str, ...], groups: "Mapping[str, Leaf | Shape]") -> Shape:
-    known: dict[str, Leaf | Shape] = {name: _KIND_OF.get(name, VALUE) for name in names}
+def _shape(names: tuple[str, ...], groups: "Mapping[str, Leaf | Shape | ListOf]") -> Shape:
+    known: dict[str, Leaf | Shape | ListOf] = {name: _KIND_OF.get(name, VALUE) for name in names}
     return MappingProxyType({**known, **groups})
 
 
@@ -84,7 +92,12 @@ def check(sent: Json, shape: Shape, path: str = "") -> None:
         kind = shape.get(name)
         if kind is None:
             raise _unknown(said, shape, path)
-        if isinstance(kind, Mapping):
+        if isinstance(kind, ListOf):
+            if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
+                raise ParameterProblem("Invalid array", param=said)
+            for at, item in value.items():
+                check(item, kind.shape, f"{said}[{at}]")
+        elif isinstance(kind, Mapping):
             if isinstance(value, dict):
                 check(value, kind, said)
             elif value != "":

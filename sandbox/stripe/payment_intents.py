@@ -51,7 +51,7 @@ _OPTIONS: Final[dict[str, Shape]] = {
         "card_present": {"request_incremental_authorization_support": VALUE},
     }
 }
-_TEMPLATE: Final[Json] = {
+INTENT: Final[Json] = {
     "object": "payment_intent",
     "amount_capturable": 0,
     "amount_details": {"tip": {}},
@@ -106,7 +106,7 @@ def create(call: PspApiRequest) -> Json:
         living_customer(call, customer_id)
     intent_id = state.new_id("pi_3")
     intent: Json = {
-        **_TEMPLATE,
+        **INTENT,
         "id": intent_id,
         "amount": amount,
         "capture_method": params.choice("capture_method", CAPTURE_METHODS, default="automatic_async"),
@@ -145,7 +145,7 @@ def _read_confirmation(call: PspApiRequest, intent: Json) -> Json | None:
         usage = params.choice("setup_future_usage", ("off_session", "on_session"))
         intent["setup_future_usage"] = usage
     if "payment_method_options" in params:
-        intent["payment_method_options"] = {**intent["payment_method_options"], **_options(call)}
+        intent["payment_method_options"] = {**intent["payment_method_options"], **card_options(call)}
     if "return_url" in params:
         intent["_return_url"] = params.text("return_url")
     method_id = params.text("payment_method")
@@ -158,7 +158,7 @@ def _read_confirmation(call: PspApiRequest, intent: Json) -> Json | None:
     return method
 
 
-def _options(call: PspApiRequest) -> Json:
+def card_options(call: PspApiRequest) -> Json:
     """What is asked of the card. Raises ParameterProblem where the account may not have it."""
     options = call.params.section("payment_method_options")
     card, terminal = options.section("card"), options.section("card_present")

@@ -6,6 +6,7 @@ from sandbox.stripe import (
     accounts,
     balances,
     charges,
+    checkout,
     control,
     customers,
     disputes,
@@ -50,6 +51,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/payment_intents/{}/capture", payment_intents.capture),
     ("POST", "/v1/payment_intents/{}/cancel", payment_intents.cancel),
     ("POST", "/v1/payment_intents/{}/increment_authorization", payment_intents.increment),
+    ("POST", "/v1/checkout/sessions", checkout.create),
+    ("GET", "/v1/checkout/sessions/{}", checkout.retrieve),
+    ("POST", "/v1/checkout/sessions/{}/expire", checkout.expire),
     ("GET", "/v1/charges", charges.list_all),
     ("GET", "/v1/charges/search", search.search),
     ("GET", "/v1/charges/{}", charges.retrieve),
@@ -130,6 +134,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/_sandbox/payment_intents/{}/authenticate", control.authenticate_payment),
     ("POST", "/_sandbox/payment_intents/{}/present", control.present_card),
     ("POST", "/_sandbox/payment_intents/{}/capture", control.capture_by_hand),
+    ("POST", "/_sandbox/checkout_sessions/{}/visit", checkout.visit),
+    ("POST", "/_sandbox/checkout_sessions/{}/pay", checkout.pay),
     ("POST", "/_sandbox/setup_intents/{}/authenticate", control.authenticate_setup),
     ("POST", "/_sandbox/payment_methods/{}/replace_card", control.replace_card),
     ("POST", "/_sandbox/mandates/{}/revoke", control.revoke_mandate),
@@ -148,6 +154,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/_sandbox/disputes/{}/prevent", control.prevent_dispute),
     ("POST", "/_sandbox/disputes/{}/appeal", control.appeal_dispute),
 )
+
+
+_NAMESPACES: Final = frozenset({"checkout", "terminal"})
 
 
 class RouteTable:
@@ -177,13 +186,14 @@ class RouteTable:
 def _shapes(parts: list[str]) -> list[tuple[str, ...]]:
     """The templates a path may match: literal first, then ids in the third and the fifth place.
 
-    Terminal's resources have their id behind `terminal/readers` and the like.
+    Resources of a namespace have their id behind it: `terminal/readers`, `checkout/sessions`.
     """
     literal = tuple(parts)
     if len(parts) <= 2:  # noqa: PLR2004 - /v1/resource has no id
         return [literal]
-    if "terminal" in parts[1:3]:  # named below the resource: the id is one or two places further
-        at = parts.index("terminal") + 2
+    spaces = [name for name in parts[1:3] if name in _NAMESPACES]
+    if spaces:  # named below the resource: the id is one or two places further
+        at = parts.index(spaces[0]) + 2
         return [literal, (*parts[:at], "{}", *parts[at + 1 :])] if len(parts) > at else [literal]
     one = (*parts[:2], "{}", *parts[3:])
     if len(parts) <= 4:  # noqa: PLR2004 - /v1/resource/id/verb

@@ -67,7 +67,7 @@ async def _serve(request: web.Request) -> web.StreamResponse:
         headers={name.lower(): value for name, value in request.headers.items()},
         body=body,
     )
-    page = page_for(engine.state, received, lambda answer: engine.handle(answer).status)
+    page = page_for(engine.state, received, engine.handle)
     if page is not None:
         if len(engine.state.webhooks):
             request.app[COURIER].wake()

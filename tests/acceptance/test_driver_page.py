@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sandbox.stripe.test_numbers import TEST_NUMBERS
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
@@ -76,3 +78,19 @@ def test_a_code_that_is_wrong_is_a_page_that_says_so(dev: dict[str, Any]) -> Non
     with refused.value as answer:
         assert answer.code == 404
         assert b"not known here" in answer.read()
+
+
+def test_a_driver_pays_on_the_psps_page_without_any_script(dev: dict[str, Any]) -> None:
+    page = ask(dev["driver_page_url"])[1].decode()
+    plain = page.partition('id="pay-there"')[2]
+    fields = {
+        name: unescape(value)
+        for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', plain)
+    }
+    address, hosted = ask(f"{dev['driver_page_url']}/hosted-page", form=fields)
+    assert address.startswith(f"{dev['sandbox_psp_url']}/c/pay/cs_test_"), address
+    assert "held on your card" in hosted.decode()
+    number = "".join(TEST_NUMBERS[0].groups)
+    back, paid = ask(address, form={"number": number, "expiry": "12/34", "cvc": "123"})
+    assert back == f"{dev['base_url']}/charge/{fields['token']}"
+    assert "plug in now" in paid.decode()

@@ -17,6 +17,7 @@ from sandbox.stripe.settings import PspSettings
 from sandbox.stripe.test_numbers import TEST_NUMBERS
 from tests.browser.conftest import PHONE, OpenPage, Theme
 from tests.fakes.driver_page import EVSE, Driver, open_driver_page
+from tests.fakes.ocpi_edge import NOW
 
 NUMBERS = {one.card: "".join(one.groups) for one in TEST_NUMBERS}
 PAYS = NUMBERS["pm_card_visa"]
@@ -37,7 +38,7 @@ async def opened(pool: Pool, **changes: Any) -> AsyncIterator[tuple[Driver, str]
     """The page on a port of its own, with the sandbox PSP; and its address at one EVSE."""
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
-    async with start_psp(PspSettings(pull_webhooks=True)) as running:
+    async with start_psp(PspSettings(pull_webhooks=True, start_at=int(NOW.timestamp()))) as running:
         psp = StripePsp(
             api_key="sk_test_sandbox",
             webhook_secret="whsec_of_the_test",

@@ -69,7 +69,7 @@ async def test_a_payment_that_died_anywhere_holds_starts_and_captures_once(pool:
 async def goes_on(driver: Driver, offer: Any, asked: PayRequest) -> None:
     """The driver taps again, at a gateway that lives."""
     service = driver.services.driver_payments
-    token = await service.pay(offer, asked)
+    token = (await service.pay(offer, asked)).token
     assert token == asked.token
     driver.edge.clock.at += timedelta(seconds=31)  # a start that was claimed and lost is claimed anew
     resolver = driver.payments.resolver  # the worker's: a request whose sender died is sent again

@@ -266,7 +266,7 @@ async def open_driver_page(
         EdgeLimits(),
     )
     services = replace(services, base_url=base_url)
-    services = replace(services, live_seconds=0.05, **changes)
+    services = replace(services, **({"live_seconds": 0.05} | changes))
     app = web.Application()
     app.router.add_routes(driver_page_routes(services))
     try:

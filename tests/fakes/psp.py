@@ -45,6 +45,7 @@ from gateway.payments.psp.payer_port import (
 )
 from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
+    HOSTED_PAGE,
     Captured,
     CaptureOutcome,
     ChargeOutcome,
@@ -88,6 +89,8 @@ class Payment:
         self.status = "held"
         self.captured_minor = 0
         self.held_minor = request.amount_minor
+        self.currency = request.currency
+        self.page: str | None = None  # of a hosted page, which stands for the payment until it is held
 
 
 class FakePayers:
@@ -95,7 +98,9 @@ class FakePayers:
 
     publishable_key = "pk_test_fake"
     script_url = "https://psp.example/element.js"
-    page_sources = PageSources(scripts=("https://psp.example",), frames=("https://psp.example",))
+    page_sources = PageSources(
+        scripts=("https://psp.example",), frames=("https://psp.example",), pages=("https://psp.example",)
+    )
 
     def __init__(self) -> None:
         self.customers: dict[str, PspCustomerRequest] = {}
@@ -241,7 +246,7 @@ class FakePsp:
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
         for payment in self.payments.values():
-            if payment.request.authorization_id == authorization_id:
+            if payment.status != "page" and payment.request.authorization_id == authorization_id:
                 return payment
         return None
 
@@ -413,6 +418,14 @@ class FakePsp:
         """The cardholder passed the challenge."""
         self.payments[psp_payment].status = "held"
 
+    def pay_at_page(self, page: str, **changes: Any) -> None:
+        """The driver pays on the hosted page; an ended page takes nothing."""
+        payment = self.payments[page]
+        if payment.status == "page":
+            payment.status = "held"
+            for name, value in changes.items():
+                setattr(payment, name, value)
+
     def _answer(self, kind: str, key: str, act: object) -> object:
         self.calls.append((kind, key))
         self.on_request(kind)
@@ -430,6 +443,9 @@ class FakePsp:
         self.payments[payment.id] = payment
         if request.payment_method in {"pm_challenge", "card_present"}:
             payment.status = "challenge"
+        if request.payment_method == HOSTED_PAGE:
+            payment.status, payment.page = "page", f"cs_{next(self._numbers)}"
+            self.payments[payment.page] = payment
         return self._state(payment)  # type: ignore[return-value]
 
     def _capture(self, request: PspCaptureRequest) -> CaptureOutcome:
@@ -468,7 +484,7 @@ class FakePsp:
 
     def _void(self, request: PspVoidRequest) -> VoidOutcome:
         payment = self.payments[request.psp_payment]
-        if payment.status in {"held", "challenge"}:
+        if payment.status in {"held", "challenge", "page"}:
             payment.status = "canceled"
         return self._state(payment)  # type: ignore[return-value]
 
@@ -482,11 +498,18 @@ class FakePsp:
                 return Held(
                     psp_payment=payment.id,
                     amount_minor=payment.held_minor,
+                    currency=payment.currency,
                     capture_before=self.capture_before,
                     incrementable=payment.request.payment_method in {"pm_increment", "pm_no_increment"},
                     max_capture_minor=payment.held_minor * 115 // 100
                     if payment.request.payment_method.startswith("pm_over")
                     else None,
+                )
+            case "page":
+                return RequiresAction(
+                    psp_payment=payment.page or "",
+                    next_action={"type": "hosted_page"},
+                    redirect_url=f"https://psp.example/pay/{payment.page}",
                 )
             case "challenge":
                 return RequiresAction(

@@ -5,6 +5,19 @@ from typing import Any
 from tests.integration.sandbox_psp_client import Sandbox
 
 
+def checkout(**changes: Any) -> dict[str, Any]:
+    """The parameters of a Checkout Session that holds 50 euros."""
+    price = {"currency": "eur", "unit_amount": 5000, "product_data": {"name": "Charging"}}
+    return {
+        "mode": "payment",
+        "success_url": "https://shop.test/paid",
+        "cancel_url": "https://shop.test/left",
+        "line_items": [{"price_data": price, "quantity": 1}],
+        "payment_intent_data": {"capture_method": "manual", "metadata": {"session": "ses_1"}},
+        "custom_text": {"submit": {"message": "Held, not paid."}},
+    } | changes
+
+
 async def everything(psp: Sandbox) -> dict[str, Any]:
     """One object of each kind, as the sandbox answers it over the wire."""
     v1 = psp.v1
@@ -31,6 +44,7 @@ async def everything(psp: Sandbox) -> dict[str, Any]:
     transfer = await v1.transfers.create_async({"amount": 200, "currency": "eur", "destination": account.id})
     endpoint = {"url": "http://receiver.test/", "enabled_events": ["*"]}
     return {
+        "checkout.session": await v1.checkout.sessions.create_async(checkout()),
         "customer": customer,
         "setup_intent": setup,
         "setup_attempt": (await v1.setup_attempts.list_async({"setup_intent": setup.id})).data[0],

@@ -28,6 +28,8 @@ async def read_event(answer: ClientResponse) -> tuple[str, str]:
                 name = line[7:]
             elif line.startswith("data:"):
                 lines.append(line[5:].strip())
+            elif not line and name == "alive":
+                name, lines = "", []
             elif not line and name:
                 break
     return name, "\n".join(lines)

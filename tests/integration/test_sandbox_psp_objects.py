@@ -30,6 +30,7 @@ RESOURCES = {
         stripe.Topup,
         stripe.Transfer,
         stripe.WebhookEndpoint,
+        stripe.checkout.Session,
     )
 }
 OF_EVENTS = RESOURCES | {stripe.Capability.OBJECT_NAME: stripe.Capability}  # some are read of events alone

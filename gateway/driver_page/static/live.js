@@ -1,23 +1,33 @@
-// A payment's page that changes by itself: by server-sent events, else by asking every few seconds.
+// A payment's page that changes by itself: by server-sent events; by asking every few seconds while they can't be had,
+// and by events again afterwards. A phone that has slept, or was without a connection, asks at once when it wakes.
 "use strict";
 
 (() => {
   const root = document.getElementById("payment");
+  const offline = document.getElementById("offline");
   const { base, evse, follow } = root.dataset;
   const lang = document.documentElement.lang;
-  const OVER = new Set(["declined", "released", "free", "unpaid", "not_collected"]);
+  const OVER = new Set(["declined", "released", "lapsed", "free", "unpaid", "not_collected", "paid"]);
+  const WAITS = new Set(["confirm", "at_psp"]);
   const PAUSE_MS = 5000;
+  const PATIENCE_MS = 10000; // for one answer
+  const SILENCE_MS = 60000; // a stream says every 15 seconds that it lives
+  const ASKED_BETWEEN = 3; // answers before the stream is tried again
   let failures = 0;
+  let asked = 0;
   let source = null;
   let timer = null;
+  let watch = null;
+  let asking = false;
 
   const current = () => document.getElementById("live");
+  const changes = () => current().dataset.moving === "1" || WAITS.has(current().dataset.stage);
 
   // The tab remembers an open payment, so that the way back to the price leads here again.
   function remember() {
     try {
       const name = `payment:${evse}`;
-      if (OVER.has(current().dataset.stage) || current().dataset.stage === "paid") window.sessionStorage.removeItem(name);
+      if (OVER.has(current().dataset.stage)) window.sessionStorage.removeItem(name);
       else window.sessionStorage.setItem(name, base);
     } catch {
       // no storage: the browser's history leads back
@@ -46,49 +56,91 @@
       document.title = next.querySelector("h1").textContent;
     }
     remember();
-    if (current().dataset.moving === "0") end();
+    if (!changes()) end();
+  }
+
+  function connected(is) {
+    offline.hidden = is;
   }
 
   function end() {
     if (source) source.close();
     window.clearTimeout(timer);
-    source = timer = null;
+    window.clearTimeout(watch);
+    source = timer = watch = null;
   }
 
   async function ask() {
+    if (asking) return;
+    asking = true;
+    end();
+    const given = new AbortController();
+    const late = window.setTimeout(() => given.abort(), PATIENCE_MS);
     try {
-      const response = await fetch(`${base}/live?lang=${lang}`, { cache: "no-store" });
+      const response = await fetch(`${base}/live?lang=${lang}`, { cache: "no-store", signal: given.signal });
       if (response.ok) apply(await response.text());
+      connected(true);
+      asked += 1;
     } catch {
-      // no connection: asked again
+      connected(false); // asked again
+      asked = 0;
     }
-    if (current().dataset.moving === "1") timer = window.setTimeout(ask, PAUSE_MS);
+    window.clearTimeout(late);
+    asking = false;
+    if (!changes()) return;
+    if (asked >= ASKED_BETWEEN && "EventSource" in window) listen();
+    else timer = window.setTimeout(ask, PAUSE_MS);
   }
 
   function listen() {
+    end();
+    asked = failures = 0;
     if (!("EventSource" in window)) {
       ask();
       return;
     }
-    source = new EventSource(`${base}/events?lang=${lang}`);
-    source.addEventListener("live", (event) => {
+    const stream = new EventSource(`${base}/events?lang=${lang}`);
+    source = stream;
+    const heard = () => {
       failures = 0;
+      connected(true);
+      window.clearTimeout(watch);
+      if (source === stream) watch = window.setTimeout(ask, SILENCE_MS);
+    };
+    stream.addEventListener("open", heard);
+    stream.addEventListener("alive", heard);
+    stream.addEventListener("live", (event) => {
+      heard();
       apply(event.data);
     });
-    source.onerror = () => {
+    stream.addEventListener("error", () => {
+      if (source !== stream) return;
       failures += 1;
-      if (source && (failures > 2 || source.readyState === EventSource.CLOSED)) {
-        source.close();
-        source = null;
-        ask();
-      }
-    };
+      if (failures > 2 || stream.readyState === EventSource.CLOSED) ask();
+    });
+    watch = window.setTimeout(ask, SILENCE_MS);
+  }
+
+  // What may have happened meanwhile is read at once; then the stream is opened anew.
+  function wake() {
+    if (document.visibilityState !== "visible" || !changes()) return;
+    asked = ASKED_BETWEEN;
+    ask();
   }
 
   document.addEventListener("submit", (event) => {
+    if (navigator.onLine === false) { // the browser's own page would take this one's place
+      event.preventDefault();
+      connected(false);
+      offline.scrollIntoView({ block: "nearest" });
+      return;
+    }
     const button = event.target.querySelector("button");
     if (button) window.setTimeout(() => { button.disabled = true; }, 0);
   });
+  document.addEventListener("visibilitychange", wake);
+  window.addEventListener("online", wake);
+  window.addEventListener("offline", () => connected(false));
   window.addEventListener("pageshow", (event) => { if (event.persisted) window.location.reload(); });
 
   remember();
@@ -96,5 +148,5 @@
   if (bank && follow) {
     window.history.replaceState(null, "", base);
     window.location.assign(bank.href);
-  } else if (current().dataset.moving === "1" || current().dataset.stage === "confirm") listen();
+  } else if (changes()) listen();
 })();

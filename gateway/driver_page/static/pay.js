@@ -3,10 +3,21 @@
 
 (() => {
   const form = document.getElementById("pay");
+  const there = document.getElementById("pay-there"); // shown by the style sheet where the card form is late
+  const LATE_MS = 7000; // what is shown by then stays: nothing moves under a finger
+  if (there) {
+    there.addEventListener("submit", () => {
+      window.setTimeout(() => { there.querySelector("button").disabled = true; }, 0);
+    });
+    window.addEventListener("pageshow", (event) => {
+      if (event.persisted) there.querySelector("button").disabled = false;
+    });
+  }
+  if (!form) return;
   const button = form.querySelector("button");
   const shown = document.getElementById("card-error");
   const field = form.elements.payment_method;
-  const { key, evse, amount, currency, busy, notLoaded, label } = form.dataset;
+  const { key, evse, amount, currency, busy, notLoaded, label, script, offline } = form.dataset;
   const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
   let sending = false;
 
@@ -52,13 +63,28 @@
     return () => element.createPaymentMethod();
   }
 
+  // The PSP's own script, from the PSP: where it can't be had, the way that needs none is offered.
+  function load() {
+    return new Promise((resolve, reject) => {
+      const wanted = document.createElement("script");
+      wanted.src = script;
+      wanted.onload = resolve;
+      wanted.onerror = reject;
+      document.head.appendChild(wanted);
+    });
+  }
+
   async function start() {
     try {
+      await load();
       const create = await (window.Stripe ? stripe() : sandbox());
       button.disabled = false;
+      if (there && performance.now() < LATE_MS) there.hidden = true;
       form.addEventListener("submit", (event) => submitted(event, create));
     } catch {
       say(notLoaded);
+      button.hidden = document.getElementById("card").hidden = Boolean(there);
+      if (there) there.classList.add("now");
     }
   }
 
@@ -66,6 +92,10 @@
     if (field.value) return; // the token is there: the form goes to the server
     event.preventDefault();
     if (sending) return;
+    if (navigator.onLine === false) {
+      say(offline);
+      return;
+    }
     sending = true;
     button.disabled = true;
     button.textContent = busy;
@@ -81,6 +111,10 @@
       form.submit();
     } catch {
       say(notLoaded);
+      if (there) {
+        there.hidden = false;
+        there.classList.add("now");
+      }
       rest();
     }
   }

@@ -110,12 +110,14 @@ DetachOutcome = MethodDetached | PspOutcomeUnknown
 class PageSources:
     """The hosts that a page with the PSP's form needs, as sources of a Content-Security-Policy.
 
-    `wallets`: the form offers Apple Pay and Google Pay beside cards.
+    `wallets`: the form offers Apple Pay and Google Pay beside cards. `pages`: where a form of ours may lead,
+    to the PSP's own page.
     """
 
     scripts: tuple[str, ...]
     frames: tuple[str, ...]
     connections: tuple[str, ...] = ()
+    pages: tuple[str, ...] = ()
     wallets: bool = False
 
 

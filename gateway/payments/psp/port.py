@@ -30,6 +30,7 @@ INVALID_CUSTOMER: Final = "invalid_customer"
 INVALID_AMOUNT: Final = "invalid_amount"
 PSP_CONFIGURATION: Final = "psp_configuration"
 CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is presented to a terminal
+HOSTED_PAGE: Final = "hosted_page"  # likewise: the driver pays on a page of the PSP's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,9 @@ class HoldFeatures:
 class PspHoldRequest:
     """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later.
 
-    With `payment_method` CARD_PRESENT the card comes later, at a terminal: the answer is RequiresAction.
+    With `payment_method` CARD_PRESENT the card comes later, at a terminal, with HOSTED_PAGE on a page of the
+    PSP's: the answer is RequiresAction. Such a page is in the language `locale` and ends by itself soon after
+    `page_until`; the driver comes back to `return_url`, paid or not.
     `return_url` is where a driver who is there comes back to from authentication. `statement_suffix` is what
     the card statement says after the account's own name, as far as the PSP can write it.
     """
@@ -63,6 +66,8 @@ class PspHoldRequest:
     description: str | None = None
     receipt_email: str | None = None
     statement_suffix: str | None = None
+    locale: str | None = None
+    page_until: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -147,7 +152,7 @@ class PspTopUpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The hold is active."""
+    """The hold is active. `currency` None: the PSP does not say it."""
 
     psp_payment: str
     amount_minor: int
@@ -155,6 +160,7 @@ class Held:
     incrementable: bool = False  # the PSP offers to raise it
     max_capture_minor: int | None = None  # the PSP offers to capture up to this
     scheme: str | None = None  # the card's, as the PSP calls it
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ ALTER TABLE gateway.payment_authorization DROP CONSTRAINT payment_authorization_
 ALTER TABLE gateway.capture DROP CONSTRAINT capture_shard_authorization_id_fkey;
 ALTER TABLE gateway.psp_request DROP CONSTRAINT psp_request_shard_authorization_id_fkey;
 
--- Room on the page for what a row becomes: a claimed key grows by the answer, a session by its CDR, a delivery by what
+-- Space on the page for what a row becomes: a claimed key grows by the answer, a session by its CDR, a delivery by what
 -- its receiver answered.
 ALTER TABLE gateway.idempotency_key SET (fillfactor = 15);
 ALTER TABLE gateway.session SET (fillfactor = 50);

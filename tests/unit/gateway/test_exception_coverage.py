@@ -52,6 +52,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("clearing.meter_key", "proposed"): {ExceptionKind.CHANGED_METER_KEY},
     # Rows that are open until a time is set.
     ("gateway.task", "exception_at"): {ExceptionKind.FAILED_TASK},
+    ("gateway.session", "exception_at"): {ExceptionKind.UNCLEARED_SESSION, ExceptionKind.UNPAID_SESSION},
     ("gateway.ocpi_outbox", "exception_at"): {ExceptionKind.UNDELIVERED_OCPI_MESSAGE},
     ("clearing.session_exception", "resolved_at"): {ExceptionKind.UNCLEARED_SESSION},
     ("clearing.session_exception", "exception_at"): {ExceptionKind.UNCLEARED_SESSION},

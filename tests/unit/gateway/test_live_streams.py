@@ -48,7 +48,7 @@ async def test_what_changes_is_sent_and_what_does_not_only_keeps_the_connection(
         assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["Cache-Control"] == "no-store"
         text = await answer.text()
-    assert text.startswith("retry: 1\n\nevent: live\ndata: a\n\n: still here\n\n")
+    assert text.startswith("retry: 1\n\nevent: live\ndata: a\n\nevent: alive\ndata:\n\n")
     assert text.count("data: a") == 1
     assert text.endswith("event: live\ndata: b\n\n")
 

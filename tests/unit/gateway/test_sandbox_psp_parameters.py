@@ -11,7 +11,7 @@ import stripe
 from gateway.payments.psp.stripe.wire import API_VERSION
 from sandbox.stripe.access import PspRequest
 from sandbox.stripe.engine import PspEngine
-from sandbox.stripe.parameters import Leaf, Shape, shape_of
+from sandbox.stripe.parameters import Leaf, ListOf, Shape, shape_of
 from sandbox.stripe.routes import ROUTES
 from sandbox.stripe.settings import DEFAULT_API_VERSION, PspSettings, SettingsError
 from tests.stripe_types import ENDPOINTS, alternatives, fields_of, is_params, params_named
@@ -45,6 +45,11 @@ def unknown(shape: Shape, fields: Mapping[str, Any], path: str) -> Iterator[str]
             continue
         hints = alternatives(fields[name])
         groups = [hint for hint in hints if is_params(hint)]
+        if isinstance(kind, ListOf):
+            items = [one for hint in hints for one in get_args(hint) if is_params(one)]
+            assert items, f"{said}: no list of groups"
+            yield from unknown(kind.shape, {k: v for one in items for k, v in fields_of(one).items()}, said)
+            continue
         if isinstance(kind, Mapping):
             known = {field: hint for group in groups for field, hint in fields_of(group).items()}
             yield from unknown(kind, known, said)

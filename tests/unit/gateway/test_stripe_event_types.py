@@ -6,15 +6,18 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import stripe
 from stripe.params import WebhookEndpointCreateParams, WebhookEndpointUpdateParams
 from typing_extensions import override
 
+from gateway.ids import format_id, new_id
 from gateway.payments.psp.port import PspEventKind, WebhookRejectedError
 from gateway.payments.psp.stripe.account_reader import PREVIEW_VERSION, AccountReader
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS, CONNECT_EVENTS, EVENT_KINDS
+from gateway.payments.psp.stripe.kept_events import kept_body
 from gateway.payments.psp.stripe.objects import parse_event
 from gateway.payments.psp.stripe.wire import API_VERSION
 from sandbox.stripe.event_types import EVENT_TYPES
@@ -41,6 +44,7 @@ EXPECTED = """
     payment_method.detached
     payment_method.automatically_updated mandate.updated topup.succeeded topup.failed topup.canceled
     topup.reversed transfer.reversed payout.paid payout.failed
+    checkout.session.completed checkout.session.expired
 """
 
 
@@ -52,6 +56,35 @@ def allowed(params: Any, name: str) -> set[str]:
         return set().union(*(literals(one) if get_args(one) else {one} for one in found)) if found else set()
 
     return literals(params.__annotations__[name])
+
+
+def test_an_event_of_a_hosted_page_names_the_page_and_keeps_neither_its_address_nor_its_customer() -> None:
+    session = new_id()
+    body = msgspec.json.encode(
+        {
+            "id": "evt_1",
+            "type": "checkout.session.completed",
+            "livemode": False,
+            "created": 1,
+            "data": {
+                "object": {
+                    "object": "checkout.session",
+                    "id": "cs_test_1",
+                    "payment_intent": "pi_1",
+                    "status": "complete",
+                    "url": "https://checkout.stripe.com/c/pay/cs_test_1#SECRET",
+                    "customer_details": {"email": "driver@example.test"},
+                    "metadata": {"session": format_id("ses", session)},
+                }
+            },
+        }
+    )
+    kept = kept_body(body)
+    for one in (body, kept):
+        event = parse_event(one, livemode=False)
+        assert (event.psp_payment, event.session_id, event.relevant) == ("cs_test_1", session, True)
+    assert b"SECRET" not in kept
+    assert b"driver@" not in kept
 
 
 def test_the_subscription_is_exactly_what_can_change_our_state() -> None:

@@ -45,6 +45,7 @@ from gateway.payments.psp.payer_port import (
 )
 from gateway.payments.psp.port import (
     CARD_PRESENT,
+    HOSTED_PAGE,
     Captured,
     Declined,
     Held,
@@ -58,6 +59,7 @@ from gateway.payments.psp.port import (
     PspTransferRequest,
     PspVoidRequest,
     RequiresAction,
+    Voided,
 )
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp.stripe.request_parameters import statement_suffix
@@ -78,6 +80,7 @@ from tests.simulation.in_process import API_KEY, BASE_URL, WEBHOOK_SECRET, InPro
 from tests.stripe_types import ENDPOINTS, endpoint_of, form_problems, params_named
 
 FOLDER = Path(adapter_package.__file__).parent
+PAYS = {"payment_method": "pm_card_visa"}
 SENDING = {"ask", "post", "get", "read_each", "upload"}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -239,6 +242,46 @@ async def play_everything(play: Play) -> None:
     await play_payers(play)
     await play_terminals(play)
     await play_connect(play)
+    await play_pages(play)
+
+
+async def play_pages(play: Play) -> None:
+    """Each request about hosted pages, in every combination; one is ended, one paid and then ended."""
+    psp = play.psp
+    names = ({}, {"description": "Charging", "receipt_email": "a@b.test", "statement_suffix": "NL-ABC 1/2"})
+    soon = datetime.fromtimestamp(play.engine.state.now, UTC) + timedelta(minutes=35)
+    for number, (one, two, named, locale) in enumerate(
+        product((True, False), (True, False), names, ("de", "fr", "it", "en", "xx", None))
+    ):
+        fields: dict[str, Any] = dict(named)
+        opened = await psp.hold(
+            PspHoldRequest(
+                idempotency_key=f"page{number}",
+                session_id=new_id(),
+                authorization_id=new_id(),
+                amount_minor=5000,
+                currency="EUR",
+                payment_method=HOSTED_PAGE,
+                return_url="https://page.test/charge/token/return",
+                features=HoldFeatures(increments=one, over_capture=two),
+                locale=locale,
+                page_until=soon,
+                **fields,
+            )
+        )
+        assert isinstance(opened, RequiresAction)
+        assert await psp.inspect(psp_payment=opened.psp_payment) == opened
+        if number > 1:
+            continue
+        if number:
+            _form(play.engine, f"/_sandbox/checkout_sessions/{opened.psp_payment}/pay", PAYS)
+            held = await psp.inspect(psp_payment=opened.psp_payment)
+            assert isinstance(held, Held)
+            assert (held.amount_minor, held.currency) == (5000, "EUR")
+        for key in ("pv1", "pv2"):
+            void = PspVoidRequest(idempotency_key=f"{key}{number}", psp_payment=opened.psp_payment)
+            assert await psp.void(void) == Voided()
+        assert await psp.inspect(psp_payment=opened.psp_payment) == Voided()
 
 
 async def play_connect(play: Play) -> None:

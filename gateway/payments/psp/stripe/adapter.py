@@ -27,6 +27,7 @@ from gateway.payments.psp.movement_port import PspMovement, PspTotals
 from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
     CARD_PRESENT,
+    HOSTED_PAGE,
     Captured,
     CaptureOutcome,
     ChargeOutcome,
@@ -62,10 +63,16 @@ from gateway.payments.psp.stripe import objects
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.connect import StripeConnect
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
-from gateway.payments.psp.stripe.disputes import EVIDENCE_PURPOSE, dispute_update, evidence_params
+from gateway.payments.psp.stripe.disputes import (
+    EVIDENCE_PURPOSE,
+    dispute_path,
+    dispute_update,
+    evidence_params,
+)
 from gateway.payments.psp.stripe.event_types import EVENT_LISTS
 from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
+from gateway.payments.psp.stripe.hosted_pages import StripeHostedPages, is_hosted_page
 from gateway.payments.psp.stripe.kept_events import kept_body, without_secrets
 from gateway.payments.psp.stripe.movements import add_movement, movement_of
 from gateway.payments.psp.stripe.objects import (
@@ -80,11 +87,13 @@ from gateway.payments.psp.stripe.objects import (
 )
 from gateway.payments.psp.stripe.payers import StripePayers
 from gateway.payments.psp.stripe.request_parameters import (
+    INTENTS,
     WITH_CHARGE,
     WITH_FEE,
     capture_parameters,
     charge_parameters,
     hold_parameters,
+    intent_path,
     refund_parameters,
     top_up_parameters,
     transfer_parameters,
@@ -102,7 +111,6 @@ from gateway.payments.psp.stripe.responses import (
 from gateway.payments.psp.stripe.terminals import StripeTerminals
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
-_INTENTS: Final = "/v1/payment_intents"
 _log = structlog.get_logger(__name__)
 _LIVE_KEYS: Final = ("sk_live_", "rk_live_")  # docs.stripe.com/keys
 _SOURCES: Final = ["data.source"]  # a converted movement's own amount and currency stand in its source
@@ -148,6 +156,7 @@ class StripePsp:
         self._webhook_secrets = [secret.strip() for secret in webhook_secret.split(",")]
         self._live = api_key.startswith(_LIVE_KEYS)
         self._terminals = StripeTerminals(self._wire)
+        self._pages = StripeHostedPages(self._wire)
         self._connect = StripeConnect(self._wire)
         self._payers = StripePayers(self._wire, publishable_key=publishable_key, base_url=base_url)
 
@@ -191,8 +200,10 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
+        if request.payment_method == HOSTED_PAGE:
+            return await self._pages.open(request, amount)
         intent = await self._wire.ask(
-            _INTENTS, StripePaymentIntent, hold_parameters(request, amount), key=request.idempotency_key
+            INTENTS, StripePaymentIntent, hold_parameters(request, amount), key=request.idempotency_key
         )
         if not isinstance(intent, StripePaymentIntent):
             return intent
@@ -205,7 +216,7 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         intent = await self._wire.post(
-            _of(request.psp_payment, "/capture"),
+            intent_path(request.psp_payment, "/capture"),
             StripePaymentIntent,
             capture_parameters(request, amount),
             key=request.idempotency_key,
@@ -216,11 +227,13 @@ class StripePsp:
 
     async def void(self, request: PspVoidRequest) -> VoidOutcome:
         """Cancel the PaymentIntent; one that is canceled already counts as canceled."""
-        intent = await self._wire.post(
-            _of(request.psp_payment, "/cancel"), StripePaymentIntent, {}, key=request.idempotency_key
-        )
+        payment = await self._pages.end(request)  # of a hosted page that was paid, the payment
+        if not isinstance(payment, str):
+            return payment
+        path, key = intent_path(payment, "/cancel"), request.idempotency_key
+        intent = await self._wire.post(path, StripePaymentIntent, {}, key=key)
         if isinstance(intent, Declined):
-            state = await self.inspect(psp_payment=request.psp_payment)
+            state = await self.inspect(psp_payment=payment)
             return state if isinstance(state, Voided | Captured | PspOutcomeUnknown) else intent
         return intent if isinstance(intent, PspOutcomeUnknown) else Voided()
 
@@ -230,7 +243,7 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         intent = await self._wire.ask(
-            _of(request.psp_payment, "/increment_authorization"),
+            intent_path(request.psp_payment, "/increment_authorization"),
             StripePaymentIntent,
             {"amount": amount, "expand": WITH_CHARGE},
             key=request.idempotency_key,
@@ -250,7 +263,7 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         intent = await self._wire.post(
-            _INTENTS, StripePaymentIntent, charge_parameters(request, amount), key=request.idempotency_key
+            INTENTS, StripePaymentIntent, charge_parameters(request, amount), key=request.idempotency_key
         )
         if isinstance(intent, Declined | PspOutcomeUnknown):
             return intent
@@ -307,7 +320,9 @@ class StripePsp:
 
     async def inspect(self, *, psp_payment: str) -> PaymentStatus:
         """Retrieve a PaymentIntent and say what became of it."""
-        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
+        if is_hosted_page(psp_payment):
+            return await self._pages.inspect(psp_payment)
+        intent = await self._wire.get(intent_path(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
         return intent if isinstance(intent, Declined | PspOutcomeUnknown) else state_of(intent)
 
     async def find_charge(self, *, authorization_id: UUID) -> Captured | PspOutcomeUnknown | None:
@@ -360,18 +375,17 @@ class StripePsp:
 
     async def read_payment(self, *, psp_payment: str) -> PspPayment | Declined | PspOutcomeUnknown:
         """Retrieve a PaymentIntent as it stands (docs.stripe.com/api/payment_intents/retrieve)."""
-        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
+        intent = await self._wire.get(intent_path(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
         return intent if isinstance(intent, Declined | PspOutcomeUnknown) else objects.psp_payment(intent)
 
     async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
         """Retrieve a refund (docs.stripe.com/api/refunds/retrieve)."""
-        path = f"/v1/refunds/{quote(psp_refund, safe='')}"
-        refund = await self._wire.get(path, StripeRefund, {})
+        refund = await self._wire.get(f"/v1/refunds/{quote(psp_refund, safe='')}", StripeRefund, {})
         return refund if isinstance(refund, Declined | PspOutcomeUnknown) else refund_update(refund)
 
     async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         """Retrieve a dispute (docs.stripe.com/api/disputes/retrieve)."""
-        dispute = await self._wire.get(_dispute_path(psp_dispute), StripeDispute, {})
+        dispute = await self._wire.get(dispute_path(psp_dispute), StripeDispute, {})
         return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
 
     async def submit_evidence(
@@ -379,7 +393,7 @@ class StripePsp:
     ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         """Update a dispute's evidence, and submit it where asked (docs.stripe.com/api/disputes/update)."""
         dispute = await self._wire.post(
-            _dispute_path(request.psp_dispute),
+            dispute_path(request.psp_dispute),
             StripeDispute,
             evidence_params(request),
             key=request.idempotency_key,
@@ -400,7 +414,7 @@ class StripePsp:
     ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         """Close a dispute, which accepts its loss (docs.stripe.com/api/disputes/close)."""
         dispute = await self._wire.post(
-            _dispute_path(psp_dispute, "/close"), StripeDispute, {}, key=idempotency_key
+            dispute_path(psp_dispute, "/close"), StripeDispute, {}, key=idempotency_key
         )
         return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
 
@@ -440,8 +454,7 @@ class StripePsp:
         docs.stripe.com/api/events/list: Stripe keeps 30 days, and takes 20 types in one request.
         """
         for types in EVENT_LISTS:
-            params = {**since_filter(since), "types": types}
-            listed = 0
+            listed, params = 0, {**since_filter(since), "types": types}
             async for page in self._wire.pages("/v1/events", params=params, limit=limit):
                 if isinstance(page, PspOutcomeUnknown):
                     yield page
@@ -474,7 +487,7 @@ class StripePsp:
     ) -> Sequence[StripePaymentIntent] | PspOutcomeUnknown:
         query = f"metadata['{name}']:'{format_id('auth', authorization_id)}'"
         params: Mapping[str, Any] = {"query": query, "expand": [f"data.{WITH_FEE[0]}"]}
-        page = await self._wire.get(f"{_INTENTS}/search", StripeList[StripePaymentIntent], params)
+        page = await self._wire.get(f"{INTENTS}/search", StripeList[StripePaymentIntent], params)
         if isinstance(page, Declined | PspOutcomeUnknown):
             return PspOutcomeUnknown(reason="the PSP's search did not answer")
         return page.data
@@ -485,11 +498,3 @@ class StripePsp:
         if isinstance(state, Voided) and rejection.code in HOLD_IS_GONE:
             return state
         return state if isinstance(state, Captured | PspOutcomeUnknown) else rejection
-
-
-def _dispute_path(psp_dispute: str, verb: str = "") -> str:
-    return f"/v1/disputes/{quote(psp_dispute, safe='')}{verb}"
-
-
-def _of(psp_payment: str, verb: str = "") -> str:
-    return f"{_INTENTS}/{quote(psp_payment, safe='')}{verb}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import quote
 
 from gateway.payments.psp.dispute_port import DisputeResponse, DisputeState, DisputeUpdate, PspEvidenceRequest
 from gateway.payments.psp.stripe.objects import fee_minor, from_stripe_amount
@@ -106,3 +107,8 @@ def _response(status: str) -> DisputeResponse:
     if status.endswith("needs_response"):
         return DisputeResponse.NEEDED
     return DisputeResponse.UNDER_REVIEW if status.endswith("under_review") else DisputeResponse.NONE
+
+
+def dispute_path(psp_dispute: str, verb: str = "") -> str:
+    """Where a dispute is read, or one of its verbs is asked."""
+    return f"/v1/disputes/{quote(psp_dispute, safe='')}{verb}"

@@ -29,6 +29,9 @@ from gateway.payments.psp.terminal_port import (
 )
 
 _NOT_ELIGIBLE: Final = "not eligible for the requested card features"
+_NOT_OPEN: Final = "Only Checkout Sessions with a status in"  # neither has a code
+PAGE_TOO_LATE: Final = "hosted_page_too_late"
+PAGE_NOT_OPEN: Final = "hosted_page_not_open"
 KEY_REFUSED: Final = "psp_authentication"
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -172,6 +175,10 @@ def _invalid(error: StripeError) -> Declined | FeaturesRefused | PspMisconfigure
     param = str(error.body.get("param") or "")
     if error.code is None and _NOT_ELIGIBLE in str(error.body.get("message")):
         return FeaturesRefused()
+    if error.code is None and _NOT_OPEN in str(error.body.get("message")):
+        return Declined(code=PAGE_NOT_OPEN, retryable=False)
+    if param == "expires_at":  # a page that was asked for so long ago that its end is too near now
+        return Declined(code=PAGE_TOO_LATE, retryable=True)
     if error.code in STATE_CODES:
         return Declined(code=error.code or "", retryable=False)
     if param in _OF_THE_PARTNER and error.code in _PARTNERS_CODES:

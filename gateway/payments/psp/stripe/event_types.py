@@ -19,6 +19,8 @@ EVENT_KINDS: Final[Mapping[str, PspEventKind]] = MappingProxyType(
         "payment_intent.succeeded": PspEventKind.MONEY_CAPTURED,
         "payment_intent.payment_failed": _CHANGED,
         "payment_intent.canceled": PspEventKind.HOLD_ENDED,
+        "checkout.session.completed": _CHANGED,
+        "checkout.session.expired": _CHANGED,
         "charge.expired": PspEventKind.HOLD_ENDED,
         "charge.refunded": PspEventKind.HOLD_ENDED,  # also sent where a hold is canceled
         "charge.updated": _CHANGED,
@@ -51,7 +53,7 @@ ACCOUNT_EVENTS: Final = frozenset(EVENT_KINDS)
 FREQUENT_EVENTS: Final = frozenset(
     name
     for name in EVENT_KINDS
-    if name.startswith(("payment_intent.", "payment_method.", "setup_intent."))
+    if name.startswith(("checkout.session.", "payment_intent.", "payment_method.", "setup_intent."))
     or name in {"charge.expired", "charge.refunded", "charge.updated"}
 )
 # Listed one by one: however many sessions there are, a list of bounded length has all refunds and disputes.

@@ -240,7 +240,11 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
     event = msgspec.json.decode(body, type=_EventEnvelope)
     subject = event.data.object if event.livemode is livemode else {}
     kind = subject.get("object")
-    payment = subject.get("id") if kind == "payment_intent" else _id_in(subject, "payment_intent")
+    paid = kind in {
+        "payment_intent",
+        "checkout.session",
+    }  # a hosted page stands for its payment until it is held
+    payment = subject.get("id") if paid else _id_in(subject, "payment_intent")
     return PspEvent(
         id=event.id,
         kind=event_kind(event.type),
@@ -343,6 +347,7 @@ def _held(intent: StripePaymentIntent) -> Held:
         incrementable=offered == "available" or bool(card.incremental_authorization_supported),
         max_capture_minor=from_stripe_amount(most, currency) if most else None,
         scheme=card.brand,
+        currency=currency,
     )
 
 

@@ -41,6 +41,8 @@ _PAGE_SOURCES: Final = PageSources(
     scripts=("https://*.js.stripe.com", "https://js.stripe.com"),
     frames=("https://*.js.stripe.com", "https://js.stripe.com", "https://hooks.stripe.com"),
     connections=("https://api.stripe.com",),
+    # Browsers hold `form-action` for redirects after a form too; of the same page, Checkout is led to.
+    pages=("https://checkout.stripe.com",),
     wallets=True,
 )
 CARDS_ONLY: Final = ["card"]
@@ -121,7 +123,8 @@ class StripePayers:
         """Stripe.js's own list, or the sandbox alone."""
         if self._base_url is None:
             return _PAGE_SOURCES
-        return PageSources(scripts=(self._base_url,), frames=(self._base_url,))
+        own = (self._base_url.rstrip("/"),)
+        return PageSources(scripts=own, frames=own, pages=own)
 
     def form_amount(self, minor: int, currency: str) -> int:
         """As in a request."""

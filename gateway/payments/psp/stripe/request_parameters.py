@@ -9,6 +9,7 @@ longer written but allowed, and one that the account has not activated is droppe
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from gateway.ids import format_id
 from gateway.payments.psp.port import (
@@ -22,6 +23,7 @@ from gateway.payments.psp.port import (
     PspTransferRequest,
 )
 
+INTENTS: Final = "/v1/payment_intents"
 CARD: Final = "card"
 WITH_CHARGE: Final = ["latest_charge"]
 WITH_FEE: Final = ["latest_charge.balance_transaction"]
@@ -36,6 +38,11 @@ _NO_REDIRECTS: Final[Mapping[str, Any]] = {
 }
 
 
+def intent_path(psp_payment: str, verb: str = "") -> str:
+    """Where a PaymentIntent is read, or one of its verbs is asked."""
+    return f"{INTENTS}/{quote(psp_payment, safe='')}{verb}"
+
+
 def hold_parameters(request: PspHoldRequest, amount: int) -> dict[str, Any]:
     """A PaymentIntent with manual capture, `amount` in Stripe's unit.
 
@@ -47,7 +54,7 @@ def hold_parameters(request: PspHoldRequest, amount: int) -> dict[str, Any]:
         "currency": request.currency.lower(),
         "capture_method": "manual",
         **(_at_terminal(request.features) if at_terminal else _online(request)),
-        **_named(request.description, request.receipt_email, request.statement_suffix),
+        **named_parameters(request.description, request.receipt_email, request.statement_suffix),
         "transfer_group": format_id("ses", request.session_id),
         "metadata": {
             **request.metadata,
@@ -81,14 +88,17 @@ def _online(request: PspHoldRequest) -> dict[str, Any]:
         parameters |= {"allowed_payment_method_types": [CARD], "return_url": request.return_url}
     else:
         parameters |= _NO_REDIRECTS
+    return parameters | card_options(request.features)
+
+
+def card_options(features: HoldFeatures) -> dict[str, Any]:
+    """What is asked of the card beyond the hold, as far as anything is."""
     wanted = {
-        "request_incremental_authorization": request.features.increments,
-        "request_overcapture": request.features.over_capture,
+        "request_incremental_authorization": features.increments,
+        "request_overcapture": features.over_capture,
     }
     options = {name: "if_available" for name, asked in wanted.items() if asked}
-    if options:
-        parameters["payment_method_options"] = {CARD: options}
-    return parameters
+    return {"payment_method_options": {CARD: options}} if options else {}
 
 
 def charge_parameters(request: PspChargeRequest, amount: int) -> dict[str, Any]:
@@ -101,7 +111,7 @@ def charge_parameters(request: PspChargeRequest, amount: int) -> dict[str, Any]:
         "customer": request.customer,
         "payment_method": request.payment_method,
         "allowed_payment_method_types": [CARD],
-        **_named(request.description, request.receipt_email, request.statement_suffix),
+        **named_parameters(request.description, request.receipt_email, request.statement_suffix),
         "transfer_group": format_id("ses", request.session_id),
         "metadata": {
             **request.metadata,
@@ -143,7 +153,9 @@ def top_up_parameters(request: PspTopUpRequest, amount: int) -> dict[str, Any]:
     }
 
 
-def _named(description: str | None, receipt_email: str | None, statement: str | None) -> dict[str, Any]:
+def named_parameters(
+    description: str | None, receipt_email: str | None, statement: str | None
+) -> dict[str, Any]:
     """What the driver and the driver's bank read of the payment; a card charge takes a suffix only."""
     named = {
         "description": description,

@@ -97,6 +97,16 @@ class StripePaymentIntent(msgspec.Struct):
     customer: str | None = None
 
 
+class StripeCheckoutSession(msgspec.Struct):
+    """A Checkout Session; `url` is null once it has ended, `payment_intent` until a customer confirms."""
+
+    id: str
+    status: str | None = None
+    url: str | None = None
+    payment_intent: str | StripePaymentIntent | None = None
+    payment_method_types: list[str] = []
+
+
 class StripeEvidenceDetails(msgspec.Struct):
     """Until when evidence is accepted (0 or null: none is), and how often it was submitted."""
 
