@@ -3,8 +3,10 @@
 The demo's day is run, and its stack is started again without a worker. A person of the platform asks for one
 page after the other; a page's time is the median. The baseline is a bare aiohttp handler in a process of its
 own, asked in the same way. Then cards are authorized on a clock at the sandbox PSP, alone and while 50 people
-open one page after the other with a second of reading between them; latency counts from the moment a call was
-due. Gateway, sandbox PSP, PostgreSQL and these clients share the machine's cores.
+open one page after the other, in two ways: with one second of reading between them, as nobody does, and with
+ten, as somebody does who works there. Both are measured with the console in a process of its own
+(`serve --console-processes 1`) and once more with everything in one process. Latency counts from the moment a
+call was due. Gateway, sandbox PSP, PostgreSQL and these clients share the machine's cores.
 """
 
 import asyncio
@@ -34,7 +36,7 @@ from sandbox.market.progress import NotesOnly
 GOAL_MS: Final = 100.0
 MOST_SLOWDOWN: Final = 1.10
 _PEOPLE: Final = 50
-_READING_SECONDS: Final = 1.0
+_READING_SECONDS: Final = (1.0, 10.0)
 _CALLS_PER_SECOND: Final = 20
 _PERCENTILE: Final = 0.99
 _SESSIONS: Final = 24
@@ -95,7 +97,8 @@ async def _run(directory: Path, *, quick: bool) -> list[Row]:
     await run_market_day(
         directory, sessions=_SESSIONS, seed=_SEED, workers=1, migrate=migrate, progress=silent
     )
-    async with _bare_handler() as bare, _console(directory, day) as (gateway_url, admin_key):
+    seconds = 5 if quick else 60
+    async with _bare_handler() as bare, _console(directory, day, consoles=0) as (gateway_url, admin_key):
         cookies = [await _sign_in(gateway_url, admin_key, number) for number in range(_PEOPLE)]
         async with aiohttp.ClientSession(cookies=cookies[0]) as http:
             repeats = 5 if quick else 30
@@ -103,24 +106,45 @@ async def _run(directory: Path, *, quick: bool) -> list[Row]:
             paths = [*_PAGES, *[await _object(http, gateway_url, *one) for one in _OBJECTS]]
             pages = {path: await _median_ms(http, gateway_url + path, repeats) for path in paths}
             rows = [_page_row(path, median, baseline) for path, median in pages.items()]
-            seconds = 5 if quick else 60
-            authorize = await _authorizing(http, gateway_url, admin_key)
-            await _latency_ms(authorize, seconds=1)
+        together = await _beside_people(gateway_url, admin_key, cookies, paths, seconds=seconds, run=0)
+    async with _console(directory, day, consoles=1) as (gateway_url, admin_key):
+        apart = await _beside_people(gateway_url, admin_key, cookies, paths, seconds=seconds, run=1)
+    rows += [_authorize_row(one, "the console in a process of its own") for one in apart]
+    return rows + [_authorize_row(one, "all in one process") for one in together]
+
+
+async def _beside_people(
+    gateway_url: str,
+    admin_key: str,
+    cookies: Sequence[dict[str, str]],
+    paths: Sequence[str],
+    *,
+    seconds: int,
+    run: int,
+) -> list[tuple[float, float, float]]:
+    """For each time of reading: it, the percentile beside the people, and alone just before."""
+    found = []
+    async with aiohttp.ClientSession() as http:
+        authorize = await _authorizing(http, gateway_url, admin_key, run)
+        await _latency_ms(authorize, seconds=1)
+        for reading in _READING_SECONDS:
             alone = await _latency_ms(authorize, seconds=seconds)
-            async with _people(gateway_url, cookies, paths):
-                beside = await _latency_ms(authorize, seconds=seconds)
-    rows.append(
-        Row(
-            name=f"authorize, p99 at {_CALLS_PER_SECOND}/s beside {_PEOPLE} people on the console",
-            value=beside,
-            unit="ms",
-            baseline_name="the same without them",
-            baseline_value=alone,
-            ratio=beside / alone,
-            goal=MOST_SLOWDOWN * alone,
-        )
+            async with _people(gateway_url, cookies, paths, reading):
+                found.append((reading, await _latency_ms(authorize, seconds=seconds), alone))
+    return found
+
+
+def _authorize_row(measured: tuple[float, float, float], how: str) -> Row:
+    reading, beside, alone = measured
+    return Row(
+        name=f"authorize, p99 at {_CALLS_PER_SECOND}/s, {_PEOPLE} people, a page each {reading:.0f} s, {how}",
+        value=beside,
+        unit="ms",
+        baseline_name="the same without them",
+        baseline_value=alone,
+        ratio=beside / alone,
+        goal=MOST_SLOWDOWN * alone,
     )
-    return rows
 
 
 def _page_row(path: str, median: float, baseline: float) -> Row:
@@ -136,11 +160,13 @@ def _page_row(path: str, median: float, baseline: float) -> Row:
 
 
 @asynccontextmanager
-async def _console(directory: Path, day: MarketDay) -> AsyncIterator[tuple[str, str]]:
+async def _console(directory: Path, day: MarketDay, *, consoles: int) -> AsyncIterator[tuple[str, str]]:
     """The finished day's stack: the gateway's address and the platform's key."""
     state = directory / f"demo-{_SESSIONS}-{_SEED}"
     progress = NotesOnly(Console(quiet=True))
-    async with running_market(state, day=day, workers=0, migrate=migrate, progress=progress) as (_, stack):
+    async with running_market(
+        state, day=day, workers=0, console_processes=consoles, migrate=migrate, progress=progress
+    ) as (_, stack):
         yield stack.gateway_url, stack.plan.admin_api_key
 
 
@@ -197,7 +223,7 @@ async def _median_ms(http: aiohttp.ClientSession, address: str, repeats: int) ->
 
 
 async def _authorizing(
-    http: aiohttp.ClientSession, gateway_url: str, admin_key: str
+    http: aiohttp.ClientSession, gateway_url: str, admin_key: str, run: int
 ) -> Callable[[], Awaitable[None]]:
     """A call that authorizes a card for the partner at the first EVSE of the day."""
     headers = {"Authorization": f"Bearer {admin_key}"}
@@ -216,7 +242,10 @@ async def _authorizing(
     numbers = itertools.count()  # short: a long number may look like the number of a card
 
     async def authorize() -> None:
-        sent = {"Authorization": f"Bearer {key['api_key']}", "Idempotency-Key": f"bench-{next(numbers)}"}
+        sent = {
+            "Authorization": f"Bearer {key['api_key']}",
+            "Idempotency-Key": f"bench-{run}-{next(numbers)}",
+        }
         async with http.post(f"{gateway_url}/v1/authorizations", json=body, headers=sent) as answer:
             if answer.status != 201:
                 raise RuntimeError(f"authorize answered {answer.status}: {await answer.text()}")
@@ -242,19 +271,20 @@ async def _latency_ms(call: Callable[[], Awaitable[None]], *, seconds: int) -> f
 
 @asynccontextmanager
 async def _people(
-    gateway_url: str, cookies: Sequence[dict[str, str]], paths: Sequence[str]
+    gateway_url: str, cookies: Sequence[dict[str, str]], paths: Sequence[str], reading_seconds: float
 ) -> AsyncIterator[None]:
     """People who each open one page after the other, until the block ends."""
 
     async def person(number: int, own: dict[str, str]) -> None:
         choose = random.Random(number)
+        await asyncio.sleep(choose.uniform(0, reading_seconds))
         async with aiohttp.ClientSession(cookies=own) as http:
             while True:
                 async with http.get(gateway_url + choose.choice(paths)) as answer:
                     await answer.read()
                     if answer.status != _OK:
                         raise RuntimeError(f"{answer.url} answered {answer.status}")
-                await asyncio.sleep(_READING_SECONDS)
+                await asyncio.sleep(reading_seconds)
 
     people = [asyncio.create_task(person(number, own)) for number, own in enumerate(cookies)]
     try:

@@ -5,7 +5,8 @@ anything came about: it reads what is stored and what the PSP lists, and changes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -167,8 +168,13 @@ async def _against_ledger(connection: Connection, report: AuditReport) -> list[A
 _FAILED: Final = frozenset({AuditResult.DIFFERS, AuditResult.NOT_COMPARED})
 
 
-async def record_audit(pool: Pool, audited: SystemAudit, *, clock: Clock) -> None:
-    """Keep the result for status and metrics, unless it agrees and left the PSP out, which proves little."""
+async def record_audit(
+    pool: Pool, audited: SystemAudit, *, clock: Clock, began_at: datetime | None = None, daily: bool = False
+) -> None:
+    """Keep what was compared and what it came to, for status, metrics and people.
+
+    Not if it agrees and left the PSP out by choice, which proves little.
+    """
     left_out = any(
         check.name == PSP_RECORD and check.result is AuditResult.LEFT_OUT for check in audited.checks
     )
@@ -176,7 +182,14 @@ async def record_audit(pool: Pool, audited: SystemAudit, *, clock: Clock) -> Non
         return
     names = {finding.check for finding in audited.all_findings}
     names |= {one.name for one in audited.checks if one.result in _FAILED}
-    run = AuditRun(finished_at=clock.wall_now(), result=audited.result.value, checks=sorted(names))
+    run = AuditRun(
+        began_at=began_at,
+        finished_at=clock.wall_now(),
+        result=audited.result.value,
+        checks=sorted(names),
+        daily=daily,
+        compared=[asdict(check) for check in audited.checks],
+    )
     async with transaction(pool) as connection:
         await record_run(connection, run)
 

@@ -31,6 +31,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
+from gateway.console_settings import ConsoleSettings
 from gateway.errors import ConfigurationError
 from gateway.operations_settings import DatabaseUrl, OperationsSettings, check_database_url
 from gateway.set_values import SetValue, describe_errors, read_set_values
@@ -177,7 +178,7 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_rea
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
-class Settings(OperationsSettings, SignInSettings):
+class Settings(OperationsSettings, SignInSettings, ConsoleSettings):
     """Everything an operator can set, units as the names say. Build it with `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -1,8 +1,10 @@
-"""Several gateway processes on one port: a parent that listens, and members that accept from its socket.
+"""Several gateway processes on one port: a parent that listens, and members that accept from its sockets.
 
 Owns: how members are started, made ready together, replaced when they die and stopped. Must not know what a
-member serves. The socket stays open when a member dies, so that no connection that waits is refused; only
-what the member had accepted is lost. A member ends by itself when its parent is gone.
+member serves. Members are of two kinds: those of the API, and those of the console, which listen to a socket
+in the group's directory, where the others pass people's requests on, and to a port of their own where one is
+set. A socket stays open when a member dies, so that no connection that waits is refused; only what the member
+had accepted is lost. A member ends by itself when its parent is gone.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -26,39 +29,67 @@ _log = structlog.get_logger(__name__)
 READY: Final = b"ready\n"
 GO: Final = b"go\n"
 _BUCKETS: Final = "buckets"
+_CONSOLE: Final = "console"
+_BACKLOG: Final = 128
 _STOP_SECONDS: Final = 5.0  # beside the grace that a member gives its requests
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _STEADY_SECONDS: Final = 60.0
 
 
+class MemberKind(StrEnum):
+    """What a process of a group serves."""
+
+    API = "api"  # everything, but not the console where others serve it
+    CONSOLE = "console"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMember:
-    """One process of a group: its number from 1, of how many; the socket's descriptor, their directory."""
+    """One process of a group: its number from 1, of how many, and of its kind.
+
+    `descriptors` are of the sockets that it accepts from, `directory` is the group's, `consoles` how many of
+    the processes serve the console.
+    """
 
     number: int
     of: int
-    descriptor: int
+    kind: MemberKind
+    consoles: int
+    descriptors: tuple[int, ...]
     directory: Path
 
     @classmethod
     def from_text(cls, text: str) -> "GroupMember":
         """The inverse of `to_text`. Raises ValueError."""
-        number, of, descriptor, directory = text.split(":", 3)
-        return cls(number=int(number), of=int(of), descriptor=int(descriptor), directory=Path(directory))
+        number, of, kind, consoles, descriptors, directory = text.split(":", 5)
+        return cls(
+            number=int(number),
+            of=int(of),
+            kind=MemberKind(kind),
+            consoles=int(consoles),
+            descriptors=tuple(int(one) for one in descriptors.split(",")),
+            directory=Path(directory),
+        )
 
     def to_text(self) -> str:
         """As a member's command line has it."""
-        return f"{self.number}:{self.of}:{self.descriptor}:{self.directory}"
+        descriptors = ",".join(str(one) for one in self.descriptors)
+        return f"{self.number}:{self.of}:{self.kind}:{self.consoles}:{descriptors}:{self.directory}"
 
     @property
     def buckets_path(self) -> Path:
         """The file in which the rate limits of the group are counted."""
         return self.directory / _BUCKETS
 
-    def socket(self) -> socket.socket:
-        """The listening socket of the group."""
-        return socket.socket(fileno=self.descriptor)
+    @property
+    def console_path(self) -> Path:
+        """The socket at which the group's console processes are reached."""
+        return self.directory / _CONSOLE
+
+    def sockets(self) -> list[socket.socket]:
+        """The sockets that it accepts from."""
+        return [socket.socket(fileno=one) for one in self.descriptors]
 
     async def wait_for_go(self, stop: asyncio.Event) -> asyncio.StreamReader | None:
         """Say that this process is ready and wait until all are; None: `stop`, or the parent is gone."""
@@ -79,9 +110,13 @@ class GroupMember:
 
 @dataclass(slots=True, kw_only=True)
 class ProcessGroup:
-    """The parent. `status` is its exit status: 1 if a member did not become ready at the start."""
+    """The parent of `count` processes and `consoles` more.
+
+    `status` is its exit status: 1 if a member did not become ready at the start.
+    """
 
     count: int
+    consoles: int = 0
     status: int = 0
     _members: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
     _waiting: set[int] = field(default_factory=set)
@@ -89,19 +124,20 @@ class ProcessGroup:
     _failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, settings: Settings, stop: asyncio.Event) -> None:
-        """Listen and keep `count` members running until `stop`.
+        """Listen and keep the members running until `stop`.
 
         Raises:
-            OSError: the port is taken.
+            OSError: a port is taken.
         """
-        self._waiting = set(range(1, self.count + 1))
-        with bound_socket(settings.host, settings.port) as listening, _directory() as directory:
+        with contextlib.ExitStack() as opened:
+            directory = opened.enter_context(_directory())
+            listening = opened.enter_context(bound_socket(settings.host, settings.port))
+            consoles = [opened.enter_context(one) for one in self._console_sockets(settings, directory)]
             SharedBuckets.create(directory / _BUCKETS)
-            keepers = [
-                asyncio.ensure_future(self._keep(number, listening, directory, stop))
-                for number in range(1, self.count + 1)
-            ]
-            ready = asyncio.ensure_future(self._announce(settings, listening.getsockname()[1]))
+            members = self._members_of([listening], consoles, directory)
+            self._waiting = {member.number for member in members}
+            keepers = [asyncio.ensure_future(self._keep(member, stop)) for member in members]
+            ready = asyncio.ensure_future(self._announce(settings, listening, consoles))
             ended = [asyncio.ensure_future(event.wait()) for event in (stop, self._failed)]
             try:
                 await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
@@ -112,21 +148,53 @@ class ProcessGroup:
                 await self._stop(settings.shutdown_grace_seconds + _STOP_SECONDS)
                 await asyncio.gather(*keepers, ready, *ended, return_exceptions=True)
 
-    async def _announce(self, settings: Settings, port: int) -> None:
-        await self._all_ready.wait()
-        _log.info("gateway_ready", url=settings.base_url, port=port, processes=self.count)
+    def _console_sockets(self, settings: Settings, directory: Path) -> list[socket.socket]:
+        if not self.consoles:
+            return []
+        inside = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        inside.bind(str(directory / _CONSOLE))
+        inside.listen(_BACKLOG)
+        if settings.console_port is None:
+            return [inside]
+        return [inside, bound_socket(settings.host, settings.console_port)]
 
-    async def _keep(
-        self, number: int, listening: socket.socket, directory: Path, stop: asyncio.Event
+    def _members_of(
+        self, listening: list[socket.socket], consoles: list[socket.socket], directory: Path
+    ) -> list[GroupMember]:
+        kinds = [MemberKind.API] * self.count + [MemberKind.CONSOLE] * self.consoles
+        accepts = {MemberKind.API: listening, MemberKind.CONSOLE: consoles}
+        return [
+            GroupMember(
+                number=number,
+                of=len(kinds),
+                kind=kind,
+                consoles=self.consoles,
+                descriptors=tuple(one.fileno() for one in accepts[kind]),
+                directory=directory,
+            )
+            for number, kind in enumerate(kinds, 1)
+        ]
+
+    async def _announce(
+        self, settings: Settings, listening: socket.socket, consoles: list[socket.socket]
     ) -> None:
+        await self._all_ready.wait()
+        _log.info(
+            "gateway_ready",
+            url=settings.base_url,
+            port=listening.getsockname()[1],
+            processes=self.count,
+            console_processes=self.consoles,
+            console_port=consoles[1].getsockname()[1] if len(consoles) > 1 else None,
+        )
+
+    async def _keep(self, member: GroupMember, stop: asyncio.Event) -> None:
         """Run a member, and another in its place whenever it ends."""
+        number = member.number
         pause = _FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             began = loop.time()
-            member = GroupMember(
-                number=number, of=self.count, descriptor=listening.fileno(), directory=directory
-            )
             process = await _start(member)
             self._members[number] = process
             if stop.is_set():
@@ -211,7 +279,7 @@ async def _start(member: GroupMember) -> asyncio.subprocess.Process:
         member.to_text(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        pass_fds=(member.descriptor,),
+        pass_fds=member.descriptors,
     )
 
 

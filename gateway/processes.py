@@ -4,6 +4,8 @@ Owns: what a process starts, in which order, and its graceful end. Must not know
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLContext
@@ -20,6 +22,8 @@ from gateway.api.server import EDGE_METRICS
 from gateway.api.tls import server_context
 from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
 from gateway.config import Settings
+from gateway.console.passing import pass_console, take_console
+from gateway.console.rendering import prepare_templates
 from gateway.database import is_distributed
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.jobs.driver_documents import DOCUMENTS
@@ -30,7 +34,7 @@ from gateway.jobs.shard_worker import ShardWorker
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.jobs.work_notices import hear_notices, send_notices
 from gateway.operations_settings import RecoveryMode
-from gateway.process_group import GroupMember
+from gateway.process_group import GroupMember, MemberKind
 from gateway.shared_buckets import SharedBuckets
 from gateway.task_kinds import TaskKind
 from gateway.tracing import start_tracing
@@ -56,6 +60,7 @@ async def _listen(settings: Settings, stop: asyncio.Event, tls: SSLContext | Non
     async with open_application(settings, application="gateway") as app:
         await _prepare(app)
         signal, served = WorkSignal(), build_web(app)
+        prepare_templates()
         signal_requests(served, signal)
         runner = GatewayRunner(served, shutdown_timeout_seconds=settings.shutdown_grace_seconds)
         await runner.setup()
@@ -68,20 +73,58 @@ async def _listen(settings: Settings, stop: asyncio.Event, tls: SSLContext | Non
 
 
 async def run_member(settings: Settings, stop: asyncio.Event, *, member: GroupMember) -> None:
-    """Serve HTTP from the group's socket until `stop`, or until the parent is gone.
+    """Serve HTTP from the group's sockets until `stop`, or until the parent is gone.
 
-    With `workers_in_process` the jobs run in the first process.
+    With `workers_in_process` the jobs run in the first process. A process of the console yields to all others
+    and has connections of its own to the database, so that people never hold up those who charge.
     """
-    with traced(settings, service="networkcore-gateway"):
-        await _listen_as_member(settings, stop, member)
+    kind = member.kind
+    if kind is MemberKind.CONSOLE:
+        settings = _of_console(settings)
+        os.nice(settings.console_niceness)
+    application = "gateway" if kind is MemberKind.API else "console"
+    with traced(settings, service=f"networkcore-{application}"):
+        await _listen_as_member(settings, stop, member, application=application)
 
 
-async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: GroupMember) -> None:
+def _of_console(settings: Settings) -> Settings:
+    most = settings.console_database_pool_max
+    fewest = min(settings.database_pool_min, most)
+    return settings.model_copy(update={"database_pool_max": most, "database_pool_min": fewest})
+
+
+def _build(app: Application, member: GroupMember, buckets: SharedBuckets) -> web.Application:
+    """What a member serves."""
+    served = build_web(app, buckets=buckets)
+    if member.kind is MemberKind.CONSOLE:
+        prepare_templates()
+        take_console(served)
+    elif not member.consoles:
+        prepare_templates()
+    else:
+        pass_console(
+            served,
+            member.console_path,
+            request_seconds=app.settings.request_timeout_seconds,
+            tls=app.settings.tls_certificate_path is not None,
+        )
+    return served
+
+
+async def _start_sites(runner: web.AppRunner, member: GroupMember, tls: SSLContext | None) -> None:
+    for listening in member.sockets():
+        inside = listening.family is socket.AF_UNIX  # of this user alone: nothing is encrypted there
+        await web.SockSite(runner, listening, ssl_context=None if inside else tls).start()
+
+
+async def _listen_as_member(
+    settings: Settings, stop: asyncio.Event, member: GroupMember, *, application: str
+) -> None:
     tls = server_context(settings)
-    async with open_application(settings, application="gateway") as app:
+    async with open_application(settings, application=application) as app:
         await _prepare(app)
         buckets = SharedBuckets(member.buckets_path)
-        signal, served = WorkSignal(), build_web(app, buckets=buckets)
+        signal, served = WorkSignal(), _build(app, member, buckets)
         signal_requests(served, signal)
         edge = served[EDGE_METRICS]
         edge.group = ProcessMetrics(
@@ -94,8 +137,8 @@ async def _listen_as_member(settings: Settings, stop: asyncio.Event, member: Gro
                 parent = await member.wait_for_go(stop)
                 if parent is None:
                     return
-                await web.SockSite(runner, member.socket(), ssl_context=tls).start()
-                _log.info("gateway_process_ready", url=settings.base_url)
+                await _start_sites(runner, member, tls)
+                _log.info("gateway_process_ready", url=settings.base_url, serves=member.kind.value)
                 watch = asyncio.ensure_future(_stop_at_end(parent, stop))
                 try:
                     with_jobs = _has_jobs(settings) and member.number == 1

@@ -98,6 +98,7 @@ async def running_stack(
     *,
     migrate: Migrate,
     workers: int = 2,
+    console_processes: int = 0,
     gateway_port: int | None = None,
     settings: Mapping[str, str] = _NO_SETTINGS,
     database: StackDatabase | None = None,
@@ -118,6 +119,7 @@ async def running_stack(
             state_dir,
             migrate=migrate,
             workers=workers,
+            console_processes=console_processes,
             gateway_port=gateway_port,
             settings=settings,
             database=database,
@@ -133,6 +135,7 @@ async def _running(
     *,
     migrate: Migrate,
     workers: int,
+    console_processes: int,
     gateway_port: int | None,
     settings: Mapping[str, str],
     database: StackDatabase | None,
@@ -148,7 +151,14 @@ async def _running(
             await migrate(postgres.dsn)
             on_ready("postgres")
             stack = Stack(plan=plan, postgres=postgres, supervisor=supervisor, log_dir=log_dir)
-            await _start_children(stack, state_dir, workers=workers, settings=settings, on_ready=on_ready)
+            await _start_children(
+                stack,
+                state_dir,
+                workers=workers,
+                console_processes=console_processes,
+                settings=settings,
+                on_ready=on_ready,
+            )
             yield stack
     except BaseExceptionGroup as errors:
         raise _first_error(errors) from None
@@ -186,6 +196,7 @@ async def _start_children(
     state_dir: Path,
     *,
     workers: int,
+    console_processes: int,
     settings: Mapping[str, str],
     on_ready: Callable[[str], None],
 ) -> None:
@@ -193,7 +204,7 @@ async def _start_children(
     environment = _environment(stack) | dict(settings)
     gateway = ChildSpec(
         name="gateway",
-        arguments=("serve",),
+        arguments=("serve", "--console-processes", str(console_processes)),
         environment=environment,
         readiness=HttpReady(url=f"{stack.gateway_url}/readyz"),
     )

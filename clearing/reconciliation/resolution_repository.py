@@ -118,8 +118,9 @@ async def reduce_suspense(connection: Connection, suspense_id: UUID, *, minor: i
     await _sql.reduce_suspense(connection, id=suspense_id, minor=minor)
 
 
-async def list_suspense(connection: Connection, *, limit: int) -> list[SuspenseItemRecord]:
-    """Suspense items with money remaining, the oldest first."""
-    return [
-        SuspenseItemRecord(**dict(row.items())) for row in await rows(_sql.suspense(connection, limit=limit))
-    ]
+async def list_suspense(
+    connection: Connection, *, after: UUID | None, limit: int
+) -> list[SuspenseItemRecord]:
+    """Suspense items with money remaining, the oldest first, those after one."""
+    found = await rows(_sql.suspense(connection, after=after, limit=limit))
+    return [SuspenseItemRecord(**dict(row.items())) for row in found]

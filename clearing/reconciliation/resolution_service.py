@@ -229,9 +229,9 @@ class ResolutionService:
         return await approvals.reject(connection, request_id, by=by, now=now)
 
     async def list_suspense(
-        self, connection: Connection, *, now: datetime, limit: int = 1000
+        self, connection: Connection, *, now: datetime, after: UUID | None = None, limit: int = 1000
     ) -> list[SuspenseItem]:
-        """Suspense items, the oldest first."""
+        """Suspense items, the oldest first, those after one."""
         return [
             SuspenseItem(
                 id=item.id,
@@ -243,7 +243,7 @@ class ResolutionService:
                 detail=item.detail,
                 age_days=max(0, (now.date() - item.since).days),
             )
-            for item in await repository.list_suspense(connection, limit=limit)
+            for item in await repository.list_suspense(connection, after=after, limit=limit)
         ]
 
     # Booking

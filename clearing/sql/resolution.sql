@@ -40,7 +40,10 @@ WHERE s.id = :id FOR UPDATE OF s;
 UPDATE clearing.suspense_item SET remaining_minor = remaining_minor - :minor WHERE id = :id;
 
 -- name: suspense
--- Unallocated money, the oldest first.
+-- Unallocated money, the oldest first; those after an item, which may have been cleared meanwhile.
 SELECT s.id, s.currency, s.amount_minor, s.remaining_minor, s.since, s.owner, s.detail, d.pair
 FROM clearing.suspense_item AS s JOIN clearing.approval_request AS d ON d.id = s.id
-WHERE s.remaining_minor <> 0 ORDER BY s.since, s.id LIMIT :limit;
+WHERE s.remaining_minor <> 0
+  AND (:after::uuid IS NULL
+       OR (s.since, s.id) > (SELECT a.since, a.id FROM clearing.suspense_item AS a WHERE a.id = :after::uuid))
+ORDER BY s.since, s.id LIMIT :limit;

@@ -34,6 +34,7 @@ from gateway.api.versioning import headers_of_answer
 from gateway.card_numbers import holds_card_number, mask_card_numbers
 from gateway.errors import RateLimitExceededError
 from gateway.ids import format_id, new_id
+from gateway.live_streams import end_streams_at_shutdown
 from gateway.logs import first_line
 
 EDGE_METRICS: Final = web.AppKey("edge_metrics", EdgeMetrics)
@@ -67,6 +68,7 @@ def build_api(services: ApiServices) -> web.Application:
     app[REQUEST_LOG] = request_log
     app.cleanup_ctx.append(key_use_context(services))
     app.cleanup_ctx.append(request_log.context())
+    end_streams_at_shutdown(app)
     described = endpoints(sandbox=services.options.sandbox)
     add_endpoints(app, dispatcher, described)
     app.add_routes(psp_webhook_routes(services))

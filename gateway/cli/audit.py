@@ -107,8 +107,9 @@ def _known_checkpoint(text: str | None) -> tuple[int, str] | None:
 
 async def _run(psp_key: str | None, *, left_out: bool) -> SystemAudit:
     async with _opened(psp_key) as (pool, clock, psp):
+        began = clock.wall_now()
         result = await audit_system(pool, clock=clock, psp=psp, psp_expected=not left_out)
-        await record_audit(pool, result, clock=clock)
+        await record_audit(pool, result, clock=clock, began_at=began)
         return result
 
 
@@ -116,10 +117,11 @@ async def _run_daily(
     psp_key: str | None, *, left_out: bool, shares: int, known: tuple[int, str] | None
 ) -> DailyAudit:
     async with _opened(psp_key) as (pool, clock, psp):
+        began = clock.wall_now()
         result = await audit_daily(
             pool, clock=clock, psp=psp, psp_expected=not left_out, shares=shares, known=known
         )
-        await record_audit(pool, result.audit, clock=clock)
+        await record_audit(pool, result.audit, clock=clock, began_at=began, daily=True)
         return result
 
 

@@ -100,6 +100,17 @@ async def send(
     """Send the file. What fails before its first row is an error page; later the file breaks off."""
     nothing: Sequence[Sequence[Any]] = ()
     first = await anext(pages, nothing)
+    page.turn.give_back()  # others make their pages while this file goes out
+    async with page.file_turns.turn():
+        return await _sent(page, name, [columns, *first], pages)
+
+
+async def _sent(
+    page: ConsolePage,
+    name: str,
+    begin: Sequence[Sequence[Any]],
+    pages: AsyncIterator[Sequence[Sequence[Any]]],
+) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={
             **PAGE_HEADERS,
@@ -111,7 +122,7 @@ async def send(
     response.enable_chunked_encoding()
     await response.prepare(page.request)
     try:
-        await response.write(f"\ufeff{_lines([columns, *first])}".encode())
+        await response.write(f"\ufeff{_lines(begin)}".encode())
         async for rows in pages:
             await response.write(_lines(rows).encode())
     except ConnectionError:

@@ -141,6 +141,7 @@ API_KEYS: Final = CsvList(
         "revoked",
         "last_used",
         "principal",
+        "api_version",
     ),
     limit="",
 )
@@ -286,7 +287,19 @@ PARTIES: Final = CsvList(
 WEBHOOKS: Final = CsvList(
     name="webhook-endpoints",
     operation="listWebhookEndpoints",
-    columns=("id", "url", "state", "events", "created", "failing_since"),
+    columns=(
+        "id",
+        "url",
+        "state",
+        "events",
+        "filter",
+        "signature",
+        "public_key",
+        "api_version",
+        "created",
+        "failing_since",
+        "disables_at",
+    ),
 )
 DELIVERIES: Final = CsvList(
     name="deliveries",
@@ -300,7 +313,23 @@ DELIVERIES: Final = CsvList(
         "last_status",
         "last_error",
         "last_attempt_at",
+        "duration_ms",
         "delivered_at",
+    ),
+)
+ATTEMPTS: Final = CsvList(
+    name="delivery-attempts",
+    operation="listDeliveryAttempts",
+    columns=(
+        "id",
+        "event",
+        "attempted_at",
+        "acknowledged",
+        "status",
+        "error",
+        "answer",
+        "answer_cut",
+        "duration_ms",
     ),
 )
 

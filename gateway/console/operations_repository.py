@@ -18,6 +18,7 @@ _QUERIES: Final[Any] = named_queries("gateway", "operations.sql")
 class UnknownOutcome(FromRow):
     """A request to the PSP whose outcome is not known; times are wall time."""
 
+    id: UUID
     kind: str
     state: str
     amount_minor: int
@@ -48,9 +49,17 @@ class MinuteFigure(FromRow):
     failed: int
 
 
-async def list_unknown_outcomes(connection: Connection, *, limit: int) -> Sequence[UnknownOutcome]:
-    """Requests whose outcome is not known, the oldest first."""
-    rows = _QUERIES.unknown_outcomes(connection, limit=limit)
+async def list_unknown_outcomes(
+    connection: Connection, *, limit: int, after: UnknownOutcome | None = None
+) -> Sequence[UnknownOutcome]:
+    """Requests whose outcome is not known, the oldest first, those after one."""
+    rows = _QUERIES.unknown_outcomes(
+        connection,
+        limit=limit,
+        after_at=None if after is None else after.created_at,
+        after_shard=None if after is None else after.shard,
+        after_id=None if after is None else after.id,
+    )
     return [UnknownOutcome.from_row(row) async for row in rows]
 
 

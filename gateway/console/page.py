@@ -4,7 +4,7 @@ Owns: the values that every template has, and forms. Must not know what a page i
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Final, TypeVar
@@ -15,8 +15,11 @@ from aiohttp import web
 from gateway.api.services import ApiServices
 from gateway.console.calls import ActOutcome, ConsoleAct, ConsoleCalls
 from gateway.console.navigation import navigation
-from gateway.console.rendering import PAGE_HEADERS, render
+from gateway.console.rendering import PAGE_HEADERS, render_block_in_steps, render_in_steps
 from gateway.console.texts import LANGUAGES, Texts
+from gateway.console.turns import PageTurn, PageTurns
+from gateway.exceptions.repository import OpenExceptionCount
+from gateway.live_streams import LiveStreams, SharedReading
 from gateway.people.person import SignedIn
 from gateway.people.roles import ActArea
 
@@ -33,6 +36,32 @@ class FormFile:
     content: bytes
 
 
+class UnrenderedPage(web.Response):
+    """A page that has its values and not yet its text: whoever answers awaits `render`."""
+
+    def __init__(self, template: str, values: Mapping[str, Any], *, status: int) -> None:
+        super().__init__(status=status, headers={**PAGE_HEADERS, "Content-Type": "text/html; charset=utf-8"})
+        self._template = template
+        self._values = values
+
+    async def render(self) -> None:
+        """Make the text, with pauses for others."""
+        self.text = await render_in_steps(self._template, self._values)
+
+    async def render_block(self, block: str) -> str:
+        """Make the text of one block of the template alone."""
+        return await render_block_in_steps(self._template, block, self._values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveViews:
+    """The live views of a process, what all of those of a kind show, and what its pages share."""
+
+    streams: LiveStreams
+    operations: SharedReading[Mapping[str, Any]]
+    open_exceptions: SharedReading[Sequence[OpenExceptionCount]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsolePage:
     """What a view works with."""
@@ -43,6 +72,10 @@ class ConsolePage:
     calls: ConsoleCalls
     t: Texts
     zone: tzinfo
+    turn: PageTurn
+    file_turns: PageTurns
+    live: LiveViews
+    still_signed_in: Callable[[], Awaitable[bool]]
     form: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, FormFile] = field(default_factory=dict)
 
@@ -55,8 +88,8 @@ class ConsolePage:
         """Those of these parameters that the address has, without empty ones."""
         return {name: self.request.query[name] for name in names if self.request.query.get(name)}
 
-    def respond(self, template: str, *, status: int = _OK, **values: Any) -> web.Response:
-        """The page from its template."""
+    def respond(self, template: str, *, status: int = _OK, **values: Any) -> UnrenderedPage:
+        """The page from its template, which is rendered once the view has ended."""
         person = self.signed_in.person
         shared = {
             "t": self.t,
@@ -76,12 +109,7 @@ class ConsolePage:
             "address": self.address,
             "notice": self.request.query.get("notice", ""),
         }
-        return web.Response(
-            text=render(template, shared | values),
-            content_type="text/html",
-            status=status,
-            headers=PAGE_HEADERS,
-        )
+        return UnrenderedPage(template, shared | values, status=status)
 
     def address(self, **changes: str | None) -> str:
         """This page's address with other parameters; None takes one away."""

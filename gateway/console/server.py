@@ -7,6 +7,7 @@ person with a session; a form is taken from our own pages only, with the session
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -26,14 +27,17 @@ from gateway.api.routes import endpoints
 from gateway.api.services import ApiServices
 from gateway.config import Settings
 from gateway.console import sign_in_pages
+from gateway.console.busy import busy_page, texts_of
 from gateway.console.calls import ConsoleCalls
-from gateway.console.cookies import LANGUAGE, ZONE, ConsoleCookies
+from gateway.console.cookies import ZONE, ConsoleCookies
 from gateway.console.figures import zone_of
-from gateway.console.page import ConsolePage, FormFile
+from gateway.console.page import ConsolePage, FormFile, LiveViews, UnrenderedPage
 from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, static_files
 from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
-from gateway.console.texts import LANGUAGES, Texts, choose_language
-from gateway.console.views.routes import FORMS, PAGES
+from gateway.console.texts import LANGUAGES
+from gateway.console.turns import PageTurn, PageTurns, TooManyPagesError
+from gateway.console.views.routes import FORMS, LIVE, PAGES
+from gateway.live_streams import MOST_STREAMS, LiveStreams, SharedReading
 from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.sign_in import SignInService
 from gateway.rate_limit import RateRule
@@ -43,7 +47,10 @@ _PERSON_RATE: Final = RateRule(name="person", per_second=20, burst=200)
 _MAX_FORM_BYTES: Final = 32_768
 _MAX_FILE_FORM_BYTES: Final = MOST_BYTES + _MAX_FORM_BYTES
 _SEE_OTHER: Final = 303
-_SERVER_ERROR: Final = 500
+PAGES_AT_ONCE: Final = 4
+LIVE_SECONDS: Final = 5.0
+_STREAMS_OF_A_PERSON: Final = 10
+_COUNTED_AGAIN_SECONDS: Final = 2.0
 _OWN_PAGE: Final = frozenset({"same-origin", "none"})
 _Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -72,14 +79,31 @@ def add_console(app: web.Application, services: ApiServices, settings: Settings)
         provider = OpenIdHttpProvider(client, http=http)
     limits = SessionLimits(idle=settings.console_idle, absolute=settings.console_session)
     sign_in = SignInService(pool=services.pool, clock=services.clock, limits=limits, provider=provider)
-    Console(services, sign_in).add_to(app)
+    Console(
+        services, sign_in, at_once=settings.console_pages_at_once, streams=settings.console_streams
+    ).add_to(app)
     return app
 
 
 class Console:
     """The console over one set of services."""
 
-    def __init__(self, services: ApiServices, sign_in: SignInService) -> None:
+    def __init__(
+        self,
+        services: ApiServices,
+        sign_in: SignInService,
+        *,
+        at_once: int = PAGES_AT_ONCE,
+        streams: int = MOST_STREAMS,
+        live_seconds: float = LIVE_SECONDS,
+    ) -> None:
+        """`at_once`: pages made at the same time, and files sent; `streams`: live views that are open."""
+        self._live = LiveViews(
+            streams=LiveStreams(live_seconds, most=streams, most_of_one=_STREAMS_OF_A_PERSON),
+            operations=SharedReading(live_seconds),
+            open_exceptions=SharedReading(min(live_seconds, _COUNTED_AGAIN_SECONDS)),
+        )
+        self._turns, self._file_turns = PageTurns(at_once), PageTurns(at_once)
         self._services = services
         self._sign_in = sign_in
         self._cookies = ConsoleCookies(services.options.base_url)
@@ -100,45 +124,57 @@ class Console:
         app.router.add_post("/console/sign-out", self._guarded(self._sign_out, form=True))
         for path, view in PAGES.items():
             app.router.add_get(path, self._guarded(view, form=False))
+        for path, view in LIVE.items():
+            app.router.add_get(path, self._guarded(view, form=False, by_itself=True))
         for path, view in FORMS.items():
             app.router.add_post(path, self._guarded(view, form=True))
 
-    def _guarded(self, view: _Page, *, form: bool) -> _Handler:
+    def _guarded(self, view: _Page, *, form: bool, by_itself: bool = False) -> _Handler:
+        """`by_itself`: a page asks, not a person, so that it keeps no session from ending."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             chosen = request.query.get("lang")
             if not form and chosen is not None and chosen in LANGUAGES:
                 return self._language(request, chosen)
-            signed_in = await self._who(request)
+            try:
+                async with self._turns.turn() as turn:
+                    return await made(request, turn)
+            except TooManyPagesError as error:
+                _log.warning("page_not_made", path=request.path, reason=str(error))
+                return busy_page(request)
+
+        async def made(request: web.Request, turn: PageTurn) -> web.StreamResponse:
+            signed_in = await self._who(request, in_use=not by_itself)
             if signed_in is None:
                 return _to_sign_in(request)
             structlog.contextvars.bind_contextvars(
                 party_id=signed_in.person.party_id, person=signed_in.person.public_id
             )
-            page = await self._page(request, signed_in)
+            page = self._page(request, signed_in, turn)
             try:
                 self._by_person.take(signed_in.person.public_id, at=time.monotonic())
                 _check_query(request)
                 if form:
                     page = await self._with_form(page)
-                return await view(page)
-            except web.HTTPException:
+                return await _rendered(await view(page))
+            except (web.HTTPException, TooManyPagesError):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary of a page: no person sees a traceback
-                return _failed(page, error)
+                return await _rendered(_failed(page, error))
 
         return handle
 
-    async def _who(self, request: web.Request) -> SignedIn | None:
+    async def _who(self, request: web.Request, *, in_use: bool = True) -> SignedIn | None:
         token = self._cookies.session(request)
         if token is None:
             return None
         self._services.addresses.check(request)
-        found = await self._sign_in.find(token)
+        found = await self._sign_in.find(token, in_use=in_use)
         if found is None:
             self._services.addresses.count(request)
         return found
 
-    async def _page(self, request: web.Request, signed_in: SignedIn) -> ConsolePage:
+    def _page(self, request: web.Request, signed_in: SignedIn, turn: PageTurn) -> ConsolePage:
         return ConsolePage(
             request=request,
             services=self._services,
@@ -151,7 +187,14 @@ class Console:
             ),
             t=texts_of(request),
             zone=zone_of(request.cookies.get(ZONE, "").replace("%2F", "/")),
+            turn=turn,
+            file_turns=self._file_turns,
+            live=self._live,
+            still_signed_in=partial(self._lasts, signed_in.token),
         )
+
+    async def _lasts(self, token: str) -> bool:
+        return await self._sign_in.find(token, in_use=False) is not None
 
     async def _with_form(self, page: ConsolePage) -> ConsolePage:
         """The page with its form's fields, once the form is known to be ours."""
@@ -178,6 +221,10 @@ class Console:
             calls=page.calls,
             t=page.t,
             zone=page.zone,
+            turn=page.turn,
+            file_turns=page.file_turns,
+            live=page.live,
+            still_signed_in=page.still_signed_in,
             form=fields,
             files=files,
         )
@@ -196,10 +243,10 @@ class Console:
         return response
 
 
-def texts_of(request: web.Request) -> Texts:
-    """The texts in the language of whoever asks."""
-    accepted = request.headers.get("Accept-Language", "")
-    return Texts(choose_language(cookie=request.cookies.get(LANGUAGE), accepted=accepted))
+async def _rendered(answer: web.StreamResponse) -> web.StreamResponse:
+    if isinstance(answer, UnrenderedPage):
+        await answer.render()
+    return answer
 
 
 def check_origin(request: web.Request) -> None:

@@ -17,7 +17,7 @@ LANGUAGES: Final[Mapping[str, str]] = {
 }
 _DEFAULT: Final = "en"
 # What pages share, payments and books; then what operators, developers and the night shift read.
-FILES: Final = ("texts.json", "texts_operators.json")
+FILES: Final = ("texts.json", "texts_operators.json", "texts_operations.json")
 
 
 @cache

@@ -24,7 +24,6 @@ from gateway.driver_page.errors import (
     TooManyPaymentsError,
 )
 from gateway.driver_page.languages import choose_language, texts_of
-from gateway.driver_page.live import LiveLook, LiveStreams
 from gateway.driver_page.offers import Offer
 from gateway.driver_page.presenter import Papers
 from gateway.driver_page.rendering import STATIC, html, render, static_file
@@ -41,6 +40,7 @@ from gateway.driver_page.visits import (
     language_of,
 )
 from gateway.errors import RecordConflictError
+from gateway.live_streams import LiveLook, LiveStreams
 from gateway.ocpi.connectors import evse_key
 from gateway.payments.errors import PaymentError
 from gateway.payments.psp.port import HOSTED_PAGE

@@ -64,10 +64,15 @@ class ExceptionAdministration:
                 connection, exception_id, assignee=assignee, by=by, note=note, now=self.clock.now()
             )
 
-    async def count_open(self) -> Sequence[OpenExceptionCount]:
-        """The open exceptions by kind, as of now."""
+    async def count_open(self, *, refresh: bool = True) -> Sequence[OpenExceptionCount]:
+        """The open exceptions by kind, as of now; without `refresh` as of the last one.
+
+        A refresh looks for the cause of every kind, and no two run at once: not for each page that somebody
+        opens.
+        """
         async with transaction(self.pool) as connection:
-            await self._queue.refresh(connection, now=self.clock.now(), wall_now=self.clock.wall_now())
+            if refresh:
+                await self._queue.refresh(connection, now=self.clock.now(), wall_now=self.clock.wall_now())
             return await self._queue.count_open(connection, now=self.clock.now())
 
     async def age_limits(self) -> AgeLimits:

@@ -120,8 +120,11 @@ class SignInService:
                 raise SignInRejectedError("Nobody with this account has been invited")
             return await self._begin(connection, person, method="oidc", previous=previous)
 
-    async def find(self, token: str) -> SignedIn | None:
-        """The person of a session that has not ended; None where it has."""
+    async def find(self, token: str, *, in_use: bool = True) -> SignedIn | None:
+        """The person of a session that has not ended; None where it has.
+
+        `in_use`: a person asks, so that the session is not idle; False where a page asks by itself.
+        """
         now, digest = self.clock.wall_now(), token_hash(token)
         async with self.pool.acquire() as connection:
             row = await repository.find_session(
@@ -129,7 +132,7 @@ class SignInService:
             )
             if row is None:
                 return None
-            if row.seen_at + _TOUCH_AFTER < now:
+            if in_use and row.seen_at + _TOUCH_AFTER < now:
                 await repository.touch_session(connection, digest=digest, now=now)
         return SignedIn(
             person=row.person, token=token, signed_in_at=row.signed_in_at, expires_at=row.expires_at

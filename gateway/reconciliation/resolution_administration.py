@@ -106,11 +106,11 @@ class ResolutionAdministration:
                 of = (found[0].pair, found[0].reference)
             return await approvals.list_requests(connection, state=state, of=of, before=before, limit=limit)
 
-    async def list_suspense(self, *, limit: int) -> Sequence[SuspenseItem]:
-        """Suspense items, the oldest first."""
+    async def list_suspense(self, *, after: UUID | None = None, limit: int) -> Sequence[SuspenseItem]:
+        """Suspense items, the oldest first, those after one."""
         async with self.pool.acquire() as connection:
             return await self.clearing.resolutions.list_suspense(
-                connection, now=self.clock.now(), limit=limit
+                connection, now=self.clock.now(), after=after, limit=limit
             )
 
     async def load_limits(self) -> Mapping[str, int]:

@@ -1,13 +1,15 @@
 -- What the night shift looks at: unknown outcomes, processes at the database, throughput. Nothing is locked.
 
 -- name: unknown_outcomes
--- Requests to the PSP whose outcome is not known, the oldest first, with what is at stake.
-SELECT p.kind, p.state, p.amount_minor, a.currency, p.created_at, p.attempts, p.next_attempt_at, p.session_id,
+-- Requests to the PSP whose outcome is not known, the oldest first, with what is at stake; those after one.
+SELECT p.id, p.kind, p.state, p.amount_minor, a.currency, p.created_at, p.attempts, p.next_attempt_at, p.session_id,
        p.shard
 FROM gateway.psp_request AS p
 JOIN gateway.payment_authorization AS a ON a.shard = p.shard AND a.id = p.authorization_id
 WHERE p.state IN ('intended', 'unknown')
-ORDER BY p.created_at LIMIT :limit;
+  AND (:after_id::uuid IS NULL
+       OR (p.created_at, p.shard, p.id) > (:after_at::timestamptz, :after_shard::smallint, :after_id::uuid))
+ORDER BY p.created_at, p.shard, p.id LIMIT :limit;
 
 -- name: processes
 -- Who is connected to this database, by the name that each process gives itself. A pooler shows itself instead.

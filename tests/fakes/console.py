@@ -12,7 +12,7 @@ from aiohttp import ClientSession, CookieJar
 from aiohttp.test_utils import TestServer
 
 from gateway.api.server import build_api
-from gateway.console.server import Console
+from gateway.console.server import LIVE_SECONDS, Console
 from gateway.database import Pool
 from gateway.ids import new_id
 from gateway.jobs.clearing import ClearingJob
@@ -112,6 +112,7 @@ async def open_console(
     *,
     provider: OpenIdProvider | None = None,
     limits: SessionLimits | None = None,
+    live_seconds: float = LIVE_SECONDS,
     **options: Any,
 ) -> AsyncIterator[ConsoleOfTest]:
     """The console over the API of the tests."""
@@ -121,7 +122,7 @@ async def open_console(
             pool=pool, clock=api.clock, limits=limits or SessionLimits(), provider=provider
         )
         application = build_api(api.services)
-        Console(api.services, sign_in).add_to(application)
+        Console(api.services, sign_in, live_seconds=live_seconds).add_to(application)
         async with TestServer(application) as server:
             console = ConsoleOfTest(api=api, base=str(server.make_url("")).rstrip("/"), sign_in=sign_in)
             try:

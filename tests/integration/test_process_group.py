@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -68,9 +68,12 @@ class Group:
         return f"http://127.0.0.1:{self.named('gateway_ready')[0]['port']}"
 
 
-def start(database_url: str, **settings: str) -> Group:
+ARGUMENTS = ("--processes", str(PROCESSES))
+
+
+def start(database_url: str, *, arguments: Sequence[str] = ARGUMENTS, **settings: str) -> Group:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "serve", "--processes", str(PROCESSES)],
+        [sys.executable, "-m", "gateway", "serve", *arguments],
         cwd=ROOT,
         env={
             "PATH": os.defpath,

@@ -33,6 +33,7 @@ EVERYTHING: dict[str, Any] = {
     "imagePullSecrets": [{"name": "registry"}],
     "ingress": {"enabled": True, "className": "nginx", "tlsSecretName": "tls", "annotations": {"a": "b"}},
     "otel": {"enabled": True},
+    "gateway": {"consoleProcesses": 2, "consolePort": 8082},
     "migration": {"distribute": True},
     "worker": {"bankVolumeClaim": "bank", "nodeSelector": {"pool": "a"}, "tolerations": [{"key": "a"}]},
     "networkPolicy": {"ingressFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]},

@@ -102,9 +102,12 @@ class ApprovalRequestsQuery(QueryModel):
 
 
 class SuspenseQuery(QueryModel):
-    """The number of suspense items to list."""
+    """A page of suspense items, the oldest first."""
 
     limit: int = Field(100, ge=1, le=_MOST)
+    cursor: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="`next_cursor` of the previous page"
+    )
 
 
 class ApprovalRequestSchema(api_schemas.PublicSchema):
@@ -231,8 +234,10 @@ def _difference_id(text: str) -> UUID:
 
 async def list_suspense(call: ApiRequest) -> ApiResponse:
     """Suspense items, the oldest first."""
-    limit: int = call.query.limit
-    found = await call.services.resolutions.list_suspense(limit=limit + 1)
+    query: SuspenseQuery = call.query
+    found = await call.services.resolutions.list_suspense(
+        after=before(query, APPROVAL_REQUEST), limit=query.limit + 1
+    )
     shown = [
         SuspenseItemSchema(
             id=format_id(APPROVAL_REQUEST, one.id),
@@ -244,9 +249,9 @@ async def list_suspense(call: ApiRequest) -> ApiResponse:
             owner=one.owner,
             detail=one.detail,
         )
-        for one in found[:limit]
+        for one in found
     ]
-    return ApiResponse(body=whole(shown, more=len(found) > limit))
+    return ApiResponse(body=page(shown, limit=query.limit))
 
 
 async def list_limits(call: ApiRequest) -> ApiResponse:

@@ -1,4 +1,4 @@
-// The little that a page can't do without script: the viewer's zone, copying an id, and reading a page again.
+// The little that a page can't do without script: the viewer's zone, copying an id, and figures that follow what happens.
 "use strict";
 document.documentElement.classList.add("script");
 
@@ -38,34 +38,66 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-go]")) event.target.form.requestSubmit();
 });
 
-(function readAgain() {
-  const shown = document.querySelector("[data-refresh]");
-  if (!shown) return;
+// Figures that follow what happens, by server-sent events; they rest while the page is hidden or paused.
+(function follow() {
+  const shown = document.querySelector("[data-live]");
+  if (!shown || !("EventSource" in window)) return;
+  const PAUSE_MS = 10000;
   const pause = document.querySelector("[data-pause]");
-  let paused = false;
-  let open = document.body.contains(shown);
   const texts = pause && [pause.textContent, pause.dataset.resumeText];
+  let paused = false;
+  let source = null;
+  let timer = null;
+
+  function apply(html) {
+    if (paused || shown.contains(document.activeElement)) return;
+    const open = [...shown.querySelectorAll("details")].map((one) => one.open);
+    const fresh = new DOMParser().parseFromString(html, "text/html").body;
+    fresh.querySelectorAll("details").forEach((one, number) => { one.open = Boolean(open[number]); });
+    shown.replaceChildren(...fresh.childNodes);
+  }
+
+  function rest() {
+    if (source) source.close();
+    clearTimeout(timer);
+    source = timer = null;
+  }
+
+  // A stream that can't be opened: the person is signed out, or there are too many.
+  async function again() {
+    rest();
+    try {
+      const stop = new AbortController();
+      const answer = await fetch(shown.dataset.live, { redirect: "manual", cache: "no-store", signal: stop.signal });
+      stop.abort();
+      if (answer.type === "opaqueredirect") location.reload();
+    } catch {
+      // no connection: tried again
+    }
+    timer = setTimeout(listen, PAUSE_MS);
+  }
+
+  function listen() {
+    rest();
+    if (paused || document.hidden) return;
+    source = new EventSource(shown.dataset.live);
+    source.addEventListener("live", (event) => apply(event.data));
+    source.addEventListener("over", () => {
+      rest();
+      location.reload();
+    });
+    source.onerror = () => { if (source && source.readyState === EventSource.CLOSED) again(); };
+  }
+
   if (pause) {
     pause.addEventListener("click", () => {
       paused = !paused;
       pause.textContent = texts[paused ? 1 : 0];
+      listen();
     });
   }
-  async function refresh() {
-    if (paused || document.hidden || shown.contains(document.activeElement)) return;
-    try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
-      if (!answer.ok) return;
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = page.querySelector("[data-refresh]");
-      if (fresh && open && !paused) shown.replaceChildren(...fresh.childNodes);
-    } catch {
-      // The next round tries again; what is shown has its time.
-    }
-  }
-  const timer = setInterval(refresh, Number(shown.dataset.refresh) * 1000);
-  addEventListener("pagehide", () => {
-    open = false;
-    clearInterval(timer);
-  });
+  document.addEventListener("visibilitychange", listen);
+  addEventListener("pagehide", rest);
+  addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
+  listen();
 })();

@@ -15,11 +15,17 @@ from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
 from gateway.console.figures import zone_name
 from gateway.console.page import ConsolePage
+from gateway.console.views.webhook_forms import (
+    FILTERS,
+    SIGNATURES,
+    change_body,
+    endpoint_body,
+    rotate_body,
+)
 from gateway.people.roles import ActArea
 from gateway.webhooks.events import EventType
 
 _PAGE: Final = "25"
-FILTERS: Final = ("sessions", "evse_prefixes", "locations", "metadata")
 DELIVERY_STATES: Final = ("pending", "delivered", "failed", "abandoned")
 
 
@@ -33,29 +39,25 @@ async def webhooks(page: ConsolePage) -> web.StreamResponse:
 
 def _webhooks(page: ConsolePage, found: Any, *, made: dict[str, Any] | None) -> web.Response:
     types = [kind.value for kind in EventType]
-    return page.respond("webhooks.html", found=found, types=types, filters=FILTERS, made=made)
+    return page.respond(
+        "webhooks.html",
+        found=found,
+        types=types,
+        filters=FILTERS,
+        signatures=SIGNATURES,
+        versions=page.services.options.versions.names,
+        made=made,
+    )
 
 
 async def create_webhook(page: ConsolePage) -> web.Response:
     """Create an endpoint, and show its secret once."""
-    chosen = [name for name in page.form.get("events", "*").replace(",", " ").split() if name] or ["*"]
-    body = {"url": page.form.get("url", ""), "events": chosen, "filter": _filter(page)}
-    outcome = await page.act("createWebhookEndpoint", ActArea.WEBHOOKS, body=body)
+    outcome = await page.act("createWebhookEndpoint", ActArea.WEBHOOKS, body=endpoint_body(page.form))
+    made = outcome.body.get("id")
     if outcome.rejected or not outcome.body.get("secret"):
-        return page.back("/console/webhooks", outcome)
+        return page.back(f"/console/webhooks/{made}" if made else "/console/webhooks", outcome)
     found = await page.calls.read("listWebhookEndpoints", query={"limit": "100"})
     return _webhooks(page, found, made=outcome.body)
-
-
-def _filter(page: ConsolePage) -> dict[str, Any] | None:
-    """The filter of the form: entries separated by commas, metadata as key=value; None: none was given."""
-    given: dict[str, Any] = {
-        name: [entry for entry in map(str.strip, page.form.get(name, "").split(",")) if entry]
-        for name in FILTERS
-    }
-    pairs = [entry.partition("=") for entry in given["metadata"]]
-    given["metadata"] = {key.strip(): value.strip() for key, _, value in pairs}
-    return {name: value for name, value in given.items() if value} or None
 
 
 async def webhook(page: ConsolePage) -> web.StreamResponse:
@@ -79,11 +81,31 @@ async def _webhook(
         endpoint=shown,
         deliveries=deliveries,
         filters=FILTERS,
+        types=[kind.value for kind in EventType],
+        signatures=SIGNATURES,
+        versions=page.services.options.versions.names,
         states=DELIVERY_STATES,
         state=page.request.query.get("state", ""),
         made=made,
         replayed=replayed,
         zone_name=zone_name(page.services.clock.wall_now(), page.zone),
+    )
+
+
+async def delivery(page: ConsolePage) -> web.StreamResponse:
+    """One event's delivery to one endpoint: each attempt with what the receiver answered."""
+    match = page.request.match_info
+    name, event_id = match["id"], match["event_id"]
+    if csv_file.wanted(page) is not None:
+        listed = csv_lists.of(csv_lists.ATTEMPTS, id=name, event_id=event_id)
+        return await csv_file.answer_list(page, listed)
+    query = {"limit": _PAGE, **page.query("cursor")}
+    found = await page.calls.read("listDeliveryAttempts", query=query, id=name, event_id=event_id)
+    return page.respond(
+        "delivery.html",
+        endpoint=await page.calls.read("getWebhookEndpoint", id=name),
+        event=await page.calls.read_where_there("getEvent", id=event_id),
+        attempts=found,
     )
 
 
@@ -107,12 +129,13 @@ async def replay(page: ConsolePage) -> web.Response:
 
 
 async def act_on_webhook(page: ConsolePage) -> web.Response:
-    """Test, rotate the secret, disable, enable or delete an endpoint."""
+    """Test, rotate the key, change, disable, enable or delete an endpoint."""
     name = page.request.match_info["id"]
     chosen = page.form.get("act", "")
     acts: dict[str, tuple[str, dict[str, Any] | None]] = {
         "test": ("testWebhookEndpoint", None),
-        "rotate": ("rotateWebhookSecret", {}),
+        "rotate": ("rotateWebhookSecret", rotate_body(page.form)),
+        "change": ("changeWebhookEndpoint", change_body(page.form)),
         "disable": ("changeWebhookEndpoint", {"state": "disabled"}),
         "enable": ("changeWebhookEndpoint", {"state": "enabled"}),
         "delete": ("deleteWebhookEndpoint", None),

@@ -31,7 +31,7 @@ async def exceptions(page: ConsolePage) -> web.StreamResponse:
     if csv_file.wanted(page) is not None:
         return await csv_file.answer_list(page, csv_lists.EXCEPTIONS, query=given)
     found = await page.calls.read("listExceptions", query={**given, "limit": _PAGE, **page.query("cursor")})
-    counts = await page.services.exceptions.count_open()
+    counts = await page.services.exceptions.count_open(refresh=False)  # the list has just done it
     return page.respond(
         "exceptions.html",
         found=found,

@@ -38,6 +38,8 @@ async def _keys(page: ConsolePage, party: str, *, made: dict[str, Any] | None) -
         party=party,
         keys=found["data"],
         scopes=grantable(page.signed_in.person.rights.scopes, party_id=party),
+        versions=page.services.options.versions.names,
+        newest=page.services.options.versions.newest,
         made=made,
     )
     response.headers["Cache-Control"] = _NO_STORE
@@ -67,16 +69,22 @@ def key_body(form: Any) -> dict[str, Any]:
     networks = form.get("networks", "").replace(",", " ").split()
     if networks:
         body["allowed_networks"] = networks
+    if form.get("api_version"):
+        body["api_version"] = form["api_version"]
     if form.get("expires"):
         body["expires"] = f"{form['expires']}T23:59:59Z"
     return body
 
 
 async def act_on_key(page: ConsolePage) -> web.Response:
-    """Rotate a key, with a day in which both work, or revoke it now."""
+    """Rotate a key, with a day in which both work, revoke it now, or give it another version of the API."""
     party, key_id = _party(page), page.request.match_info["id"]
     if page.form.get("act") == "revoke":
         outcome = await page.act("revokeApiKey", ActArea.KEYS, id=party, key_id=key_id)
+        return page.back(_address(party), outcome)
+    if page.form.get("act") == "pin":
+        version = {"api_version": page.form.get("api_version", "")}
+        outcome = await page.act("changeApiKey", ActArea.KEYS, body=version, id=party, key_id=key_id)
         return page.back(_address(party), outcome)
     if page.form.get("act") != "rotate":
         raise web.HTTPNotFound

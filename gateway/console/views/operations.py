@@ -1,13 +1,13 @@
 """How the system does, for the night shift: queues, leases, unknown outcomes, the PSP, audits, processes.
 
-Owns: what the page shows, and its lists as files. Must not know how anything is worked off. The page reads
-itself again every few seconds where a browser runs its script; without, by reload.
+Owns: what the page shows, and its lists as files. Must not know how anything is worked off. Its figures
+follow what happens by server-sent events where a browser runs its script; without, by reload.
 """
 
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any, Final
@@ -21,41 +21,76 @@ from gateway.api.problems import ProblemError
 from gateway.console import csv_file, operations_repository
 from gateway.console.bar_chart import draw_bars
 from gateway.console.operations_repository import UnknownOutcome
-from gateway.console.page import ConsolePage
+from gateway.console.page import ConsolePage, UnrenderedPage
+from gateway.console.rendering import PAGE_HEADERS
 from gateway.database import transaction
 from gateway.ids import format_id
 from gateway.jobs.shard_owners import list_shard_owners, summarize
+from gateway.live_streams import LiveLook
 from gateway.personal_data import retention_service
 
 _MINUTES: Final = 60
 _MINUTE: Final = timedelta(minutes=1)
 _UNKNOWN_SHOWN: Final = 50
-_IN_A_FILE: Final = 10_000
+FILE_PAGE: Final = 500  # rows of a file that are read at once
 _UNKNOWN_COLUMNS: Final = ("session", "kind", "state", "amount_minor", "currency", "created", "attempts")
 _started: Final = time.monotonic()
 
 
 async def operations(page: ConsolePage) -> web.StreamResponse:
     """Queues, leases, outcomes, audits and processes as they are now."""
+    _check(page)
+    if page.request.query.get("format") == "csv":
+        return await _file(page)
+    return _respond(page, await _read(page))
+
+
+async def live(page: ConsolePage) -> web.StreamResponse:
+    """The figures of the same page as they change, as server-sent events, while the person is signed in.
+
+    All open views show one reading: however many people look, the figures are read once in a pause.
+    """
+    _check(page)
+    page.turn.give_back()  # the stream stays open: others make their pages meanwhile
+
+    async def look(_number: int) -> LiveLook:
+        if not await page.still_signed_in():
+            return LiveLook(html=None, moving=False, over=True)
+        values = await page.live.operations.get(lambda: _read(page))
+        return LiveLook(html=await _respond(page, values).render_block("figures"), moving=True)
+
+    viewer = page.signed_in.person.public_id
+    return await page.live.streams.run(page.request, look, viewer=viewer, headers=PAGE_HEADERS)
+
+
+def _check(page: ConsolePage) -> None:
     if not page.calls.platform:
         raise ProblemError(problems.NOT_FOUND, "There is no such page.")
     page.calls.need("getSummary")
-    if page.request.query.get("format") == "csv":
-        return await _file(page)
-    now, wall_now = page.services.now(), page.services.clock.wall_now()
-    counts = await page.services.exceptions.count_open()
-    summary: dict[str, Any] = await page.calls.read("getSummary", query={"audit": "false"})
+
+
+def _respond(page: ConsolePage, values: Mapping[str, Any]) -> UnrenderedPage:
+    wall_now: datetime = values["wall_now"]
     return page.respond(
         "operations.html",
-        counts=sorted(counts, key=lambda one: -one.open),
-        summary=summary,
-        wall_now=wall_now,
         age=lambda since: _age(since, wall_now),
         session_id=lambda one: format_id("ses", one),
-        facts=_facts(page),
-        responding=page.services.payments.psp.responding,
-        **await _figures(page, now=now, wall_now=wall_now),
+        **values,
     )
+
+
+async def _read(page: ConsolePage) -> Mapping[str, Any]:
+    now, wall_now = page.services.now(), page.services.clock.wall_now()
+    counts = await page.live.open_exceptions.get(page.services.exceptions.count_open)
+    summary: dict[str, Any] = await page.calls.read("getSummary", query={"audit": "false"})
+    return {
+        "counts": sorted(counts, key=lambda one: -one.open),
+        "summary": summary,
+        "wall_now": wall_now,
+        "facts": _facts(page),
+        "responding": page.services.payments.psp.responding,
+        **await _figures(page, now=now, wall_now=wall_now),
+    }
 
 
 async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> Mapping[str, Any]:
@@ -71,6 +106,11 @@ async def _figures(page: ConsolePage, *, now: datetime, wall_now: datetime) -> M
             "owners": (owners := await list_shard_owners(connection, wall_now=wall_now)),
             "shards": summarize(owners, wall_now=wall_now),
             "processes": await operations_repository.list_processes(connection),
+            "audits": [
+                found
+                for daily in (False, True)
+                if (found := await audit_run_repository.find_latest_run_of(connection, daily=daily))
+            ],
             "audited": await audit_run_repository.find_latest_run(connection),
             "checkpoint": await find_latest_checkpoint(connection),
             "retention": await retention_service.find_latest_run(connection),
@@ -107,10 +147,12 @@ def _age(since: datetime | None, now: datetime) -> timedelta:
 
 
 async def _file(page: ConsolePage) -> web.StreamResponse:
-    async with page.services.pool.acquire() as connection:
-        found = await operations_repository.list_unknown_outcomes(connection, limit=_IN_A_FILE)
-    return await csv_file.answer_rows(
-        page, "unknown-outcomes", _UNKNOWN_COLUMNS, [_row(one) for one in found]
+    async def read(last: UnknownOutcome | None) -> Sequence[UnknownOutcome]:
+        async with page.services.pool.acquire() as connection:
+            return await operations_repository.list_unknown_outcomes(connection, limit=FILE_PAGE, after=last)
+
+    return await csv_file.answer_pages(
+        page, "unknown-outcomes", _UNKNOWN_COLUMNS, read, lambda one: [_row(one)]
     )
 
 

@@ -72,7 +72,8 @@ async def overview(page: ConsolePage) -> web.Response:
         )
     forecast = await page.calls.read("getForecast", query={"days": _COMING_DAYS})
     recent = await page.calls.read("listSessions", query={"limit": _RECENT})
-    counts = await page.services.exceptions.count_open() if page.calls.may_read("listExceptions") else None
+    may_count = page.calls.may_read("listExceptions")
+    counts = await page.live.open_exceptions.get(page.services.exceptions.count_open) if may_count else None
     summary = await page.calls.read("getSummary", query={"audit": "false"}) if page.calls.platform else None
     return page.respond(
         "overview.html",

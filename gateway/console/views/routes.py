@@ -49,6 +49,7 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/documents/{number}": books.document_file,
     "/console/webhooks": developers.webhooks,
     "/console/webhooks/{id}": developers.webhook,
+    "/console/webhooks/{id}/deliveries/{event_id}": developers.delivery,
     "/console/events": developers.events,
     "/console/events/{id}": developers.event,
     "/console/operators": operators.connections,
@@ -72,6 +73,8 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/people": organization.people,
     "/console/operations": operations.operations,
 }
+# What an open page asks for by itself, as long as it is shown.
+LIVE: Final[Mapping[str, _View]] = {"/console/operations/live": operations.live}
 FORMS: Final[Mapping[str, _View]] = {
     "/console/sessions/{id}/refund": session.refund,
     "/console/sessions/{id}/retry-clearing": session.retry_clearing,
