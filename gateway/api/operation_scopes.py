@@ -109,6 +109,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
         ),
         Scope.CONTRACTS_READ: frozenset(
             {
+                "getContract",
                 "getContractHistory",
                 "listContractCertificates",
                 "listContractChanges",
@@ -226,6 +227,7 @@ OPERATIONS: Final[Mapping[Scope, frozenset[str]]] = MappingProxyType(
                 "disableContractPayment",
                 "enableContractPayment",
                 "importTrustList",
+                "refreshRevocationStatus",
                 "registerProvider",
                 "rejectMeterKey",
                 "removeContractAuthority",
