@@ -30,6 +30,7 @@ _PAGE: Final = 25
 _ROWS_AT_ONCE: Final = 200
 _DECISION: Final = "dec"
 _READS: Final = "getPlugAndChargeSettlement"
+_PRIVATE_KEY: Final = "PRIVATE KEY"
 STATES: Final = tuple(state.value for state in AuthorizationDecisionState)
 _DECISION_COLUMNS: Final = ("id", "operator", "evse", "session_ref", "state", "reason", "detail", "decided")
 
@@ -82,7 +83,9 @@ async def show_contract(page: ConsolePage, rejection: FormRejection | None = Non
 
 def _form_of(page: ConsolePage, rejection: FormRejection | None) -> dict[str, Any]:
     """What a page shows of a rejected form: the problem, and what was written in it."""
-    given: Mapping[str, str] = {} if rejection is None else page.form
+    given = {} if rejection is None else dict(page.form)
+    if _PRIVATE_KEY in given.get("pem", ""):
+        del given["pem"]  # it goes no further, not even back
     status = {} if rejection is None else {"status": rejection.status}
     return {"rejection": rejection, "given": given, **status}
 
