@@ -251,7 +251,7 @@ def _sha256() -> Any:
     ("changes", "said"),
     [
         ({"pem": "x" * 80}, "DER"),
-        ({"pem": ""}, "certificate"),
+        ({"pem": ""}, "expected|certificate|DER"),
         ({"pem": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, "[Pp]rivate key"),
         ({"pem": "A" * 32_001}, "at most"),
         ({"kind": "root_of_all"}, "kind"),
