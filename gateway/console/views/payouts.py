@@ -31,7 +31,10 @@ _PAGE: Final = "25"
 _DAYS: Final = "35"
 _MOST_HELD: Final = 20  # parties whose holds a page shows
 # Of the currencies that do not have two digits after the point, as the proof in the browser reads them.
-_UNUSUAL_EXPONENTS: Final = " ".join(f"{code} {digits}" for code, digits in EXPONENTS.items() if digits != 2)  # noqa: PLR2004
+_USUAL_DIGITS: Final = 2
+_UNUSUAL_EXPONENTS: Final = " ".join(
+    f"{code} {digits}" for code, digits in EXPONENTS.items() if digits != _USUAL_DIGITS
+)
 _BACK: Final = re.compile(r"/console/(?:parties|payouts)(?:/[A-Za-z0-9_-]{1,64}|\?party=[A-Za-z0-9_-]{1,63})")
 
 
