@@ -1,6 +1,7 @@
 """Versions of the API: what each changed, and how an answer or a request is turned from one into another.
 
-Owns: the shape of a version and of a change, the turning of bodies, and the headers that announce an end.
+Owns: the shape of a version and of a change, the turning of bodies and query strings, and the headers that
+announce an end.
 Must not know which versions there are, HTTP, or any resource. Everything here is a pure function of its
 arguments.
 
@@ -58,14 +59,16 @@ class VersionChange:
 
     `answers` turns an object, found by its `object` member wherever it stands in an answer or an event, but
     not in what is the caller's own, into the shape before the change. `requests` turns the body of an
-    operation of the shape before into the newer. A function gets a copy that it may change. `breaks` are the
-    parts of the description that change, as `gateway.api.contract` names them.
+    operation of the shape before into the newer, `queries` the parameters of its query string, each a text.
+    A function gets a copy that it may change. `breaks` are the parts of the description that change, as
+    `gateway.api.contract` names them.
     """
 
     version: str
     about: str
     answers: Mapping[str, Turn] = field(default_factory=dict)
     requests: Mapping[str, Turn] = field(default_factory=dict)
+    queries: Mapping[str, Turn] = field(default_factory=dict)
     breaks: frozenset[str] = frozenset()
 
 
@@ -128,6 +131,17 @@ def newer_request(catalogue: VersionCatalogue, operation: str, body: Any, *, ver
         if turn is not None and isinstance(body, dict):
             body = turn(dict(body))
     return body
+
+
+def newer_query(
+    catalogue: VersionCatalogue, operation: str, query: Mapping[str, str], *, version: str
+) -> Mapping[str, str]:
+    """The parameters of a query string of `version` as they are in the newest; what is given stays."""
+    for change in catalogue.changes_after(version):
+        turn = change.queries.get(operation)
+        if turn is not None:
+            query = turn(dict(query))
+    return query
 
 
 def bytes_in_version(catalogue: VersionCatalogue, body: bytes, *, version: str) -> bytes:

@@ -6,8 +6,9 @@ the packages for developers have types of these names.
 
 A field of a body that is new and required, or gone (unknown fields are rejected), breaks; so does a field of
 an answer that is gone, may be absent, may be of a type that it never was, or no longer has a value by which
-callers match. A new value of an enumeration, a new field of an answer and a new optional field of a body do
-not.
+callers match. A parameter of the path, the query string or a header is as a field of a body, and breaks where
+it moves to another of these; a header of an answer breaks where it is gone. A new value of an enumeration, a
+new field of an answer and a new optional field of a body do not.
 Source: OpenAPI Specification 3.1.1; JSON Schema 2020-12.
 """
 
@@ -32,7 +33,7 @@ _LIMITS: Final[Mapping[str, bool]] = {
 
 
 def contract_parts(document: Json) -> Parts:
-    """Each operation, parameter, body, answer, field and event of a description, by a name a reader finds.
+    """Each operation, parameter, body, answer with its headers, field and event, by a name a reader finds.
 
     Small enough to be stored for each release, one line a part.
     """
@@ -61,6 +62,7 @@ def _operation_parts(place: str, operation: Json) -> Parts:
     for one in operation["parameters"]:
         parts[f"{name} parameter {one['name']}"] = {
             "in": ["body"],
+            "place": one["in"],
             "required": one.get("required", False),
             **_shape(one["schema"]),
         }
@@ -74,6 +76,8 @@ def _operation_parts(place: str, operation: Json) -> Parts:
     for status, answer in operation["responses"].items():
         if status.startswith("2"):
             parts[f"{name} answer {status}"] = {"in": ["answer"], **_content(answer.get("content", {}))}
+            for header in answer.get("headers", {}):
+                parts[f"{name} answer {status} header {header}"] = {"in": ["answer"], "types": ["string"]}
     return parts
 
 
@@ -178,6 +182,8 @@ def _known(name: str, before: Parts) -> bool:
 def _why_breaking(old: Json, new: Json) -> str | None:
     if old.get("at") != new.get("at"):
         return f"it moved from {old.get('at')} to {new.get('at')}"
+    if "place" in old and old["place"] != new.get("place"):
+        return f"it moved from the {old['place']} to the {new.get('place')}"
     if old.get("data") != new.get("data"):
         return "its data are another object"
     ways: tuple[tuple[str, Callable[[Json, Json], str | None]], ...] = (

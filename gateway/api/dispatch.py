@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 from aiohttp import web
+from pydantic import BaseModel
 
 from gateway.acts.act import acting
 from gateway.address_limit import AddressLimiter
@@ -39,7 +40,7 @@ from gateway.api.tls import peer_fingerprint
 from gateway.errors import MalformedIdError
 from gateway.ids import new_id, parse_id, shard_of
 from gateway.key_claim import UNKEYED, KeptAnswer, KeyClaim
-from gateway.version_rules import bytes_in_newest, bytes_in_version
+from gateway.version_rules import bytes_in_newest, bytes_in_version, newer_query
 
 # What belongs to a session, by the path of one, with its id's prefix: its keys lie in the session's shard.
 _OF_A_SESSION: Final = (
@@ -104,14 +105,7 @@ class Dispatcher:
         versions = self._services.options.versions
         newest = bytes_in_newest(versions, endpoint.operation, raw, version=version)
         body = _understood(endpoint, newest)
-        query = (
-            request_bodies.parse_query(endpoint.query, request.query) if endpoint.query is not None else None
-        )
-        if query is None and request.query:
-            raise request_bodies.invalid(
-                [{"loc": (name,), "type": "extra_forbidden", "msg": ""} for name in request.query],
-                given=dict(request.query),
-            )
+        query = _query(endpoint, newer_query(versions, endpoint.operation, request.query, version=version))
 
         def call_of(resource_id: UUID, claim: KeyClaim) -> ApiRequest:
             return ApiRequest(
@@ -240,6 +234,16 @@ class Dispatcher:
             keep=not rejection.kind.transient and rejection.kind.status < _SERVER_ERROR,
             frees_key=rejection.kind.frees_key,
         )
+
+
+def _query(endpoint: ApiEndpoint, given: Mapping[str, str]) -> BaseModel | None:
+    """The query string as the endpoint's model. Raises ProblemError `invalid_parameters`."""
+    if endpoint.query is not None:
+        return request_bodies.parse_query(endpoint.query, given)
+    if given:
+        faults = [{"loc": (name,), "type": "extra_forbidden", "msg": ""} for name in given]
+        raise request_bodies.invalid(faults, given=dict(given))
+    return None
 
 
 def _understood(endpoint: ApiEndpoint, raw: bytes) -> Any:

@@ -293,6 +293,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "language": "language of the document, ISO 639-1",
     "limit": "at most so many on a page",
     "location": "the operator's id of the location",
+    "tariff": "the operator's id of the tariff; letters of either case",
     "type": "type of the token: APP_USER, RFID or OTHER (OCPI TokenType)",
     "token": "random part of a receipt's link",
     "uid": "uid of the token as it is read, at most 36 printable characters",

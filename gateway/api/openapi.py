@@ -220,6 +220,14 @@ def _operation(endpoint: ApiEndpoint, names: Mapping[type[BaseModel], str]) -> d
     return operation
 
 
+_VERSION_ABOUT: Final = "the version of this request and its answer; else the key's pin, else the newest"
+_VERSION_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "string",
+    "minLength": 1,
+    "examples": list(reversed(VERSIONS.names)),
+}
+
+
 def _parameters(endpoint: ApiEndpoint) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name, pattern in _PATH_PATTERN.findall(endpoint.path):
@@ -247,6 +255,8 @@ def _parameters(endpoint: ApiEndpoint) -> list[dict[str, Any]]:
     if problems.VERSION_CONFLICT in endpoint.problems:
         about = "act only if the object still has this ETag"
         found.append(_parameter("If-Match", "header", about, {"type": "string"}))
+    if endpoint.path.startswith(versioning.VERSIONED):
+        found.append(_parameter(versioning.HEADER, "header", _VERSION_ABOUT, _VERSION_SCHEMA))
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from gateway.api import pages
+from gateway.api import pages, versioning
 from gateway.api.changelog import POLICY, describe_deprecation
 from gateway.api_versions import VERSIONS
 from gateway.version_rules import changelog_rows
@@ -245,6 +245,7 @@ def _tried(
                 "example": str((one["schema"].get("examples") or [one["schema"].get("default", "")])[0]),
             }
             for one in operation["parameters"]
+            if one["name"] != versioning.HEADER  # the form has one choice of it, of the versions there are
         ],
     }
 

@@ -17,7 +17,7 @@ from gateway.version_rules import VersionCatalogue, lifecycle_headers
 HEADER: Final = "Networkcore-Version"
 VERSION: Final = web.RequestKey("api_version", str)
 VERSION_HEADERS: Final = web.RequestKey("version_headers", dict)
-_VERSIONED: Final = "/v1/"
+VERSIONED: Final = "/v1/"
 _LONGEST_SHOWN: Final = 40
 
 
@@ -62,7 +62,7 @@ def note_version(
 
 def headers_of_answer(request: web.Request, catalogue: VersionCatalogue) -> Mapping[str, str]:
     """What every answer says of its version; nothing on paths without versions."""
-    if not request.path.startswith(_VERSIONED):
+    if not request.path.startswith(VERSIONED):
         return {}
     version = request.get(VERSION, catalogue.newest)
     return {HEADER: version, **request.get(VERSION_HEADERS, {})}

@@ -34,6 +34,8 @@ class ActArea(StrEnum):
     WEBHOOKS = "webhooks"  # endpoints and their deliveries
     KEYS = "keys"  # API keys of the party
     METERS = "meters"  # keys of a CPO's meters
+    CONTRACTS = "contracts"  # contracts of Plug & Charge and their certificates
+    TRUST = "trust"  # roots, their policies and the status of certificates
     PEOPLE = "people"  # who may sign in
 
 
@@ -49,13 +51,13 @@ class RoleRights:
 _READS: Final = frozenset(scope for scope in Scope if scope.value.endswith(":read"))
 _PARTY_READS: Final = (_READS & PARTY_SCOPES) - {Scope.WEBHOOKS_READ, Scope.KEYS_READ}
 _DEVELOPER: Final = frozenset({Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE, Scope.KEYS_READ})
-_SUPPORT: Final = frozenset({Scope.CAPTURE_WRITE})
+_SUPPORT: Final = frozenset({Scope.CAPTURE_WRITE, Scope.CONTRACTS_WRITE})
 _FINANCE: Final = frozenset({Scope.CAPTURE_WRITE, Scope.SETTLEMENT_WRITE})
 _AREAS: Final[Mapping[PersonRole, frozenset[ActArea]]] = MappingProxyType(
     {
         PersonRole.VIEWER: frozenset(),
         PersonRole.DEVELOPER: frozenset({ActArea.WEBHOOKS, ActArea.KEYS}),
-        PersonRole.SUPPORT: frozenset({ActArea.PAYMENTS, ActArea.EXCEPTIONS}),
+        PersonRole.SUPPORT: frozenset({ActArea.PAYMENTS, ActArea.EXCEPTIONS, ActArea.CONTRACTS}),
         PersonRole.FINANCE: frozenset(
             {ActArea.PAYMENTS, ActArea.EXCEPTIONS, ActArea.APPROVALS, ActArea.PAYOUTS, ActArea.METERS}
         ),
@@ -69,7 +71,9 @@ PARTY_RIGHTS: Final[Mapping[PersonRole, RoleRights]] = MappingProxyType(
         PersonRole.DEVELOPER: RoleRights(
             scopes=_PARTY_READS | _DEVELOPER, areas=frozenset({ActArea.WEBHOOKS})
         ),
-        PersonRole.SUPPORT: RoleRights(scopes=_PARTY_READS | _SUPPORT, areas=frozenset({ActArea.PAYMENTS})),
+        PersonRole.SUPPORT: RoleRights(
+            scopes=_PARTY_READS | _SUPPORT, areas=frozenset({ActArea.PAYMENTS, ActArea.CONTRACTS})
+        ),
         PersonRole.FINANCE: RoleRights(
             scopes=_PARTY_READS | _FINANCE,
             areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS, ActArea.METERS}),
@@ -83,6 +87,7 @@ PARTY_RIGHTS: Final[Mapping[PersonRole, RoleRights]] = MappingProxyType(
                     ActArea.WEBHOOKS,
                     ActArea.KEYS,
                     ActArea.METERS,
+                    ActArea.CONTRACTS,
                     ActArea.PEOPLE,
                 }
             ),

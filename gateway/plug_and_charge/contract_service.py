@@ -148,6 +148,10 @@ class ContractService:
                 now=self.clock.now(),
             )
 
+    async def find(self, caller: ContractCaller, emaid: str) -> Contract:
+        """One contract. Raises UnknownRecordError: there is no such contract of the caller."""
+        return await self._own(caller, emaid)
+
     async def list_contracts(
         self, caller: ContractCaller, *, party: str | None, after: str, limit: int
     ) -> list[Contract]:

@@ -1,14 +1,18 @@
 """The console's pages of money in a real browser: the proof, four eyes, holds, evidence, saved views."""
 
 import json
+import random
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from playwright.async_api import Route
 
+from clearing.fx import FxLock, convert
 from clearing.settlement_statements.statement import canonical, seal
 from gateway.database import Pool
 from tests.browser.conftest import PHONE, TABLET, WIDE, OpenPage, WatchedPage
@@ -102,6 +106,114 @@ async def test_a_statement_is_proved_and_one_cent_is_seen(pool: Pool, open_page:
             await watched.go(payout)
             shown = await watched.page.locator("#proof").inner_text()
             assert "networkcore verify dis_" in shown
+
+
+def lines_with_a_rate(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = [one["fx"] for one in records if one["type"] == "line" and one["fx"]]
+    assert found
+    return found
+
+
+def another_rate(records: list[dict[str, Any]]) -> None:
+    """A rate that is a thousandth greater."""
+    for fx in lines_with_a_rate(records):
+        fx["rate"] = f"{Decimal(fx['rate']) + Decimal('0.001'):f}"
+
+
+def another_markup(records: list[dict[str, Any]]) -> None:
+    """A markup that is not in the amount."""
+    for fx in lines_with_a_rate(records):
+        fx["markup_bps"] += 100
+
+
+def another_direction(records: list[dict[str, Any]]) -> None:
+    """A rate of the other direction."""
+    for fx in lines_with_a_rate(records):
+        fx["base"], fx["quote"] = fx["quote"], fx["base"]
+
+
+def no_day(records: list[dict[str, Any]]) -> None:
+    """A day that there is not."""
+    for fx in lines_with_a_rate(records):
+        fx["rate_date"] = "2026-13-01"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (another_rate, "another amount by this rate"),
+        (another_markup, "another amount by this rate"),
+        (another_direction, "another amount by this rate"),
+        (no_day, "altered"),
+    ],
+)
+async def test_one_changed_rate_is_seen_although_every_seal_is_computed_anew(
+    pool: Pool, open_page: OpenPage, change: Change, said: str
+) -> None:
+    async with open_console(pool) as console:
+        await paid_session(console.api, settles={"DE-ABC": "CHF"})
+        who = with_cookies(console, party="DE-ABC", role="viewer")
+        async with open_page(width=PHONE, theme="dark", prepare=who) as watched:
+            payout = await payout_of(console, watched)
+            await watched.go(payout)
+            assert await verdict(watched) == "agrees"
+            shown = await watched.page.locator("#proof").inner_text()
+            assert re.search(r"EUR/CHF 0\.\d+.* · .+ 20\d\d-\d\d-\d\d", shown), "the rate, its source and day"
+            assert "Not proved here: that a rate is the one its source published" in shown
+            await watched.check()
+            await altered(watched, change, sealed=True)
+            await watched.go(payout)
+            assert await verdict(watched) == "does not agree"
+            wrong = await watched.page.locator("#proof tbody .bad").all_inner_texts()
+            assert any(said in text for text in wrong), wrong
+
+
+async def test_the_browser_exchanges_as_clearing_does(pool: Pool, open_page: OpenPage) -> None:
+    """The same locks by both, drawn by a fixed seed: digits of every kind, halves, negative amounts."""
+    chosen = random.Random(935)
+    locks = []
+    for _ in range(400):
+        base, quote = chosen.sample(["EUR", "CHF", "JPY", "BHD", "SEK", "ISK", "KWD"], 2)
+        digits = chosen.randrange(19)
+        rate = Decimal(chosen.randrange(1, 10 ** min(18, digits + 3))).scaleb(-digits)
+        markup = chosen.choice([0, 0, 25, 1000])
+        lock = FxLock(
+            base=base, quote=quote, rate=rate, source="ECB", rate_date=date(2026, 11, 2), markup_bps=markup
+        )
+        locks.append((chosen.choice([1, -1]) * chosen.randrange(10**9), lock))
+    half = {"base": "EUR", "quote": "CHF", "source": "ECB", "rate_date": date(2026, 11, 2), "markup_bps": 0}
+    locks += [(sign, FxLock(**half, rate=Decimal("0.5"))) for sign in (1, -1, 3, -3)]
+    asked = [
+        [
+            amount,
+            {
+                "base": lock.base,
+                "quote": lock.quote,
+                "rate": f"{lock.rate:f}",
+                "source": lock.source,
+                "rate_date": lock.rate_date.isoformat(),
+                "markup_bps": lock.markup_bps,
+            },
+        ]
+        for amount, lock in locks
+    ]
+    async with open_console(pool) as console:
+        await paid_session(console.api)
+        async with open_page(prepare=with_cookies(console, role="finance")) as watched:
+            await watched.go(await payout_of(console, watched))
+            found = await watched.page.evaluate(
+                """asked => {
+                  const digits = digitsOf(document.querySelector('[data-proof]').dataset.exponents);
+                  return asked.map(([amount, fx]) => exchanged(amount, fx, digits) + 0);
+                }""",
+                asked,
+            )
+    safe = 2**53
+    due = [convert(amount, lock) for amount, lock in locks]
+    assert [
+        one for one in zip(found, due, asked, strict=True) if one[0] != one[1] and abs(one[1]) < safe
+    ] == []
+    assert sum(abs(one) < safe for one in due) > len(due) // 2
 
 
 @asynccontextmanager

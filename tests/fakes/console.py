@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -165,8 +165,11 @@ class HostileTariff:
         return replace(found, location_id=HOSTILE[:36], tariff_raw=json.dumps(tariff).encode())
 
 
-async def paid_session(api: Api) -> str:
-    """A session that was captured, cleared and paid out, with hostile texts wherever a party may write."""
+async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) -> str:
+    """A session that was captured, cleared and paid out, with hostile texts wherever a party may write.
+
+    `settles`: parties that are paid in another currency than `PARTIES` says.
+    """
     await api.services.clearing.reference_data.import_bundled_rates(api.services.pool, now=api.clock.now())
     for name, (kind, country, currency, zone) in PARTIES.items():
         party = {
@@ -176,7 +179,7 @@ async def paid_session(api: Api) -> str:
             "country": country,
             "vat_id": None if name == "platform" else "DE136695976",
             "taxable_dealer": kind == "platform",
-            "settlement_currency": currency,
+            "settlement_currency": (settles or {}).get(name, currency),
             "time_zone": zone,
             "connected_account": f"acct_{kind}",
             "address": {"street": HOSTILE, "post_code": "1000", "town": "Hafen", "country": country},

@@ -14,6 +14,7 @@ from tests.fakes.api import open_api
 FIRST = VERSIONS.names[0]
 KEYS = "/v1/parties/parking/api-keys"
 older_url, newer_url = renamed("address", "url")
+_, newer_kind = renamed("kind", "type")
 # A change of the tests: the product has none of a request yet.
 MOVED = VersionCatalogue(
     versions=(*VERSIONS.versions, ApiVersion(name="2027-01-01", about="A test's.")),
@@ -24,6 +25,7 @@ MOVED = VersionCatalogue(
             about="url was address",
             answers={"webhook_endpoint": older_url},
             requests={"createWebhookEndpoint": newer_url},
+            queries={"listEvents": newer_kind},
         ),
     ),
     operations={
@@ -49,6 +51,28 @@ async def test_every_answer_names_its_version_also_a_rejection(pool: Pool) -> No
             assert (answer.status, answer.headers[HEADER]) == (status, NEWEST)
         page = await api.call("GET", "/openapi.json", party=None)
         assert HEADER not in page.headers
+
+
+async def test_a_query_string_of_an_older_version_is_turned_too(pool: Pool) -> None:
+    """`type` was `kind` before the tests' newest version; which one is right is the version's to say."""
+    async with open_api(pool, versions=MOVED) as api:
+        await api.authorize(key="a")
+        old, new = {HEADER: NEWEST}, {HEADER: "2027-01-01"}
+        for name, headers, status in (
+            ("kind", old, 200),
+            ("type", new, 200),
+            ("kind", new, 400),
+            ("colour", old, 400),
+        ):
+            path = f"/v1/events?{name}=capture.failed&limit=5"
+            answer = await api.call("GET", path, headers=headers)
+            assert answer.status == status, f"{name} {headers}: {answer.text}"
+            if status == 200:
+                assert answer.json["data"] == [], "the filter is the one that was asked for"
+            else:
+                assert answer.json["errors"][0]["pointer"] == f"/{name}"
+        unknown = await api.call("GET", "/v1/events", headers={HEADER: "2020-01-01"})
+        assert (unknown.status, unknown.json["code"]) == (400, "unknown_api_version")
 
 
 async def test_a_header_overrides_the_pin_for_one_request(pool: Pool) -> None:

@@ -21,6 +21,8 @@ SERVICES: Final = frozenset(
         "personal_data_service",
         "provider_administration",
         "revocation_checker",
+        "revocation_refresh",
+        "root_description",
         "service",
         "trust_administration",
         "trust_list_administration",

@@ -140,6 +140,12 @@ async def list_contracts(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda contract: contract.emaid))
 
 
+async def get_contract(call: ApiRequest) -> ApiResponse:
+    """One contract of this environment."""
+    contract = await contracts_of(call).find(caller_of(call), call.path["emaid"])
+    return ApiResponse(body=contract_object(contract))
+
+
 async def block(call: ApiRequest) -> ApiResponse:
     """Reject the contract's vehicle until it is unblocked; running sessions go on."""
     return await _set_state(call, ContractState.BLOCKED)
@@ -281,6 +287,15 @@ ENDPOINTS: Final = (
         query=ContractsQuery,
         answers={200: ContractSchema},
         listed=True,
+    ),
+    endpoint(
+        "GET",
+        "contracts/{emaid}",
+        "getContract",
+        "Get a contract",
+        handler=get_contract,
+        answers={200: ContractSchema},
+        problems=(problems.NOT_FOUND,),
     ),
     _action("block", "blockContract", "Block a contract", block),
     _action("unblock", "unblockContract", "Unblock a contract", unblock),

@@ -28,6 +28,7 @@ from gateway.api.problems import FieldError, ProblemError
 from gateway.plug_and_charge.trust_service import RevocationOrigin
 from pnc import trust_administration
 from pnc.rejection_reasons import ContractRejection
+from pnc.revocation_refresh import MOST_CHAINS, refresh_now
 
 _CREATED: Final = 201
 _ARMOR: Final = re.compile(r"\s*-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]*)-----END X509 CRL-----\s*")
@@ -63,6 +64,16 @@ class RevocationListSchema(api_schemas.PublicSchema):
 
     object: Literal["revocation_list"] = "revocation_list"
     kept: bool = True
+
+
+class RevocationRefreshSchema(api_schemas.PublicSchema):
+    """What came of asking the sources of revocation status."""
+
+    object: Literal["revocation_refresh"] = "revocation_refresh"
+    environment: str
+    chains: int = Field(description=f"how many certificates were checked, {MOST_CHAINS} at most")
+    failed: int = Field(description="of how many no source answered for one of them")
+    unproved: int = Field(description="valid certificates that still have no status that counts")
 
 
 async def allow_source(call: ApiRequest) -> ApiResponse:
@@ -111,6 +122,19 @@ async def upload_list(call: ApiRequest) -> ApiResponse:
     if isinstance(rejection, ContractRejection):
         raise _unfit("/crl", f"{rejection.rejection_reason.value}: {rejection.detail}")
     return ApiResponse(body=RevocationListSchema(), status=_CREATED)
+
+
+async def refresh(call: ApiRequest) -> ApiResponse:
+    """Ask now for the statuses that are missing, over or end soon; those that count longer stay."""
+    environment = call.services.options.environment
+    found = await refresh_now(
+        service_of(call), call.services.pool, environment=environment, now=call.services.now()
+    )
+    return ApiResponse(
+        body=RevocationRefreshSchema(
+            environment=environment, chains=found.chains, failed=found.failed, unproved=found.unproved
+        )
+    )
 
 
 def _crl_bytes(text: str) -> bytes:
@@ -173,6 +197,17 @@ ENDPOINTS: Final = (
         body=RevocationListBody,
         large_body=True,
         answers={201: RevocationListSchema},
+        **_CHANGED,
+    ),
+    endpoint(
+        "POST",
+        "revocation-refreshes",
+        "refreshRevocationStatus",
+        "Refresh revocation status",
+        handler=refresh,
+        description=f"Asks the sources of up to {MOST_CHAINS} certificates; repeat while `unproved` falls. "
+        "A job does the same each minute for statuses that end soon.",
+        answers={200: RevocationRefreshSchema},
         **_CHANGED,
     ),
 )

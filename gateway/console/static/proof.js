@@ -1,6 +1,6 @@
 // Checks a settlement statement in the viewer's browser, with nothing but the statement: the seal of each record, each
-// line's arithmetic, each line's entry in its journal batch (transfer hashes, entry, way to the Merkle root, batch hash,
-// chain), the payment and the sums. The rules are those of `networkcore verify`; exchange rates are checked by it alone.
+// line's arithmetic and exchange, each line's entry in its journal batch (transfer hashes, entry, way to the Merkle root,
+// batch hash, chain), the payment and the sums. The rules are those of `networkcore verify`.
 "use strict";
 
 const encoder = new TextEncoder();
@@ -47,6 +47,44 @@ function instant(text) {
 
 const bytes = (number) => Uint8Array.of(number);
 const keyOf = (one) => [one.subject_id, one.kind, one.reference].join(SEPARATOR);
+const MOST_MARKUP_BPS = 1000;
+const BASIS_POINTS = 10000;
+const RATE = /^(\d{1,20})(?:\.(\d{1,40}))?$/;
+const DAY = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
+
+// The digits of currencies that do not have two after the point (ISO 4217), from a text such as "JPY 0 BHD 3".
+function digitsOf(text) {
+  return new Map(Array.from(text.matchAll(/([A-Z]{3}) (\d)/g), (found) => [found[1], Number(found[2])]));
+}
+
+// Minor units of a lock's base in minor units of its quote: exact, rounded once, half away from zero. A lock that is none
+// is an error.
+function exchanged(owed, fx, digits) {
+  const rate = RATE.exec(fx.rate);
+  const markup = fx.markup_bps;
+  const sound = rate && Number.isSafeInteger(markup) && markup >= 0 && markup <= MOST_MARKUP_BPS;
+  if (!sound || !DAY.test(fx.rate_date) || !fx.source || fx.base === fx.quote) throw new Error("no rate");
+  const fraction = rate[2] || "";
+  const of = (currency) => digits.get(currency) ?? 2;
+  const shift = of(fx.quote) - of(fx.base);
+  let exact = BigInt(owed) * BigInt(rate[1] + fraction) * BigInt(BASIS_POINTS - markup);
+  let unit = 10n ** BigInt(fraction.length) * BigInt(BASIS_POINTS);
+  if (shift > 0) exact *= 10n ** BigInt(shift);
+  else unit *= 10n ** BigInt(-shift);
+  const size = exact < 0n ? -exact : exact;
+  const whole = Number((2n * size + unit) / (2n * unit));
+  return exact < 0n ? -whole : whole;
+}
+
+// Whether a line's amount is what is owed by its rate. What is reversed is the difference of two exchanges, each rounded
+// once; a line that does not say what is owed has only its amount.
+function exchangeAgrees(line, currency, digits) {
+  if (line.fx === null) return true;
+  if (line.fx.quote !== currency) return false;
+  const due = exchanged(line.owed_minor ?? 0, line.fx, digits);
+  return line.owed_minor === null || Math.abs(due - line.amount_minor) <= (line.kind === "capture" ? 0 : 1);
+}
+
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
 function arithmetic(line) {
@@ -65,6 +103,7 @@ function arithmetic(line) {
 class Statement {
   constructor(texts) {
     this.texts = texts;
+    this.digits = digitsOf(texts.exponents);
     this.before = "";
     this.waiting = new Map();
     this.moved = new Map();
@@ -115,8 +154,13 @@ class Statement {
     const kind = (this.kinds[record.kind] = this.kinds[record.kind] || { count: 0, amount_minor: 0 });
     kind.count += 1;
     kind.amount_minor += record.amount_minor;
-    const problem = broken || (counted ? "" : this.texts.altered) || (arithmetic(record) ? "" : this.texts.sums);
+    const problem =
+      broken ||
+      (counted ? "" : this.texts.altered) ||
+      (arithmetic(record) ? "" : this.texts.sums) ||
+      (exchangeAgrees(record, this.head.currency, this.digits) ? "" : this.texts.exchange);
     const row = this.row(record.session || record.about || record.kind, record.amount_minor, problem);
+    row.fx = record.fx;
     this.waiting.set(keyOf(record), { record, row });
   }
 
@@ -266,7 +310,14 @@ function show(section, statement) {
   for (const one of shown) {
     const row = body.insertRow();
     cell(row, "#", String(one.number));
-    cell(row, texts.what, one.what);
+    const what = cell(row, texts.what, one.what);
+    if (one.fx) {
+      const rate = document.createElement("span");
+      rate.className = "dim small why";
+      const less = one.fx.markup_bps ? ` −${one.fx.markup_bps} bp` : "";
+      rate.textContent = `${one.fx.base}/${one.fx.quote} ${one.fx.rate}${less} · ${one.fx.source} ${one.fx.rate_date}`;
+      what.append(rate);
+    }
     cell(row, texts.amount, money(one.amount)).className = "amount";
     const verdict = cell(row, texts.result, one.problem || texts.agrees).firstChild;
     verdict.className = `badge ${one.problem ? "bad" : "good"}`;

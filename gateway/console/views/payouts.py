@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from clearing.money import exponent
+from clearing.money import EXPONENTS, exponent
 from gateway.console import csv_file, csv_lists
 from gateway.console.filters import FILTERS
 from gateway.console.page import ConsolePage
@@ -30,6 +30,11 @@ DISBURSEMENT_STATES: Final = (
 _PAGE: Final = "25"
 _DAYS: Final = "35"
 _MOST_HELD: Final = 20  # parties whose holds a page shows
+# Of the currencies that do not have two digits after the point, as the proof in the browser reads them.
+_USUAL_DIGITS: Final = 2
+_UNUSUAL_EXPONENTS: Final = " ".join(
+    f"{code} {digits}" for code, digits in EXPONENTS.items() if digits != _USUAL_DIGITS
+)
 _BACK: Final = re.compile(r"/console/(?:parties|payouts)(?:/[A-Za-z0-9_-]{1,64}|\?party=[A-Za-z0-9_-]{1,63})")
 
 
@@ -147,6 +152,7 @@ async def payout(page: ConsolePage) -> web.StreamResponse:
         payout=shown,
         payables=payables,
         digits=exponent(shown["currency"]),
+        exponents=_UNUSUAL_EXPONENTS,
         **await holds_shown(page, [shown["party"]]),
     )
 

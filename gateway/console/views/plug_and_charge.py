@@ -1,11 +1,13 @@
 """Plug & Charge: contracts, roots, how fresh revocation status is, and why a decision came out as it did.
 
-Owns: the lists and the page of one decision. Must not know certificates. A party sees its own contracts and
+Owns: the lists and the pages of one contract, root and decision; forms act in
+`gateway.console.views.plug_and_charge_acts`. Must not know certificates. A party sees its own contracts and
 the decisions of its own stations; the eMAID of a decision is the platform's to see.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import web
@@ -13,6 +15,7 @@ from aiohttp import web
 from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
+from gateway.console.calls import ActOutcome
 from gateway.console.page import ConsolePage, paged
 from gateway.database import is_distributed
 from gateway.errors import MalformedIdError
@@ -20,13 +23,30 @@ from gateway.ids import format_id, parse_id
 from pnc import overview_service
 from pnc.authorization import AuthorizationDecision, AuthorizationDecisionState
 from pnc.decision_explanation import CheckResult, explain
+from pnc.overview_service import RevocationHealth
+from pnc.root_description import describe_root
 
 _PAGE: Final = 25
 _ROWS_AT_ONCE: Final = 200
 _DECISION: Final = "dec"
 _READS: Final = "getPlugAndChargeSettlement"
+_PRIVATE_KEY: Final = "PRIVATE KEY"
 STATES: Final = tuple(state.value for state in AuthorizationDecisionState)
 _DECISION_COLUMNS: Final = ("id", "operator", "evse", "session_ref", "state", "reason", "detail", "decided")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormRejection:
+    """A form that was rejected: which one, the problem in a sentence, and the status of the answer."""
+
+    form: str
+    text: str
+    status: int
+
+    @classmethod
+    def of_outcome(cls, form: str, outcome: ActOutcome) -> "FormRejection":
+        """Of an act's answer."""
+        return cls(form=form, text=outcome.text, status=outcome.status)
 
 
 async def contracts(page: ConsolePage) -> web.StreamResponse:
@@ -38,41 +58,115 @@ async def contracts(page: ConsolePage) -> web.StreamResponse:
 
 
 async def contract(page: ConsolePage) -> web.Response:
-    """One contract: its history and certificates."""
+    """One contract: what it is, its history and certificates; for those who may, its forms."""
+    return await show_contract(page)
+
+
+async def show_contract(page: ConsolePage, rejection: FormRejection | None = None) -> web.Response:
+    """The page of a contract, with a form that was rejected on it."""
     emaid = page.request.match_info["emaid"]
-    history = await page.calls.read_where_there("getContractHistory", emaid=emaid)
-    if history is None or not history["data"]:
+    found = await page.calls.read_where_there("getContract", emaid=emaid)
+    if found is None:
         raise ProblemError(problems.NOT_FOUND, "There is no such contract.")
+    history = await page.calls.read("getContractHistory", emaid=emaid)
     certificates = await page.calls.read("listContractCertificates", emaid=emaid)
     return page.respond(
-        "contract.html", emaid=emaid, history=history["data"], certificates=certificates["data"]
+        "contract.html",
+        contract=found,
+        emaid=found["emaid"],
+        history=history["data"],
+        certificates=certificates["data"],
+        now=page.services.now(),
+        **_form_of(page, rejection),
     )
+
+
+def _form_of(page: ConsolePage, rejection: FormRejection | None) -> dict[str, Any]:
+    """What a page shows of a rejected form: the problem, and what was written in it."""
+    given = {} if rejection is None else dict(page.form)
+    if _PRIVATE_KEY in given.get("pem", ""):
+        del given["pem"]  # it goes no further, not even back
+    status = {} if rejection is None else {"status": rejection.status}
+    return {"rejection": rejection, "given": given, **status}
 
 
 async def roots(page: ConsolePage) -> web.StreamResponse:
     """Roots that contract certificates may chain to."""
     if _is_file(page):
         return await csv_file.answer_list(page, csv_lists.ROOTS)
+    return await show_roots(page)
+
+
+async def show_roots(page: ConsolePage, rejection: FormRejection | None = None) -> web.Response:
+    """The list of roots, with a form that was rejected on it."""
     found = await page.calls.read("listTrustedRoots")
-    return page.respond("roots.html", roots=found["data"], now=page.services.now())
+    return page.respond("roots.html", roots=found["data"], **_form_of(page, rejection))
+
+
+async def root(page: ConsolePage) -> web.Response:
+    """One trusted root: what is in its certificate, its policy; for those who may, its forms."""
+    return await show_root(page)
+
+
+async def show_root(page: ConsolePage, rejection: FormRejection | None = None) -> web.Response:
+    """The page of a root, with a form that was rejected on it."""
+    sha256 = page.request.match_info["sha256"].lower()
+    found = _with_hash(await page.calls.read("listTrustedRoots"), sha256)
+    if found is None:
+        raise ProblemError(problems.NOT_FOUND, "There is no such trusted root.")
+    anchor = authorities = None
+    if page.calls.may_read("listTrustAnchors"):
+        anchor = _with_hash(await page.calls.read("listTrustAnchors"), sha256)
+        named = await page.calls.read("listContractAuthorities")
+        authorities = [one for one in named["data"] if one["anchor"] == sha256]
+    return page.respond(
+        "root.html",
+        found=found,
+        root=describe_root(found["pem"], now=page.services.now()),
+        anchor=anchor,
+        authorities=authorities,
+        **_form_of(page, rejection),
+    )
+
+
+def _with_hash(listed: Mapping[str, Any], sha256: str) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = next((one for one in listed["data"] if one["sha256"] == sha256), None)
+    return found
 
 
 async def revocation(page: ConsolePage) -> web.StreamResponse:
     """How fresh lists and answers of responders are, and where they are asked for. The platform's."""
     page.calls.need("listRevocationSources")
-    environment, now = page.services.options.environment, page.services.now()
-    health = await overview_service.read_revocation_health(
-        page.services.pool, environment=environment, now=now
-    )
     if _is_file(page):
+        health = await _health(page)
         columns = ("authority_sha256", "this_update", "usable_until", "fetched_at", "size_bytes")
         rows = [
             (one.authority_sha256.hex(), one.this_update, one.usable_until, one.fetched_at, one.size_bytes)
             for one in health.lists
         ]
         return await csv_file.answer_rows(page, "revocation-lists", columns, rows)
+    return await show_revocation(page)
+
+
+async def show_revocation(
+    page: ConsolePage, rejection: FormRejection | None = None, *, refreshed: Mapping[str, Any] | None = None
+) -> web.Response:
+    """How fresh status is, with what a refresh brought."""
     sources = await page.calls.read("listRevocationSources")
-    return page.respond("revocation.html", health=health, sources=sources["data"], now=now)
+    return page.respond(
+        "revocation.html",
+        health=await _health(page),
+        sources=sources["data"],
+        now=page.services.now(),
+        refreshed=refreshed,
+        **_form_of(page, rejection),
+    )
+
+
+async def _health(page: ConsolePage) -> RevocationHealth:
+    return await overview_service.read_revocation_health(
+        page.services.pool, environment=page.services.options.environment, now=page.services.now()
+    )
 
 
 async def decisions(page: ConsolePage) -> web.StreamResponse:

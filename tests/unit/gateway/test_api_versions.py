@@ -32,6 +32,7 @@ from gateway.version_rules import (
     bytes_in_version,
     each,
     lifecycle_headers,
+    newer_query,
     newer_request,
     older_answer,
     renamed,
@@ -51,12 +52,14 @@ CATALOGUE = VersionCatalogue(
             about="size",
             answers={"thing": older_size},
             requests={"makeThing": newer_size},
+            queries={"listThings": newer_size},
         ),
         VersionChange(
             version="2026-01-01",
             about="colour",
             answers={"thing": older_colour, "box": each("parts", older_colour)},
             requests={"makeThing": newer_colour},
+            queries={"listThings": newer_colour},
         ),
     ),
 )
@@ -137,6 +140,18 @@ def test_what_is_no_json_and_what_no_change_concerns_stays_byte_by_byte() -> Non
     assert bytes_in_newest(CATALOGUE, "otherOperation", b"{ }", version="2024-01-01") == b"{ }"
     assert bytes_in_version(CATALOGUE, b"{ }", version="2026-01-01") == b"{ }"
     assert bytes_in_version(CATALOGUE, b"", version="2024-01-01") == b""
+
+
+def test_a_query_string_of_an_older_version_becomes_one_of_the_newest() -> None:
+    asked = {"color": "red", "size": "3", "limit": "5"}
+    for version, newest in (
+        ("2024-01-01", {"colour": "red", "size_mm": "3", "limit": "5"}),
+        ("2025-01-01", {"colour": "red", "size": "3", "limit": "5"}),
+        ("2026-01-01", asked),
+    ):
+        assert newer_query(CATALOGUE, "listThings", asked, version=version) == newest
+    assert asked == {"color": "red", "size": "3", "limit": "5"}
+    assert newer_query(CATALOGUE, "other", asked, version="2024-01-01") is asked
 
 
 def test_versions_and_changes_stand_in_their_order() -> None:
@@ -312,6 +327,25 @@ def _parameter_required(document: Any) -> None:
     next(one for one in parameters if one["name"] == "type")["required"] = True
 
 
+def _parameter_gone(document: Any) -> None:
+    parameters = document["paths"]["/v1/events"]["get"]["parameters"]
+    parameters[:] = [one for one in parameters if one["name"] != "type"]
+
+
+def _parameter_moved(document: Any) -> None:
+    parameters = document["paths"]["/v1/events"]["get"]["parameters"]
+    next(one for one in parameters if one["name"] == "type")["in"] = "header"
+
+
+def _header_gone(document: Any) -> None:
+    parameters = document["paths"]["/v1/events"]["get"]["parameters"]
+    parameters[:] = [one for one in parameters if one["name"] != "Networkcore-Version"]
+
+
+def _answers_header_gone(document: Any) -> None:
+    del document["paths"]["/v1/events"]["get"]["responses"]["200"]["headers"]["RateLimit"]
+
+
 def _event_gone(document: Any) -> None:
     del document["webhooks"]["capture.failed"]
 
@@ -328,6 +362,10 @@ def _event_gone(document: Any) -> None:
         (_shorter, "field WebhookEndpointBody.url", "its maxLength is narrower"),
         (_operation_gone, "operation getRefund", "it is gone"),
         (_parameter_required, "operation listEvents parameter type", "it became required"),
+        (_parameter_gone, "operation listEvents parameter type", "it is gone"),
+        (_parameter_moved, "operation listEvents parameter type", "it moved from the query to the header"),
+        (_header_gone, "operation listEvents parameter Networkcore-Version", "it is gone"),
+        (_answers_header_gone, "operation listEvents answer 200 header RateLimit", "it is gone"),
         (_event_gone, "event capture.failed", "it is gone"),
     ],
 )
