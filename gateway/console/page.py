@@ -75,6 +75,7 @@ class ConsolePage:
             "environment": self.services.options.environment,
             "address": self.address,
             "notice": self.request.query.get("notice", ""),
+            "wrong_field": self.request.query.get("field", ""),
         }
         return web.Response(
             text=render(template, shared | values),
@@ -86,7 +87,9 @@ class ConsolePage:
     def address(self, **changes: str | None) -> str:
         """This page's address with other parameters; None takes one away."""
         kept = {**self.request.query, **changes}
-        pairs = {name: value for name, value in kept.items() if value and name not in {"lang", "notice"}}
+        pairs = {
+            name: value for name, value in kept.items() if value and name not in {"lang", "notice", "field"}
+        }
         return f"{self.request.path}?{urlencode(pairs)}" if pairs else self.request.path
 
     async def act(
@@ -105,15 +108,23 @@ class ConsolePage:
 
     def back(self, address: str, outcome: ActOutcome | None = None) -> web.Response:
         """Back to a page after an act, with what became of it."""
-        return self.back_with(address, "" if outcome is None or not outcome.rejected else outcome.text)
+        if outcome is None or not outcome.rejected:
+            return self.back_with(address, "")
+        return self.back_with(address, outcome.text, field_name=outcome.field)
 
-    def back_with(self, address: str, problem: str) -> web.Response:
-        """Back to a page after an act; `problem` says why it was rejected, "" that it is done."""
-        notice = f"rejected: {problem}" if problem else "done"
+    def back_with(self, address: str, problem: str, *, field_name: str = "") -> web.Response:
+        """Back to a page after an act; `problem` says why it was rejected, "" that it is done.
+
+        `field_name` is the field that the problem is about: the page's script gives the form what was typed
+        into it again, and marks that field.
+        """
+        after = {"notice": f"rejected: {problem}" if problem else "done"}
+        if field_name:
+            after["field"] = field_name
         mark = "&" if "?" in address else "?"
         return web.Response(
             status=_SEE_OTHER,
-            headers={"Location": f"{address}{mark}{urlencode({'notice': notice})}", **PAGE_HEADERS},
+            headers={"Location": f"{address}{mark}{urlencode(after)}", **PAGE_HEADERS},
         )
 
 

@@ -16,8 +16,8 @@ LANGUAGES: Final[Mapping[str, str]] = {
     "it": "Italiano",
 }
 _DEFAULT: Final = "en"
-# What pages share, payments and books; then what operators, developers and the night shift read.
-FILES: Final = ("texts.json", "texts_operators.json")
+# What pages share, payments and books; what operators, developers and the night shift read; words for codes.
+FILES: Final = ("texts.json", "texts_operators.json", "texts_words.json")
 
 
 @cache
