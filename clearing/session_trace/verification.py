@@ -240,9 +240,8 @@ def _payouts(record: Mapping[str, Any]) -> _Found:
         for one in paid
     )
     if len(paid) < len(payables):
-        return StepState.UNPROVED, f"{len(paid)} of {len(payables)} payables are paid" + (
-            names and f": {names}"
-        )
+        text = f"{len(paid)} of {len(payables)} payables are paid"
+        return StepState.UNPROVED, f"{text}: {names}" if names else text
     return StepState.PROVED, f"paid: {names}"
 
 

@@ -23,6 +23,7 @@ from gateway.people.roles import ActArea
 _ONCE_BYTES: Final = 18
 _SEE_OTHER: Final = 303
 _OK: Final = 200
+_OF_ONE_ANSWER: Final = frozenset({"lang", "notice", "field"})  # no part of what a page shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +88,7 @@ class ConsolePage:
     def address(self, **changes: str | None) -> str:
         """This page's address with other parameters; None takes one away."""
         kept = {**self.request.query, **changes}
-        pairs = {
-            name: value for name, value in kept.items() if value and name not in {"lang", "notice", "field"}
-        }
+        pairs = {name: value for name, value in kept.items() if value and name not in _OF_ONE_ANSWER}
         return f"{self.request.path}?{urlencode(pairs)}" if pairs else self.request.path
 
     async def act(
