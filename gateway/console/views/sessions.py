@@ -22,7 +22,7 @@ _BAD_REQUEST: Final = 400
 _NOT_REJECTED: Final[Mapping[str, str]] = {"problem": "", "problem_field": ""}
 # What the form offers; any other may be typed.
 _CURRENCIES: Final = ("EUR", "CHF", "GBP", "SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "RON")
-_DECLINE_CODES: Final = (
+DECLINE_CODES: Final = (
     "authentication_required",
     "do_not_honor",
     "expired_card",
@@ -59,7 +59,7 @@ async def sessions(page: ConsolePage) -> web.StreamResponse:
         given=filters.given(page, "sessions"),
         views=await views_of(page, "sessions"),
         currencies=_CURRENCIES,
-        decline_codes=_DECLINE_CODES,
+        decline_codes=DECLINE_CODES,
     )
 
 
@@ -79,5 +79,5 @@ async def payments(page: ConsolePage) -> web.StreamResponse:
         given=filters.given(page, "payments"),
         views=await views_of(page, "payments"),
         currencies=_CURRENCIES,
-        decline_codes=_DECLINE_CODES,
+        decline_codes=DECLINE_CODES,
     )
