@@ -14,7 +14,7 @@ from gateway.console.navigation import SECTIONS
 from gateway.console.server import Console
 from gateway.console.views.routes import FORMS, PAGES
 from gateway.database import Pool
-from gateway.people.person import SessionLimits
+from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.roles import PersonRole
 from gateway.people.sign_in import SignInService
 from tests.fakes.console import HOSTILE, ConsoleOfTest, HostileTariff, Visitor, open_console, paid_session
@@ -155,37 +155,37 @@ async def test_a_form_without_the_sessions_token_or_from_another_site_is_rejecte
     assert shown.json["capture"]["refunded"] == 0
 
 
-class SignInWithoutDatabase(SignInService):
-    """A sign-in whose database is away."""
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (CannotConnectNowError("starting up"), 503, "Not available right now"),
+        (ValueError("secret detail"), 500, "Something went wrong"),
+    ],
+)
+async def test_a_page_without_a_database_says_so_and_what_to_do(
+    console: ConsoleOfTest, error: Exception, status: int, text: str
+) -> None:
+    class SignInWithoutDatabase(SignInService):
+        @override
+        async def find(self, token: str) -> SignedIn | None:
+            raise error
 
-    error: Exception = CannotConnectNowError("starting up")
-
-    @override
-    async def find(self, token: str) -> Any:
-        raise self.error
-
-
-async def test_a_page_without_a_database_says_so_and_what_to_do(console: ConsoleOfTest) -> None:
     away = SignInWithoutDatabase(
         pool=console.api.services.pool, clock=console.api.clock, limits=SessionLimits(), provider=None
     )
     application = build_api(console.api.services)
     Console(console.api.services, away).add_to(application)
     visitor = await console.signed_in()
-    async with TestServer(application) as server:
-        path = str(server.make_url("/console/sessions"))
-        for error, status, text in (
-            (away.error, 503, "Not available right now"),
-            (ValueError("secret detail"), 500, "Something went wrong"),
-        ):
-            away.error = error
-            async with visitor.session.get(path) as answer:
-                shown = await answer.text()
-                assert (answer.status, answer.content_type) == (status, "text/html")
-                assert text in shown
-                assert "Try again" in shown
-                assert "secret detail" not in shown
-                assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    async with (
+        TestServer(application) as server,
+        visitor.session.get(server.make_url("/console/sessions")) as answer,
+    ):
+        shown = await answer.text()
+        assert (answer.status, answer.content_type) == (status, "text/html")
+        assert text in shown
+        assert "Try again" in shown
+        assert "secret detail" not in shown
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 
 async def test_a_refund_happens_once_however_often_its_form_is_sent(console: ConsoleOfTest) -> None:
