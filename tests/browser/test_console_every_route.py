@@ -102,7 +102,7 @@ async def check_on_a_phone(console: ConsoleOfTest, watched: WatchedPage, path: s
     await watched.go(console.base + path)
     await watched.check()
     small = await serious_findings(watched.page, options=_TARGET_SIZE)
-    assert small == []  # WCAG 2.2, 2.5.8: 24 pixels, or room around
+    assert small == []  # WCAG 2.2, 2.5.8: 24 pixels, or space around
 
 
 async def test_every_page_is_fit_for_a_phone(pool: Pool, open_page: OpenPage) -> None:
