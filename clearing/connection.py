@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiosql
 import asyncpg
-from asyncpg import UniqueViolationError
+from asyncpg import InternalServerError, UniqueViolationError
 from asyncpg.pool import PoolConnectionProxy
 
-__all__ = ["Connection", "UniqueViolationError", "named_queries", "rows"]
+__all__ = ["Connection", "InternalServerError", "UniqueViolationError", "named_queries", "rows"]
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]

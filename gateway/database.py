@@ -139,8 +139,10 @@ class _BoundedPool(asyncpg.Pool):
 
     @override
     def acquire(self, *, timeout: float | None = None) -> Any:
-        """A connection, or TimeoutError: all were in use for so long."""
-        return super().acquire(timeout=self._acquire_timeout_seconds if timeout is None else timeout)
+        """A connection, or TimeoutError: all were in use for so long. One that is idle needs no timer."""
+        if timeout is None and not self.get_idle_size():
+            timeout = self._acquire_timeout_seconds
+        return super().acquire(timeout=timeout)
 
 
 _T = TypeVar("_T")
@@ -160,8 +162,9 @@ async def create_pool(
     wait_seconds: float = 0.0,
     session_settings: bool = True,
     statement_cache_size: int = _STATEMENTS,
+    setup: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> Pool:
-    """Return an open pool; the caller closes it.
+    """Return an open pool; the caller closes it. `setup` is run on a connection each time it is handed out.
 
     A server that is starting, recovering or not up yet is tried again for `wait_seconds`. Who waits for a
     connection longer than `acquire_timeout_seconds` gets TimeoutError. Without `session_settings` the role
@@ -186,6 +189,7 @@ async def create_pool(
             record_class=asyncpg.Record,
             command_timeout=statement_timeout_ms / 1000 + 5,
             init=register_json,
+            setup=setup,
             statement_cache_size=statement_cache_size,
             server_settings=_server_settings(
                 application=application, statement_timeout_ms=statement_timeout_ms

@@ -18,7 +18,13 @@ from operator import attrgetter
 from uuid import UUID
 
 from clearing.captured_session import CapturedSession, shard_of
-from clearing.connection import Connection, UniqueViolationError, named_queries, rows
+from clearing.connection import (
+    Connection,
+    InternalServerError,
+    UniqueViolationError,
+    named_queries,
+    rows,
+)
 from clearing.errors import ClosedPeriodError
 from clearing.ledger import hash_chain as hashing
 from clearing.ledger.journal_entry import Deltas, EntryKind, JournalEntry, Transfer
@@ -26,6 +32,9 @@ from clearing.ledger.journal_entry import Deltas, EntryKind, JournalEntry, Trans
 _sql = named_queries("ledger")
 _SCHEMA = "clearing"
 BLINDING_KEY_BYTES = 32
+# Citus passes on what a node says of a copied row without its code, as any error of the server has it; one
+# that has another reason comes back as the rows are inserted.
+_POSTED_MEANWHILE = (UniqueViolationError, InternalServerError)
 _COPY_FROM = 32  # entries from which on a copy is worth its savepoint
 _ENTRY_COLUMNS = (
     "shard",
@@ -209,7 +218,7 @@ async def _insert_entries(
                     columns=_ENTRY_COLUMNS,
                     records=[_entry_record(entry, digest, seal) for entry, digest in sealed],
                 )
-        except UniqueViolationError:
+        except _POSTED_MEANWHILE:
             return await _insert_missing(connection, sealed, seal)
         return frozenset(key_of(entry) for entry, _ in sealed)
     return await _insert_missing(connection, sealed, seal)

@@ -13,7 +13,7 @@ import click
 
 from gateway.config import load_database_url
 from gateway.distribution.service import DATABASE_SHARDS, distribute
-from gateway.distribution.statement_check import CheckedStatement, PlannedOn, check_statements
+from gateway.distribution.statement_check import CheckedStatement, PlannedOn, check_calls, check_statements
 
 _STATUS_AT_FAULT = 1
 
@@ -39,7 +39,10 @@ def command(*, check: bool, shards: int) -> None:
     """
     dsn = load_database_url(os.environ)
     if check:
-        _show(asyncio.run(check_statements(dsn)))
+        calls = asyncio.run(check_calls(dsn))
+        _show([*asyncio.run(check_statements(dsn)), *(one for one in calls if one.is_at_fault)])
+        queries = sum(one.shard_queries for one in calls)
+        click.echo(f"the two calls of a session: {len(calls)} statements, {queries} queries to shards")
         return
     done = asyncio.run(distribute(dsn, report=click.echo, shards=shards))
     click.echo(

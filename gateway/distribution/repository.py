@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.database import Connection, FromRow, named_queries
+from gateway.database import BareConnection, Connection, FromRow, named_queries
+from gateway.distribution.node_functions import ShardGroup, Signature
 from gateway.distribution.places import ForeignKey
 from gateway.distribution.plan import PlacedTable, SchemaTable
 
 _QUERIES: Final[Any] = named_queries("gateway", "citus/distribution.sql")
+_COPY: Final[Any] = named_queries("gateway", "citus/endpoint_copy.sql")
+PREPARED: Final = "networkcore_checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,55 @@ async def distribute_table(
         )
 
 
-async def parameter_types(connection: Connection, *, prepared: str) -> Sequence[str]:
-    """The types of a prepared statement's parameters, in order."""
-    found: Sequence[str] = await _QUERIES.parameters_of_prepared(connection, name=prepared)
-    return found
+async def prepared_types(connection: Connection, *, prepared: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The types of a prepared statement: of its parameters, and of the columns of its rows, in order."""
+    found = await _QUERIES.types_of_prepared(connection, name=prepared)
+    return found["parameters"], found["results"] or ()
+
+
+async def list_shard_groups(connection: Connection) -> list[ShardGroup]:
+    """The shards of Citus that lie beside each other, group by group; [] without the copy of endpoints."""
+    endpoints = await _QUERIES.shard_of_copy(connection)
+    if endpoints is None:
+        return []
+    return [
+        ShardGroup(numbers=dict(zip(row["tables"], row["shards"], strict=True)), endpoints=endpoints)
+        async for row in _QUERIES.shard_groups(connection)
+    ]
+
+
+async def list_functions(connection: Connection) -> set[str]:
+    """The names of the functions on the nodes."""
+    return {row["name"] async for row in _QUERIES.functions_on_nodes(connection)}
+
+
+async def read_signature(connection: BareConnection, sql: str) -> Signature:
+    """The types of a statement's parameters and of its columns."""
+    async with connection.transaction():
+        await connection.execute(f"PREPARE {PREPARED} AS {sql}")
+    try:
+        parameters, results = await prepared_types(connection, prepared=PREPARED)
+    finally:
+        await connection.execute(f"DEALLOCATE {PREPARED}")
+    columns = [column.name for column in (await connection.prepare(sql)).get_attributes()]
+    return Signature(parameters=parameters, columns=list(zip(columns, results, strict=True)))
+
+
+async def create_function(connection: Connection, definition: str) -> None:
+    """Create a function of the nodes on all of them."""
+    await connection.execute(definition)
+
+
+async def copy_endpoints(connection: Connection) -> int:
+    """Keep a copy of the webhook endpoints on each node; how many were copied now."""
+    for step in (_COPY.create_schema, _COPY.create_copy):
+        await step(connection)
+    if not await _COPY.is_reference(connection):
+        await _COPY.make_reference(connection)
+    await _COPY.create_trigger(connection)
+    await _COPY.grant_access(connection)
+    missing = [dict(row) async for row in _COPY.missing_endpoints(connection)]
+    for row in missing:
+        await _COPY.delete_copy(connection, id=row["id"])
+        await _COPY.insert_copy(connection, **row)
+    return len(missing)

@@ -13,6 +13,7 @@ import asyncpg
 
 from gateway.database import BareConnection, connect
 from gateway.distribution import repository
+from gateway.distribution.node_functions import functions
 from gateway.distribution.places import KEYS_WITH_SHARD
 from gateway.distribution.plan import (
     DistributionError,
@@ -22,6 +23,7 @@ from gateway.distribution.plan import (
     plan_distribution,
 )
 from gateway.migrations import list_pending
+from gateway.shard_statements import shard_statements
 
 # Citus 14 alone is tried; what it rejects and scatters differs from release to release.
 SUPPORTED_MAJOR: Final = 14
@@ -76,6 +78,7 @@ async def distribute(
             report(f"set {setting} = {value} for every later connection")
         try:
             await _carry_out(connection, await read_plan(connection), shards=shards, report=report)
+            await _put_calls_on_nodes(connection, report=report)
         except asyncpg.PostgresError as error:
             raise DistributionError(
                 f"a step failed, what was done before it stays done: {str(error).splitlines()[0]}; "
@@ -126,6 +129,23 @@ async def _carry_out(
     for key in plan.added:
         await repository.add_key(connection, key)
         report(f"added {key.table} {key.name}")
+
+
+async def _put_calls_on_nodes(connection: BareConnection, *, report: Callable[[str], None]) -> None:
+    """Create the functions by which a session's two calls run beside its shard, and what they read there."""
+    if copied := await repository.copy_endpoints(connection):
+        report(f"copied {copied} webhook endpoints to each node")
+    groups, there = (
+        await repository.list_shard_groups(connection),
+        await repository.list_functions(connection),
+    )
+    for statement in shard_statements().values():
+        signature = await repository.read_signature(connection, statement.statement.sql)
+        missing = [one for one in functions(statement, signature, groups) if one[0] not in there]
+        for _name, definition in missing:
+            await repository.create_function(connection, definition)
+        if missing:
+            report(f"put {statement.statement.name} on the nodes: {len(missing)} functions")
 
 
 async def _companion(connection: BareConnection, name: str) -> str | None:

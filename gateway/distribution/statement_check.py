@@ -19,9 +19,10 @@ from gateway.distribution.named_statements import FiledStatement, named_statemen
 from gateway.distribution.plan import DistributionError
 from gateway.distribution.service import check_citus, read_plan
 from gateway.distribution.several_shards import NOT_DISTRIBUTED, reason_of
+from gateway.shard_statements import ShardStatement, shard_statements
 
 _SHARD: Final = 5
-_PREPARED: Final = "networkcore_checked"
+_READ: Final = "gateway/payments: load_session_with_payment"
 # A value of each type, as a literal: a plan must not depend on any of them.
 _LITERALS: Final = {
     "bigint": "5",
@@ -90,6 +91,33 @@ async def check_statements(dsn: str) -> Sequence[CheckedStatement]:
         ]
 
 
+async def check_calls(dsn: str) -> Sequence[CheckedStatement]:
+    """What the statements of a session's two calls send to shards: those that write, then the read.
+
+    A name that is written beside the session lies in a second shard. A statement whose functions are not on
+    the nodes is rejected. Raises what `check_statements` raises.
+    """
+    async with connect(dsn, application="networkcore distribute", statement_timeout_ms=0) as connection:
+        await check_citus(connection)
+        calls = [await _check_call(connection, one) for one in shard_statements().values()]
+        read = next(one for one in named_statements(shard=_SHARD) if one.place == _READ)
+        return [*calls, await _check(connection, read)]
+
+
+async def _check_call(connection: BareConnection, statement: ShardStatement) -> CheckedStatement:
+    place = f"the two calls: {statement.statement.name}"
+    signature = await repository.read_signature(connection, statement.statement.sql)
+    values = [_literal(one) for one in signature.parameters]
+    queries = 0
+    try:
+        for sent in filter(None, (statement.query, statement.lookup)):
+            queries += sum(_task_counts(await _explain(connection, _with_values(sent, values))))
+    except asyncpg.PostgresError as error:
+        why = f"{str(error).splitlines()[0]}; run networkcore distribute"
+        return CheckedStatement(place=place, planned_on=PlannedOn.REJECTED, error=why)
+    return CheckedStatement(place=place, planned_on=PlannedOn.ONE_SHARD, shard_queries=queries)
+
+
 async def _check(connection: BareConnection, statement: FiledStatement) -> CheckedStatement:
     try:
         queries = list(_task_counts(await _plan(connection, statement)))
@@ -115,18 +143,21 @@ async def _plan(connection: BareConnection, statement: FiledStatement) -> Any:
     statement, which runs, is planned with its values written into it.
     """
     async with connection.transaction():
-        await connection.execute(f"PREPARE {_PREPARED} AS {statement.sql}")
+        await connection.execute(f"PREPARE {repository.PREPARED} AS {statement.sql}")
     try:
-        types = await repository.parameter_types(connection, prepared=_PREPARED)
+        types, _ = await repository.prepared_types(connection, prepared=repository.PREPARED)
         values = [_literal(one) for one in types]
-        execute = f"EXECUTE {_PREPARED}" + (f"({', '.join(values)})" if values else "")
+        execute = f"EXECUTE {repository.PREPARED}" + (f"({', '.join(values)})" if values else "")
         try:
             return await _explain(connection, execute)
         except asyncpg.PostgresError:
-            written = _PARAMETER.sub(lambda found: f"({values[int(found[1]) - 1]})", statement.sql)
-            return await _explain(connection, written)
+            return await _explain(connection, _with_values(statement.sql, values))
     finally:
-        await connection.execute(f"DEALLOCATE {_PREPARED}")
+        await connection.execute(f"DEALLOCATE {repository.PREPARED}")
+
+
+def _with_values(sql: str, values: Sequence[str]) -> str:
+    return _PARAMETER.sub(lambda found: f"({values[int(found[1]) - 1]})", sql)
 
 
 async def _explain(connection: BareConnection, statement: str) -> Any:

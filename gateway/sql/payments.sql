@@ -1,6 +1,7 @@
 -- The phases of a payment in our own tables. Each statement is one atomic phase: what it changes, the tasks it
 -- leaves and the events it publishes are committed together. `UPDATE ... WHERE state = ...` guards every step:
--- no row, no effect.
+-- no row, no effect. A part that is marked `-- elsewhere` has rows beside no session: where a statement runs beside its
+-- shard (gateway/shard_statements.py) that part is empty, with the columns that are named there.
 
 -- name: find_session^
 -- The session that a foreign name refers to.
@@ -61,16 +62,16 @@ WITH claimed AS (
     RETURNING 1
 ), begun AS (
     SELECT 1 WHERE :key::text IS NULL OR EXISTS (SELECT 1 FROM claimed)
-), funds AS (
+), funds AS (  -- elsewhere
     UPDATE gateway.partner_account
     SET held_minor = held_minor + :hold_minor::bigint
     WHERE :funding::text = 'partner_account' AND EXISTS (SELECT 1 FROM begun)
       AND party_id = :account_party_id::text AND currency = :currency::char(3)
       AND balance_minor - held_minor + credit_limit_minor >= :hold_minor::bigint
     RETURNING 1
-), known_customer AS (
+), known_customer AS (  -- elsewhere: party_id text
     SELECT party_id FROM gateway.customer WHERE psp_customer = :customer::text
-), claimed_customer AS (
+), claimed_customer AS (  -- elsewhere: party_id text
     -- A customer that nobody has used here belongs to the first; of two at once, the second waits for the first.
     INSERT INTO gateway.customer (id, party_id, psp_customer, created_at)
     SELECT :customer_id::uuid, :party_id::text, :customer::text, :now::timestamptz
@@ -78,21 +79,23 @@ WITH claimed AS (
       AND EXISTS (SELECT 1 FROM begun)
     ON CONFLICT (psp_customer) DO UPDATE SET party_id = customer.party_id WHERE customer.party_id = excluded.party_id
     RETURNING party_id
+), other_payer AS (  -- elsewhere
+    SELECT 1 FROM gateway.payment_method
+    WHERE psp_method = :payment_method::text AND (party_id <> :party_id::text OR removed_at IS NOT NULL)
 ), payer AS (
     -- Another party's customer or saved payment method is as unknown as one that does not exist; a removed one too.
     SELECT 1 FROM begun
     WHERE (:customer::text IS NULL
            OR EXISTS (SELECT 1 FROM known_customer WHERE party_id = :party_id::text)
            OR EXISTS (SELECT 1 FROM claimed_customer))
-      AND NOT EXISTS (
-          SELECT 1 FROM gateway.payment_method
-          WHERE psp_method = :payment_method::text AND (party_id <> :party_id::text OR removed_at IS NOT NULL))
+      AND NOT EXISTS (SELECT 1 FROM other_payer)
+), policy AS (  -- elsewhere: within_s integer
+    SELECT within_s FROM gateway.double_tap_policy WHERE party_id = :party_id::text
 ), protection AS (
     -- For how long the same method at the same EVSE is not held again; 0: it is.
-    SELECT CASE WHEN :reuses_recent::boolean THEN coalesce(
-        (SELECT within_s FROM gateway.double_tap_policy WHERE party_id = :party_id::text), :default_within_s::int)
+    SELECT CASE WHEN :reuses_recent::boolean THEN coalesce((SELECT within_s FROM policy), :default_within_s::int)
         ELSE 0 END AS within_s
-), tap AS (
+), tap AS (  -- elsewhere
     -- Of two at once, the second waits for the first one's row. `replaced` is an authorization that has ended.
     INSERT INTO gateway.recent_authorization AS t (party_id, payment_method, evse_id, authorization_id, authorized_at)
     SELECT :party_id::text, :payment_method::text, upper(:evse_id::text), :authorization_id::uuid, :now::timestamptz
@@ -109,7 +112,7 @@ WITH claimed AS (
     UNION ALL
     SELECT 1 FROM payer, protection
     WHERE :funding::text = 'psp' AND (protection.within_s = 0 OR EXISTS (SELECT 1 FROM tap))
-), snapshot AS (
+), snapshot AS (  -- elsewhere
     INSERT INTO gateway.tariff_snapshot (sha256, version, canonical, currency, created_at)
     SELECT :tariff_sha256::text, :tariff_version::text, :tariff_canonical::bytea, :currency::char(3), :now::timestamptz
     FROM allowed
@@ -129,7 +132,7 @@ WITH claimed AS (
     UPDATE gateway.session AS s SET state = 'active', updated_at = :now::timestamptz
     FROM allowed
     WHERE s.shard = :shard::smallint AND s.id = :session_id::uuid AND s.state = 'cancelled'
-), lookup AS (
+), lookup AS (  -- elsewhere
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'session_ref', :session_name::text, :shard::smallint, :session_id::uuid
     FROM allowed
@@ -203,15 +206,11 @@ WITH claimed AS (
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state IN ('active', 'cancelled')
       AND tariff_sha256 = :tariff_sha256::text AND EXISTS (SELECT 1 FROM begun)
     RETURNING shard, id, cpo_id
-), lookup AS (
+), lookup AS (  -- elsewhere
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
     SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM ended
     WHERE NOT :cdr_named_by_session::boolean
     RETURNING 1
-), task AS (
-    INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
-    SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
-    ON CONFLICT DO NOTHING
 ), moved AS (
     UPDATE gateway.payment_authorization AS a
     SET state = 'capture_requested', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
@@ -244,6 +243,12 @@ WITH claimed AS (
     FROM moved
     WHERE :amount_minor::bigint = 0 OR EXISTS (SELECT 1 FROM captured)
     RETURNING id
+), task AS (
+    -- An intended request is sent until it is answered, and its answer leaves what follows: it needs no task beside it.
+    INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
+    SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
+    WHERE NOT EXISTS (SELECT 1 FROM request)
+    ON CONFLICT DO NOTHING
 ), published AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
@@ -404,13 +409,14 @@ WITH charging AS (
 )
 SELECT true FROM moved;
 
--- name: keep_psp_event$
+-- name: keep_psp_event^
 -- An event of the PSP, once, in the shard `event_shard`. It leaves a task where it may change something: money refunded
 -- or disputed (`always`), a request that was not answered, a challenge under way, a hold that ended, money captured
 -- (`captured`) of a payment that we neither capture nor have captured. What we know already leaves none: a request that
 -- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own
 -- schedule. `shard` is that of the session; without one, no payment of ours is meant. The commit is flushed only for
--- refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
+-- refunds and disputes (of several events in one transaction the last one decides): of the rest, the poll of the PSP's
+-- list finds what a crash has lost.
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', CASE WHEN :always::boolean THEN 'on' ELSE 'off' END, true) AS value
 ), kept AS (
@@ -444,7 +450,7 @@ WITH relaxed AS MATERIALIZED (
                       SELECT 1 FROM gateway.psp_request AS c
                       WHERE c.shard = :shard::smallint AND c.authorization_id = a.id AND c.state = 'unknown')))
 )
-SELECT true FROM kept;
+SELECT EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: kept_psp_events
 SELECT e.id FROM unnest(:shards::smallint[], :ids::text[]) AS given (shard, id)

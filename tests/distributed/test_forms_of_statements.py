@@ -32,7 +32,12 @@ async def test_calls_at_the_same_moment_share_statements_of_one_shard(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phases = PhaseRepository.over(pool)
-    shared = (phases.opening, phases.completing, phases.holding, phases.ending)
+    shared = [
+        one.at_shard
+        for one in (phases.opening, phases.completing, phases.holding, phases.ending)
+        if one.at_shard is not None
+    ]
+    assert len(shared) == 4
     place = {one.sql: one.parameters.index("shard") for one in (each.statement for each in shared)}
     sent: list[set[int]] = []
     fetchmany = asyncpg.Connection.fetchmany

@@ -27,7 +27,9 @@ FILTERS: tuple[dict[str, Any], ...] = (
 def test_one_postgresql_shares_statements_between_shards(pool: Pool) -> None:
     phases = PhaseRepository.over(pool)
     assert not is_distributed(pool)
-    assert not any(one.by_group for one in (phases.opening, phases.completing, phases.holding, phases.ending))
+    for one in (phases.opening, phases.completing, phases.holding, phases.ending):
+        assert not one.whole.by_group
+        assert one.at_shard is None
 
 
 async def list_ids(pool: Pool, *, distributed: bool, before: UUID | None = None, **given: Any) -> list[UUID]:

@@ -66,8 +66,8 @@ async def test_a_hold_captured_by_hand_is_adopted_at_the_price_of_its_cdr(
     row = await played.system.pool.fetchrow(
         "SELECT s.state, s.price_minor, c.amount_minor, c.refunded_minor, c.receivable_minor, "
         "a.state AS held "
-        "FROM gateway.session AS s JOIN gateway.capture AS c USING (shard) "
-        "JOIN gateway.payment_authorization AS a ON a.id = c.authorization_id WHERE s.id = c.session_id"
+        "FROM gateway.session AS s JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id "
+        "JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id"
     )
     assert (row["state"], row["price_minor"], row["held"]) == ("cleared", price, "captured")
     assert row["amount_minor"] - row["refunded_minor"] == kept

@@ -46,5 +46,24 @@ SELECT create_distributed_table(:name::text::regclass, :column, colocate_with =>
 -- name: distribute_with$
 SELECT create_distributed_table(:name::text::regclass, :column, colocate_with => :colocate_with);
 
--- name: parameters_of_prepared$
-SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = :name;
+-- name: shard_groups
+-- For each group of shards that lie beside each other, the names of the tables and of their shards. A table that is on
+-- every node has one shard, in each group.
+SELECT array_agg(p.logicalrelid::text ORDER BY s.shardid) AS tables,
+       array_agg(s.shardid::bigint ORDER BY s.shardid) AS shards
+FROM pg_dist_shard AS s JOIN pg_dist_partition AS p ON p.logicalrelid = s.logicalrelid
+WHERE p.colocationid = (SELECT colocationid FROM pg_dist_partition WHERE logicalrelid = 'gateway.shard_lease'::regclass)
+GROUP BY s.shardminvalue
+ORDER BY s.shardminvalue;
+
+-- name: shard_of_copy$
+SELECT s.shardid::bigint FROM pg_dist_shard AS s
+WHERE s.logicalrelid = to_regclass('node.webhook_endpoint');
+
+-- name: functions_on_nodes
+SELECT p.proname::text AS name FROM pg_proc AS p WHERE p.pronamespace = to_regnamespace('node');
+
+-- name: types_of_prepared^
+-- Of the parameters and of the columns of its rows.
+SELECT parameter_types::text[] AS parameters, result_types::text[] AS results
+FROM pg_prepared_statements WHERE name = :name;
