@@ -21,6 +21,7 @@ from clearing.meter_data.check import check_meter_data, facts_of
 from clearing.meter_data.findings import MeterVerdict
 from clearing.meter_data.registered_key import MeterIdentity, MeterKeySource, MeterKeyState, RegisteredKey
 from clearing.meter_data.signed_data import read_signed_data
+from clearing.money import to_major
 from clearing.pricing.cdr import Cdr, parse_cdr
 from clearing.pricing.engine import price
 from clearing.pricing.ocpi_version import OcpiVersion
@@ -131,27 +132,34 @@ def _price(record: Mapping[str, Any]) -> _Found:
     priced = price(compile_tariff(tariff), cdr, time_zone=record["time_zone"])
     capture = record["capture"]
     if capture is None:
-        return StepState.UNPROVED, f"{priced.incl_vat_minor} {priced.currency} by the tariff"
+        return StepState.UNPROVED, f"{_money(priced.incl_vat_minor, priced.currency)} by the tariff"
     stated = int(capture["price_minor"])
     if stated not in {max(priced.incl_vat_minor, 0), 0} or priced.currency != record["currency"]:
         raise _FailedError(
-            f"the tariff gives {priced.incl_vat_minor} {priced.currency}, the record has {stated}"
+            f"the tariff gives {_money(priced.incl_vat_minor, priced.currency)},"
+            f" the record has {_money(stated, record['currency'])}"
         )
-    return StepState.PROVED, f"{stated} {priced.currency} (minor units) by tariff {digest[:16]}"
+    return StepState.PROVED, f"{_money(stated, priced.currency)} by tariff {digest[:16]}"
+
+
+def _money(minor: int, currency: str) -> str:
+    return f"{to_major(int(minor), currency)} {currency}"
 
 
 def _capture(record: Mapping[str, Any]) -> _Found:
     capture = record["capture"]
     if capture is None:
         return StepState.MISSING, "nothing was captured"
-    captured = int(capture["amount_minor"])
+    captured, currency = int(capture["amount_minor"]), str(record["currency"])
+    shown = _money(captured, currency)
     if captured > int(capture["price_minor"]):
-        raise _FailedError(f"{captured} was captured, more than the price {capture['price_minor']}")
+        price_shown = _money(int(capture["price_minor"]), currency)
+        raise _FailedError(f"{shown} was captured, more than the price {price_shown}")
     entries = [entry for entry in _all_entries(record) if entry["kind"] == _CAPTURE]
     if not entries:
         return (
             StepState.UNPROVED,
-            f"{captured} captured as {capture['psp_charge'] or 'own funds'}, not booked yet",
+            f"{shown} captured as {capture['psp_charge'] or 'own funds'}, not booked yet",
         )
     came = sum(
         transfer.amount_minor
@@ -159,11 +167,11 @@ def _capture(record: Mapping[str, Any]) -> _Found:
         for transfer in _transfers(entry)
         if transfer.credit_account == SESSION_TRANSIT
         and not transfer.debit_account.startswith("vat:")
-        and transfer.currency == record["currency"]
+        and transfer.currency == currency
     )
     if came < captured:
-        raise _FailedError(f"{captured} was captured, but the entry takes in {came}")
-    return StepState.PROVED, f"{captured} captured as {capture['psp_charge'] or 'own funds'} and booked"
+        raise _FailedError(f"{shown} was captured, but the entry takes in {_money(came, currency)}")
+    return StepState.PROVED, f"{shown} captured as {capture['psp_charge'] or 'own funds'} and booked"
 
 
 def _entries(record: Mapping[str, Any]) -> _Found:
@@ -175,7 +183,7 @@ def _entries(record: Mapping[str, Any]) -> _Found:
     if not count:
         return StepState.MISSING, "the session is not booked yet"
     heads = ", ".join(f"chain {one['chain']} position {one['position']}" for one in record["batches"])
-    return StepState.PROVED, f"{count} entries in the journal, {heads}"
+    return StepState.PROVED, f"{count} {'entry' if count == 1 else 'entries'} in the journal, {heads}"
 
 
 def _prove(record: Mapping[str, Any], batch: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
@@ -221,17 +229,19 @@ def _payouts(record: Mapping[str, Any]) -> _Found:
         )
         if moved != payable["amount_minor"]:
             raise _FailedError(
-                f"{payable['party']} is owed {payable['amount_minor']}, but the entry moves {moved}"
+                f"{payable['party']} is owed {_money(payable['amount_minor'], payable['currency'])},"
+                f" but the entry moves {_money(moved, payable['currency'])}"
             )
     if not payables:
         return StepState.MISSING, "nothing is owed to a party"
     paid = [one for one in payables if (one["disbursement"] or {}).get("state") in _DONE]
     names = ", ".join(
-        f"{one['party']} {one['amount_minor']} {one['currency']} in {one['disbursement']['id']}"
+        f"{one['party']} {_money(one['amount_minor'], one['currency'])} in {one['disbursement']['id']}"
         for one in paid
     )
     if len(paid) < len(payables):
-        return StepState.UNPROVED, f"{len(paid)} of {len(payables)} payables are paid {names}".strip()
+        text = f"{len(paid)} of {len(payables)} payables are paid"
+        return StepState.UNPROVED, f"{text}: {names}" if names else text
     return StepState.PROVED, f"paid: {names}"
 
 
@@ -257,7 +267,7 @@ def _bank_lines(record: Mapping[str, Any]) -> _Found:
         line = paid["bank_line"]
         if line is not None and -line["amount_minor"] != paid["amount_minor"]:
             raise _FailedError(
-                f"{paid['id']} is {paid['amount_minor']}, the bank's line {line['amount_minor']}"
+                f"{paid['id']} is {paid['amount_minor']} minor units, the bank's line {line['amount_minor']}"
             )
     open_ones = [name for name, paid in by_bank.items() if paid["bank_line"] is None]
     if open_ones:

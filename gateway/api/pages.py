@@ -33,6 +33,7 @@ label { display: block; margin: .9rem 0 .2rem; font-weight: 600 }
 input { font: inherit; width: 100%; max-width: 30rem; box-sizing: border-box; padding: .4rem .5rem }
 button { font: inherit; margin-top: 1.2rem; padding: .5rem 1.2rem }
 [role=alert] { border-left: 4px solid; padding-left: .8rem }
+h3, p, code { overflow-wrap: anywhere }
 @media (max-width: 40rem) { td, th { overflow-wrap: anywhere } }
 """
 
@@ -41,7 +42,7 @@ def reference_page(document: Mapping[str, Any], *, base_url: str) -> str:
     """The reference of every operation, event and problem."""
     body = [
         f"<h1>{escape(document['info']['title'])}</h1>",
-        f"<p>{escape(document['info']['description'])}</p>",
+        f"<p>{inline_code(document['info']['description'])}</p>",
         _opening(base_url),
         _navigation(document),
     ]
@@ -65,7 +66,7 @@ def problems_page() -> str:
         f"<td>{escape(kind.title)}</td></tr>"
         for kind in sorted(problems.CATALOG.values(), key=lambda kind: (kind.status, kind.code))
     ]
-    head = "<tr><th>code</th><th>status</th><th>what</th></tr>"
+    head = "<tr><th scope='col'>code</th><th scope='col'>status</th><th scope='col'>what</th></tr>"
     return html_page("Problems", ["<h1>Problems</h1>", f"<table>{head}{''.join(rows)}</table>"])
 
 
@@ -139,7 +140,7 @@ def operation_section(
         f"{_answer_type(document, answer)}</td></tr>"
         for status, answer in _answers(document, operation)
     )
-    parts.append(f"<table><tr><th>answer</th><th></th></tr>{answers}</table>")
+    parts.append(f"<table><tr><th scope='col'>answer</th><th scope='col'></th></tr>{answers}</table>")
     return "".join(parts)
 
 
@@ -221,7 +222,7 @@ def events_section(document: Mapping[str, Any]) -> str:
         for name, hook in document["webhooks"].items()
     ]
     about = "Signed by the Standard Webhooks specification; a repeat has the same <code>webhook-id</code>."
-    head = "<tr><th>type</th><th>data</th></tr>"
+    head = "<tr><th scope='col'>type</th><th scope='col'>data</th></tr>"
     return (
         f"<h2 id='events-in-detail'>Events in detail</h2><p>{about}</p><table>{head}{''.join(rows)}</table>"
     )

@@ -76,7 +76,10 @@ def build_reference(document: Mapping[str, Any], *, base_url: str, try_it: bool 
     subjects = [(tag["name"], f"{ROOT}/{_slug(tag['name'])}") for tag in document["tags"]]
     found = {
         ROOT: _render(
-            "start", subjects, title=document["info"]["title"], about=document["info"]["description"]
+            "start",
+            subjects,
+            title=document["info"]["title"],
+            about=_marked(document["info"]["description"]),
         )
     }
     for name, address in subjects:

@@ -64,6 +64,12 @@ class ActOutcome:
         """The problem in a sentence."""
         return str(self.body.get("detail") or self.body.get("title")) if self.rejected else ""
 
+    @property
+    def field(self) -> str:
+        """The first field of the body that the problem names; "" where it names none."""
+        named = self.body.get("fields") if self.rejected else None
+        return str(named[0]) if named else ""
+
 
 class ConsoleCalls:
     """What one person may call."""
@@ -243,4 +249,10 @@ class ConsoleCalls:
 
 
 def _problem(rejection: ProblemDetails) -> dict[str, Any]:
-    return {"title": rejection.kind.title, "detail": rejection.detail, "code": rejection.kind.code}
+    fields = [one.pointer.rpartition("/")[2] for one in rejection.errors]
+    return {
+        "title": rejection.kind.title,
+        "detail": rejection.detail,
+        "code": rejection.kind.code,
+        **({"fields": fields} if fields else {}),
+    }

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from clearing.money import to_major
 
 _NARROW_SPACE: Final = "\u202f"
-_NO_BREAK: Final = "\u00a0"
+NO_BREAK: Final = "\u00a0"
 _MARKS: Final = {"en": (",", "."), "de": (".", ","), "fr": (_NARROW_SPACE, ","), "it": (".", ",")}
 _MINUS: Final = "\u2212"
 _MONTHS: Final = {
@@ -41,14 +41,14 @@ def number(value: Decimal | int, language: str) -> str:
 
 def money(minor: int, currency: str, language: str) -> str:
     """Minor units as an amount with its currency, kept on one line."""
-    return f"{number(to_major(minor, currency), language)}{_NO_BREAK}{currency}"
+    return f"{number(to_major(minor, currency), language)}{NO_BREAK}{currency}"
 
 
 def energy(watt_hours: int, language: str) -> str:
     """Watt hours as kWh, to the watt hour."""
     value = Decimal(watt_hours) / _WH
     shown = value.normalize() if watt_hours % _WH else value.quantize(Decimal(1))
-    return f"{number(shown, language)}{_NO_BREAK}kWh"
+    return f"{number(shown, language)}{NO_BREAK}kWh"
 
 
 def duration(span: timedelta) -> str:
@@ -56,8 +56,8 @@ def duration(span: timedelta) -> str:
     seconds = int(span.total_seconds())
     hours, rest = divmod(seconds, _HOUR)
     if hours:
-        return f"{hours}{_NO_BREAK}h {rest // _MINUTE:02d}{_NO_BREAK}min"
-    return f"{rest // _MINUTE}{_NO_BREAK}min" if rest >= _MINUTE else f"{rest}{_NO_BREAK}s"
+        return f"{hours}{NO_BREAK}h {rest // _MINUTE:02d}{NO_BREAK}min"
+    return f"{rest // _MINUTE}{NO_BREAK}min" if rest >= _MINUTE else f"{rest}{NO_BREAK}s"
 
 
 def day(value: date, language: str, *, weekday: bool = False) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from clearing.errors import UnknownCurrencyError
 from gateway.api import problems
-from gateway.api.problems import ProblemError
+from gateway.api.problems import FieldError, ProblemError
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.page import ConsolePage
 
@@ -30,6 +30,8 @@ FILTERS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
     }
 )
 _MOST_CHARACTERS: Final = 255
+# The form's field of a parameter that the API rejects.
+_FIELDS: Final[Mapping[str, str]] = MappingProxyType({"created_from": "from", "created_before": "to"})
 
 
 def given(page: ConsolePage, name: str) -> dict[str, str]:
@@ -56,7 +58,7 @@ def payment_query(page: ConsolePage, name: str) -> dict[str, str]:
         query["currency"] = query["currency"].strip().upper()
     for one in _AMOUNTS:
         if text := page.request.query.get(one, "").strip():
-            query[one] = str(_amount(page, text, query.get("currency")))
+            query[one] = str(_amount(page, one, text, query.get("currency")))
     since, until = page.request.query.get("from"), page.request.query.get("to")
     if since:
         query["created_from"] = _start_of(page, since, days=0)
@@ -73,10 +75,26 @@ def _start_of(page: ConsolePage, text: str, *, days: int) -> str:
     return datetime.combine(found, time(), tzinfo=page.zone).isoformat()
 
 
-def _amount(page: ConsolePage, text: str, currency: str | None) -> int:
+def _amount(page: ConsolePage, name: str, text: str, currency: str | None) -> int:
     if currency is None:
-        raise ProblemError(problems.INVALID_PARAMETERS, page.t("filter.currency_needed"))
+        raise _rejected("currency", page.t("filter.currency_needed"))
     try:
         return read_amount(text, currency)
-    except (AmountNotReadError, UnknownCurrencyError) as error:
-        raise ProblemError(problems.INVALID_PARAMETERS, f"{error}.") from None
+    except UnknownCurrencyError as error:
+        raise _rejected("currency", f"{error}.") from None
+    except AmountNotReadError as error:
+        raise _rejected(name, f"{error}.") from None
+
+
+def _rejected(name: str, expected: str) -> ProblemError:
+    errors = [FieldError(pointer=f"/{name}", expected=expected)]
+    return ProblemError(problems.INVALID_PARAMETERS, expected, errors=errors)
+
+
+def rejection_of(error: ProblemError) -> dict[str, str]:
+    """A rejected filter as its form shows it: what is expected, of which field. Raises any other error."""
+    rejection = error.rejection
+    if rejection.kind is not problems.INVALID_PARAMETERS:
+        raise error
+    named = rejection.errors[0].pointer.rpartition("/")[2] if rejection.errors else ""
+    return {"problem": rejection.detail, "problem_field": _FIELDS.get(named, named)}

@@ -20,6 +20,7 @@ class Section:
     operation: str
     platform_only: bool = False
     area: ActArea | None = None
+    starts_group: bool = False
 
 
 SECTIONS: Final[Sequence[Section]] = (
@@ -28,20 +29,22 @@ SECTIONS: Final[Sequence[Section]] = (
     Section(key="nav.payments", path="/console/payments", operation="listAuthorizations"),
     Section(key="nav.payouts", path="/console/payouts", operation="listDisbursements"),
     Section(key="nav.flow", path="/console/flow", operation="getSummary", platform_only=True),
-    Section(key="nav.exceptions", path="/console/exceptions", operation="listExceptions"),
+    Section(key="nav.exceptions", path="/console/exceptions", operation="listExceptions", starts_group=True),
     Section(key="nav.approvals", path="/console/approvals", operation="listApprovalRequests"),
     Section(
         key="nav.reconciliation", path="/console/reconciliation", operation="listReconciliationDifferences"
     ),
     Section(key="nav.ledger", path="/console/ledger", operation="listTreasuryBalances"),
     Section(key="nav.documents", path="/console/documents", operation="listDocuments"),
-    Section(key="nav.webhooks", path="/console/webhooks", operation="listWebhookEndpoints"),
+    Section(
+        key="nav.webhooks", path="/console/webhooks", operation="listWebhookEndpoints", starts_group=True
+    ),
     Section(key="nav.api_keys", path="/console/keys", operation="listApiKeys"),
     Section(key="nav.requests", path="/console/requests", operation="listRequests"),
     Section(key="nav.events", path="/console/events", operation="listEvents"),
-    Section(key="nav.operators", path="/console/operators", operation="listEvses"),
+    Section(key="nav.operators", path="/console/operators", operation="listEvses", starts_group=True),
     Section(key="nav.plug_and_charge", path="/console/plug-and-charge", operation="listTrustedRoots"),
-    Section(key="nav.parties", path="/console/parties", operation="listParties"),
+    Section(key="nav.parties", path="/console/parties", operation="listParties", starts_group=True),
     Section(key="nav.operations", path="/console/operations", operation="getSummary", platform_only=True),
     Section(key="nav.people", path="/console/people", operation="listSessions", area=ActArea.PEOPLE),
 )
@@ -54,6 +57,7 @@ class NavigationItem:
     key: str
     path: str
     current: bool
+    first: bool = False
 
 
 def navigation(calls: ConsoleCalls, path: str) -> list[NavigationItem]:
@@ -68,6 +72,11 @@ def navigation(calls: ConsoleCalls, path: str) -> list[NavigationItem]:
     inside = [one.path for one in shown if path == one.path or path.startswith(f"{one.path}/")]
     current = max(inside, key=len, default="")
     return [
-        NavigationItem(key=section.key, path=section.path, current=section.path == current)
+        NavigationItem(
+            key=section.key,
+            path=section.path,
+            current=section.path == current,
+            first=section.starts_group,
+        )
         for section in shown
     ]

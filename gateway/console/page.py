@@ -26,6 +26,7 @@ from gateway.people.roles import ActArea
 _ONCE_BYTES: Final = 18
 _SEE_OTHER: Final = 303
 _OK: Final = 200
+_OF_ONE_ANSWER: Final = frozenset({"lang", "notice", "field"})  # no part of what a page shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +109,14 @@ class ConsolePage:
             "environment": self.services.options.environment,
             "address": self.address,
             "notice": self.request.query.get("notice", ""),
+            "wrong_field": self.request.query.get("field", ""),
         }
         return UnrenderedPage(template, shared | values, status=status)
 
     def address(self, **changes: str | None) -> str:
         """This page's address with other parameters; None takes one away."""
         kept = {**self.request.query, **changes}
-        pairs = {name: value for name, value in kept.items() if value and name not in {"lang", "notice"}}
+        pairs = {name: value for name, value in kept.items() if value and name not in _OF_ONE_ANSWER}
         return f"{self.request.path}?{urlencode(pairs)}" if pairs else self.request.path
 
     async def act(
@@ -133,15 +135,23 @@ class ConsolePage:
 
     def back(self, address: str, outcome: ActOutcome | None = None) -> web.Response:
         """Back to a page after an act, with what became of it."""
-        return self.back_with(address, "" if outcome is None or not outcome.rejected else outcome.text)
+        if outcome is None or not outcome.rejected:
+            return self.back_with(address, "")
+        return self.back_with(address, outcome.text, field_name=outcome.field)
 
-    def back_with(self, address: str, problem: str) -> web.Response:
-        """Back to a page after an act; `problem` says why it was rejected, "" that it is done."""
-        notice = f"rejected: {problem}" if problem else "done"
+    def back_with(self, address: str, problem: str, *, field_name: str = "") -> web.Response:
+        """Back to a page after an act; `problem` says why it was rejected, "" that it is done.
+
+        `field_name` is the field that the problem is about: the page's script gives the form what was typed
+        into it again, and marks that field.
+        """
+        after = {"notice": f"rejected: {problem}" if problem else "done"}
+        if field_name:
+            after["field"] = field_name
         mark = "&" if "?" in address else "?"
         return web.Response(
             status=_SEE_OTHER,
-            headers={"Location": f"{address}{mark}{urlencode({'notice': notice})}", **PAGE_HEADERS},
+            headers={"Location": f"{address}{mark}{urlencode(after)}", **PAGE_HEADERS},
         )
 
 

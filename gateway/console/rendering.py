@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -18,6 +19,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from gateway.console import figures
+from gateway.console.object_pages import object_page
 
 PATH: Final = "/console"
 STATIC_PATH: Final = f"{PATH}/static"
@@ -87,6 +89,8 @@ def environment() -> Environment:
         code=_code,
         clock=_clock,
         key_text=_key_text,
+        decimal=_decimal,
+        object_page=lambda name, platform: object_page(name, platform=platform),
     )
     made.globals["static"] = static_address
     made.globals["last_day"] = lambda chosen: (chosen.until - timedelta(days=1)).date().isoformat()
@@ -145,6 +149,15 @@ def _number(context: Context, value: int) -> str:
 
 
 @pass_context
+def _decimal(context: Context, value: str | float) -> str:
+    """A number that the API writes as text, with the language's marks."""
+    try:
+        return figures.number(Decimal(str(value)), context["t"].language)
+    except InvalidOperation:
+        return str(value)
+
+
+@pass_context
 def _day(context: Context, value: str | date | None, *, weekday: bool = False) -> str:
     if value is None:
         return "\u2013"
@@ -159,7 +172,9 @@ def _when(context: Context, value: str | datetime | None, market: str | None = N
         return "\u2013"
     at = figures.parse_instant(value) if isinstance(value, str) else value
     zone, language = context["zone"], context["t"].language
-    shown = f"{figures.instant(at, zone, language)} {figures.zone_name(at, zone)}"
+    # A line may break between the day and the time of day, and nowhere else.
+    on, _, clock = figures.instant(at, zone, language).rpartition(" ")
+    shown = f"{on.replace(' ', figures.NO_BREAK)} {clock}{figures.NO_BREAK}{figures.zone_name(at, zone)}"
     parts = Markup('<time datetime="{}">{}</time>').format(at.isoformat(), shown)
     if market is not None:
         there = figures.zone_of(market)

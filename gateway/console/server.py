@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import structlog
 from aiohttp import web
@@ -32,9 +32,9 @@ from gateway.console.calls import ConsoleCalls
 from gateway.console.cookies import ZONE, ConsoleCookies
 from gateway.console.figures import zone_of
 from gateway.console.page import ConsolePage, FormFile, LiveViews, UnrenderedPage
-from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, static_files
+from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, render, static_files
 from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
-from gateway.console.texts import LANGUAGES
+from gateway.console.texts import LANGUAGES, Texts
 from gateway.console.turns import PageTurn, PageTurns, TooManyPagesError
 from gateway.console.views.routes import FORMS, LIVE, PAGES
 from gateway.live_streams import MOST_STREAMS, LiveStreams, SharedReading
@@ -51,6 +51,12 @@ PAGES_AT_ONCE: Final = 4
 LIVE_SECONDS: Final = 5.0
 _STREAMS_OF_A_PERSON: Final = 10
 _COUNTED_AGAIN_SECONDS: Final = 2.0
+_SERVER_ERROR: Final = 500
+_BAD_REQUEST: Final = 400
+_NOT_FOUND: Final = 404
+_EXPLAINED: Final = frozenset({400, 403, 404, 409, 429, 500, 503})  # those with a text of their own
+_MAY_PASS: Final = frozenset({429, 500, 503})
+_MENDED_BY_THE_PERSON: Final = frozenset({400, 409, 422})
 _OWN_PAGE: Final = frozenset({"same-origin", "none"})
 _Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -128,6 +134,7 @@ class Console:
             app.router.add_get(path, self._guarded(view, form=False, by_itself=True))
         for path, view in FORMS.items():
             app.router.add_post(path, self._guarded(view, form=True))
+        app.router.add_get("/console/{rest:.*}", self._guarded(_nothing, form=False))
 
     def _guarded(self, view: _Page, *, form: bool, by_itself: bool = False) -> _Handler:
         """`by_itself`: a page asks, not a person, so that it keeps no session from ending."""
@@ -144,7 +151,10 @@ class Console:
                 return busy_page(request)
 
         async def made(request: web.Request, turn: PageTurn) -> web.StreamResponse:
-            signed_in = await self._who(request, in_use=not by_itself)
+            try:
+                signed_in = await self._who(request, in_use=not by_itself)
+            except Exception as error:  # noqa: BLE001 - the boundary of a page: no person sees a traceback
+                return _failed_before_sign_in(request, error)
             if signed_in is None:
                 return _to_sign_in(request)
             structlog.contextvars.bind_contextvars(
@@ -160,7 +170,7 @@ class Console:
             except (web.HTTPException, TooManyPagesError):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary of a page: no person sees a traceback
-                return await _rendered(_failed(page, error))
+                return await _rendered(_rejected_form(page, error) if form else _failed(page, error))
 
         return handle
 
@@ -273,17 +283,62 @@ def _to_sign_in(request: web.Request) -> web.Response:
     return web.Response(status=_SEE_OTHER, headers={"Location": address, **PAGE_HEADERS})
 
 
-def _failed(page: ConsolePage, error: Exception) -> web.Response:
+async def _nothing(page: ConsolePage) -> web.StreamResponse:
+    raise ProblemError(problems.NOT_FOUND, f"There is nothing at {page.request.path}.")
+
+
+def _rejection(request: web.Request, error: Exception, t: Texts) -> ProblemDetails:
+    """What is wrong, for a page: an error that nobody expected is logged and has no detail."""
     rejection = problem_for(error)
     if rejection is None:
-        _log.error("page_failed", path=page.request.path, exc_info=error)
-        rejection = ProblemDetails(kind=problems.INTERNAL_ERROR, detail=page.t("error.logged"))
-    return page.respond(
-        "error.html",
+        _log.error("page_failed", path=request.path, exc_info=error)
+        rejection = ProblemDetails(kind=problems.INTERNAL_ERROR, detail=t("error.logged"))
+    return rejection
+
+
+def _error_values(request: web.Request, rejection: ProblemDetails, t: Texts) -> dict[str, str]:
+    """What a page of an error shows: what happened in the person's language, what to do, the API's words."""
+    status = rejection.kind.status
+    known = status if status in _EXPLAINED else _SERVER_ERROR if status >= _SERVER_ERROR else _BAD_REQUEST
+    return {
+        "title": t("error.not_found") if known == _NOT_FOUND else t(f"error.title_{known}"),
+        "advice": t(f"error.advice_{known}"),
+        "detail": rejection.detail,
+        "request_id": request.get(REQUEST_ID, ""),
+        "again": request.path_qs if request.method == "GET" and known in _MAY_PASS else "",
+    }
+
+
+def _failed(page: ConsolePage, error: Exception) -> UnrenderedPage:
+    rejection = _rejection(page.request, error, page.t)
+    values = _error_values(page.request, rejection, page.t)
+    return page.respond("error.html", status=rejection.kind.status, **values)
+
+
+def _failed_before_sign_in(request: web.Request, error: Exception) -> web.Response:
+    """The page of an error that came before it was known who asks: the database may be away."""
+    t = texts_of(request)
+    rejection = _rejection(request, error, t)
+    values = {"t": t, **_error_values(request, rejection, t)}
+    return web.Response(
+        text=render("error_alone.html", values),
+        content_type="text/html",
         status=rejection.kind.status,
-        title=page.t("error.not_found") if rejection.kind is problems.NOT_FOUND else rejection.kind.title,
-        detail=rejection.detail,
+        headers={**PAGE_HEADERS, **rejection.headers},
     )
+
+
+def _rejected_form(page: ConsolePage, error: Exception) -> web.StreamResponse:
+    """Back to the page of a form that can't be taken, with why, where the browser says which page it was."""
+    rejection = problem_for(error)
+    before = urlsplit(page.request.headers.get("Referer", ""))
+    own = before.netloc == page.request.host and before.path.startswith("/console/")
+    if rejection is None or not own or rejection.kind.status not in _MENDED_BY_THE_PERSON:
+        return _failed(page, error)
+    kept = [(name, value) for name, value in parse_qsl(before.query) if name not in {"notice", "field"}]
+    address = f"{before.path}?{urlencode(kept)}" if kept else before.path
+    named = rejection.errors[0].pointer.rpartition("/")[2] if rejection.errors else ""
+    return page.back_with(address, rejection.detail, field_name=named)
 
 
 async def _static(request: web.Request) -> web.Response:

@@ -16,8 +16,10 @@ LANGUAGES: Final[Mapping[str, str]] = {
     "it": "Italiano",
 }
 _DEFAULT: Final = "en"
-# What pages share, payments and books; then what operators, developers and the night shift read.
-FILES: Final = ("texts.json", "texts_operators.json", "texts_operations.json")
+# The counts that a language says in the singular (Unicode CLDR, plural rules): French also says none so.
+_ONE: Final[Mapping[str, frozenset[str]]] = {"en": frozenset({"1"}), "fr": frozenset({"0", "1"})}
+# What pages share, payments and books; what operators, developers and the night shift read; words for codes.
+FILES: Final = ("texts.json", "texts_operators.json", "texts_operations.json", "texts_words.json")
 
 
 @cache
@@ -36,7 +38,10 @@ class Texts:
         self.language = language
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text of a key with its values in place. Raises KeyError where there is none."""
+        """The text of a key with its values in place, for a count of 1 the singular. Raises KeyError."""
+        singular = f"{key}_one"
+        if str(values.get("count")) in _ONE.get(self.language, _ONE[_DEFAULT]) and singular in catalogue():
+            key = singular
         text = catalogue()[key][self.language]
         return text.format(**values) if values else text
 

@@ -64,9 +64,9 @@ _WIDER_THAN_THE_SCREEN = """() => {
 }"""
 
 
-async def serious_findings(page: Page) -> list[str]:
-    """What axe finds that keeps people from using a page: its rule, and where."""
-    found = await Axe().run(page)
+async def serious_findings(page: Page, *, options: dict[str, Any] | None = None) -> list[str]:
+    """What axe finds that keeps people from using a page: its rule, and where. `options` as axe's own."""
+    found = await (Axe().run(page) if options is None else Axe().run(page, options=options))
     return [
         f"{page.url}: {one['id']} ({one['impact']}): {one['help']}: "
         + "; ".join(" ".join(node["target"]) for node in one["nodes"][:3])

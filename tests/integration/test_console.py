@@ -5,11 +5,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestServer
+from asyncpg import CannotConnectNowError
+from typing_extensions import override
 
+from gateway.api.server import build_api
 from gateway.console.navigation import SECTIONS
+from gateway.console.server import Console
 from gateway.console.views.routes import FORMS, PAGES
 from gateway.database import Pool
+from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.roles import PersonRole
+from gateway.people.sign_in import SignInService
 from tests.fakes.console import HOSTILE, ConsoleOfTest, HostileTariff, Visitor, open_console, paid_session
 
 LISTS = [path for path in PAGES if "{" not in path]
@@ -148,6 +155,39 @@ async def test_a_form_without_the_sessions_token_or_from_another_site_is_rejecte
     assert shown.json["capture"]["refunded"] == 0
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (CannotConnectNowError("starting up"), 503, "Not available right now"),
+        (ValueError("secret detail"), 500, "Something went wrong"),
+    ],
+)
+async def test_a_page_without_a_database_says_so_and_what_to_do(
+    console: ConsoleOfTest, error: Exception, status: int, text: str
+) -> None:
+    class SignInWithoutDatabase(SignInService):
+        @override
+        async def find(self, token: str) -> SignedIn | None:
+            raise error
+
+    away = SignInWithoutDatabase(
+        pool=console.api.services.pool, clock=console.api.clock, limits=SessionLimits(), provider=None
+    )
+    application = build_api(console.api.services)
+    Console(console.api.services, away).add_to(application)
+    visitor = await console.signed_in()
+    async with (
+        TestServer(application) as server,
+        visitor.session.get(server.make_url("/console/sessions")) as answer,
+    ):
+        shown = await answer.text()
+        assert (answer.status, answer.content_type) == (status, "text/html")
+        assert text in shown
+        assert "Try again" in shown
+        assert "secret detail" not in shown
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
 async def test_a_refund_happens_once_however_often_its_form_is_sent(console: ConsoleOfTest) -> None:
     session = await paid_session(console.api)
     visitor = await console.signed_in(role="support")
@@ -159,7 +199,7 @@ async def test_a_refund_happens_once_however_often_its_form_is_sent(console: Con
     assert [one["amount"] for one in refunds.json["data"]] == [150]
     assert "Refund" in (await visitor.get(f"/console/sessions/{session}")).text
     unread = await visitor.post(f"/console/sessions/{session}/refund", form | {"amount": "1.500,00"})
-    assert unread.status == 400
+    assert (unread.status, "field=amount" in unread.headers["Location"]) == (303, True)
     acts = await console.api.services.people.list_acts(party_id=None, before=None, limit=10)
     assert [(act.operation, act.subject, act.status) for act in acts if act.operation == "createRefund"] == [
         ("createRefund", session, 201)

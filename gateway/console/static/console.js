@@ -1,4 +1,5 @@
-// The little that a page can't do without script: the viewer's zone, copying an id, and figures that follow what happens.
+// The little that a page can't do without script: the viewer's zone, copying an id, giving a rejected form back
+// what was typed into it, and figures that follow what happens.
 "use strict";
 document.documentElement.classList.add("script");
 
@@ -29,10 +30,51 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+const TYPED = "networkcore_typed";
+const NOT_KEPT = ["hidden", "file", "password", "submit", "button", "checkbox", "radio"];
+
 document.addEventListener("submit", (event) => {
-  const sure = event.target.dataset.sure;
-  if (sure && !confirm(sure)) event.preventDefault();
+  const form = event.target;
+  const sure = form.dataset.sure;
+  if (sure && !confirm(sure)) {
+    event.preventDefault();
+    return;
+  }
+  if (form.method !== "post") return;
+  const kept = [...form.elements].filter((one) => one.name && !NOT_KEPT.includes(one.type));
+  const fields = Object.fromEntries(kept.map((one) => [one.name, one.value]));
+  sessionStorage.setItem(TYPED, JSON.stringify({ action: form.getAttribute("action"), fields }));
 });
+
+(function giveBackWhatWasTyped() {
+  const text = sessionStorage.getItem(TYPED);
+  sessionStorage.removeItem(TYPED);
+  const problem = document.getElementById("problem");
+  if (!problem) return;
+  const { action, fields } = JSON.parse(text || "{}");
+  const form = [...document.forms].find((one) => action && one.getAttribute("action") === action);
+  for (const [name, value] of Object.entries(form ? fields : {})) {
+    const field = form.elements.namedItem(name);
+    if (field && "value" in field) field.value = value;
+  }
+  const wrong = form && problem.dataset.field ? form.elements.namedItem(problem.dataset.field) : null;
+  if (wrong && "value" in wrong) {
+    wrong.setAttribute("aria-invalid", "true");
+    wrong.setAttribute("aria-describedby", "problem");
+    wrong.focus();
+  } else {
+    (document.querySelector("[aria-invalid]") || problem).focus();
+  }
+})();
+
+// Where a phone lays the cells of a table out as blocks, its roles have to be said.
+const ROLES = { table: "table", thead: "rowgroup", tbody: "rowgroup", tfoot: "rowgroup", tr: "row", td: "cell" };
+for (const table of document.querySelectorAll("table.list")) {
+  for (const one of [table, ...table.querySelectorAll("thead, tbody, tfoot, tr, td, th")]) {
+    const name = one.localName;
+    one.setAttribute("role", ROLES[name] || (one.scope === "row" ? "rowheader" : "columnheader"));
+  }
+}
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-go]")) event.target.form.requestSubmit();

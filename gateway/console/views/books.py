@@ -3,6 +3,7 @@
 Owns: what each page reads. Must not know how anything is posted or compared.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -76,8 +77,21 @@ async def ledger(page: ConsolePage) -> web.StreamResponse:
     trial = await page.calls.read("getTrialBalance", query=of_period)
     closing = await page.calls.read("getClosingCheck", query=of_period)
     vat = await page.calls.read("getVatReturn", query=of_period)
+    currency = page.request.query.get("currency", "")
+    listed = [*balances["data"], *trial["data"], *vat["figures"]]
+
+    def shown(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [one for one in lines if not currency or one["currency"] == currency]
+
     return page.respond(
-        "ledger.html", balances=balances["data"], trial=trial["data"], closing=closing, vat=vat, period=period
+        "ledger.html",
+        balances=shown(balances["data"]),
+        trial=shown(trial["data"]),
+        closing=closing,
+        vat={**vat, "figures": shown(vat["figures"])},
+        period=period,
+        currency=currency,
+        currencies=sorted({one["currency"] for one in listed}),
     )
 
 

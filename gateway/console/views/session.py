@@ -12,8 +12,6 @@ from aiohttp import web
 
 from clearing.money import exponent
 from clearing.session_trace.verification import TraceStep, verify_trace
-from gateway.api import problems
-from gateway.api.problems import ProblemError
 from gateway.console import repository
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.flow_chart import FlowChart, draw
@@ -105,7 +103,7 @@ async def refund(page: ConsolePage) -> web.Response:
         try:
             body["amount"] = read_amount(text, shown["currency"])
         except AmountNotReadError as error:
-            raise ProblemError(problems.INVALID_PARAMETERS, str(error)) from None
+            return page.back_with(address, str(error), field_name="amount")
     return page.back(address, await page.act("createRefund", ActArea.PAYMENTS, body=body))
 
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearing.books.vat_return import VatSide
 from clearing.money import to_major
+from clearing.tax.vat import SupplyLeg
 from gateway.console import figures
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.bar_chart import HEIGHT, draw_bars
@@ -18,14 +20,19 @@ from gateway.console.csv_file import cell
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
 from gateway.console.navigation import SECTIONS
+from gateway.console.object_pages import object_page
 from gateway.console.texts import FILES, LANGUAGES, Texts, catalogue, choose_language
 from gateway.console.timeline import TimelineFacts, Tone, timeline
 from gateway.console.views.overview import range_of
 from gateway.console.views.payouts import calendar, forecast_sums, held_parties
 from gateway.console.views.reconciliation import side_rows
 from gateway.console.views.routes import FORMS, PAGES
+from gateway.console.views.sessions import DECLINE_CODES
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind
+from gateway.exceptions.rules import KINDS
 from gateway.people.roles import PARTY_RIGHTS, PLATFORM_RIGHTS, ActArea, PersonRole
+from gateway.webhooks.events import EventType
+from pnc.rejection_reasons import RejectionReason
 
 TEMPLATES = Path(__file__).parents[3] / "gateway" / "console" / "templates"
 SPACE = "\u00a0"
@@ -64,6 +71,62 @@ def test_every_text_that_a_template_asks_for_is_in_the_catalogue() -> None:
         assert f"history.{line.value}" in catalogue()
     for role in PersonRole:
         assert f"role.{role.value}" in catalogue()
+
+
+def test_codes_that_a_person_reads_have_a_word() -> None:
+    for kind, codes in (
+        ("rejection", RejectionReason),
+        ("vat_side", VatSide),
+        ("vat_supply", SupplyLeg),
+    ):
+        assert {f"{kind}.{code.value}" for code in codes} <= set(catalogue())
+    shown = ("authorization.", "session.", "capture.", "dispute.", "plug_and_charge.", "booking.")
+    events = {f"event.{one.value}" for one in EventType if one.value.startswith(shown)}
+    assert events <= set(catalogue())  # what a session's timeline shows
+    assert {f"owner.{one.owner}" for one in KINDS.values()} <= set(catalogue())
+    assert {f"decline.{one}" for one in DECLINE_CODES} <= set(catalogue())
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "text"),
+    [
+        ("en", 1, "1 payment"),
+        ("en", 0, "0 payments"),
+        ("fr", 0, "0 paiement"),
+        ("fr", 2, "2 paiements"),
+        ("de", "1", "1 Zahlung"),
+    ],
+)
+def test_a_count_of_one_is_said_in_the_singular(language: str, count: int | str, text: str) -> None:
+    assert Texts(language)("home.payments", count=count) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "address"),
+    [
+        ("ses_1", False, "/console/sessions/ses_1"),
+        ("dis_1", False, "/console/payouts/dis_1"),
+        ("rdf_1", True, "/console/reconciliation/rdf_1"),
+        ("rdf_1", False, None),
+        ("exc_1", False, None),
+        ("auth_1", True, None),
+        ("ses", True, None),
+        ("NL-ABC", True, None),
+    ],
+)
+def test_an_id_leads_to_its_page_where_the_person_has_one(
+    name: str, *, platform: bool, address: str | None
+) -> None:
+    assert object_page(name, platform=platform) == address
+    if address is not None:
+        pattern = address.replace(name, "{id}")
+        assert any(re.sub(r"\{\w+\}", "{id}", path) == pattern for path in PAGES)
+
+
+def test_every_header_cell_says_what_it_heads() -> None:
+    for path in TEMPLATES.glob("*.html"):
+        bare = re.findall(r"<th(?![^>]*scope=)[^>]*>", path.read_text(encoding="utf-8"))
+        assert [one for one in bare if not one.startswith("<thead")] == [], path.name
 
 
 def test_no_template_holds_a_style_a_script_or_another_host_and_every_form_its_token() -> None:
