@@ -303,9 +303,14 @@ def pgbench(*arguments: str) -> str:
 
 
 @contextmanager
-def dev_system(directory: Path) -> Iterator[dict[str, Any]]:
-    """`networkcore dev`: operators with tariffs, a sandbox PSP, gateway and worker."""
-    command = [sys.executable, "-m", "gateway", "dev", "--json", "--state-dir", str(directory / "dev")]
+def dev_system(directory: Path, *, counts_statements: bool = False) -> Iterator[dict[str, Any]]:
+    """`networkcore dev`: operators with tariffs, a sandbox PSP, gateway and worker.
+
+    With `counts_statements` its PostgreSQL has `pg_stat_statements`.
+    """
+    dev = ["gateway", "dev", "--json", "--state-dir"]
+    program = ["benchmarks.counted_market"] if counts_statements else dev
+    command = [sys.executable, "-m", *program, str(directory / "dev")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
         try:
             yield json.loads(_ready_line(process))

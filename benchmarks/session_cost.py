@@ -1,5 +1,7 @@
 """What a captured session costs the machine: commits, WAL and processor time by process, 8 and 32 clients.
 
+At 32 clients also its statements: all but BEGIN, COMMIT and SET, in a load of their own after the others.
+
 The whole system as in benchmarks/capture.py. Processor time is read from /proc, so that other work on the
 machine changes it little; each figure is a load's, minus what the idle system used in the same time. The
 baseline of each row is the same figure for one TPC-B transaction of pgbench in the same run, on a durable
@@ -25,6 +27,12 @@ from sandbox.postgres.embedded import EmbeddedPostgres
 
 CLIENTS: Final = (8, 32)
 _GOALS: Final[Mapping[str, float]] = {"commits": 6.0, "WAL": 12.0, "processor time": 6.0}
+_GOAL_STATEMENTS: Final = 12.0
+# Three UPDATE, a SELECT and an INSERT: PostgreSQL's manual, pgbench, what its transaction is.
+_TPC_B_STATEMENTS: Final = 5.0
+_STATEMENTS: Final = """
+SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
+WHERE toplevel AND query !~* '^\\s*(begin|commit|rollback|start|set)\\M'"""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 # What a process is, by an argument of its command line; the server's begin with its name.
 _KINDS: Final = (
@@ -53,7 +61,7 @@ def run(*, quick: bool) -> list[Row]:
     directory.chmod(0o755)
     try:
         transaction = asyncio.run(_transaction_cost(directory, seconds=seconds))
-        with capture.dev_system(directory) as stack:
+        with capture.dev_system(directory, counts_statements=True) as stack:
             return asyncio.run(_measure(stack, transaction, seconds=seconds))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -71,6 +79,7 @@ async def _measure(stack: dict[str, Any], transaction: Mapping[str, float], *, s
                 session, seconds=length, clients=clients, pause=capture.no_pause, completing=platform
             )
 
+        await _count_statements(connection, tracked="none")
         await load(8, 2.0)
         await asyncio.sleep(3.0)
         before = await _counters(connection)
@@ -82,8 +91,38 @@ async def _measure(stack: dict[str, Any], transaction: Mapping[str, float], *, s
             await asyncio.sleep(3.0)  # what follows a session: webhooks, clearing, deliveries
             used = _used(before, await _counters(connection))
             rows += _rows(clients, used, idle, measured.sessions, transaction)
+        await _count_statements(connection, tracked="top")
+        await asyncio.sleep(seconds / 2)
+        idle_rate = await connection.fetchval(_STATEMENTS) / (seconds / 2)
+        await _count_statements(connection, tracked="top")
+        began = time.perf_counter()
+        measured = await load(max(CLIENTS), seconds)
+        await asyncio.sleep(3.0)
+        made = await connection.fetchval(_STATEMENTS) - idle_rate * (time.perf_counter() - began)
+        rows.append(_statements_row(made / measured.sessions))
     await connection.close()
     return rows
+
+
+async def _count_statements(connection: "asyncpg.Connection[asyncpg.Record]", *, tracked: str) -> None:
+    """Let the server count statements from now on (`top`), or none: the other figures pay nothing for it."""
+    await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    await connection.execute(f"ALTER SYSTEM SET pg_stat_statements.track = '{tracked}'")
+    await connection.execute("SELECT pg_reload_conf()")
+    await asyncio.sleep(0.5)
+    await connection.execute("SELECT pg_stat_statements_reset()")
+
+
+def _statements_row(per_session: float) -> Row:
+    return Row(
+        name=f"statements, {max(CLIENTS)} clients",
+        value=per_session,
+        unit="a session",
+        baseline_name="a TPC-B transaction",
+        baseline_value=_TPC_B_STATEMENTS,
+        ratio=per_session / _TPC_B_STATEMENTS,
+        goal=_GOAL_STATEMENTS,
+    )
 
 
 def _rows(

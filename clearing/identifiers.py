@@ -13,7 +13,7 @@ from uuid import UUID
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 BODY_LENGTH: Final = 26
-_BITS_PER_CHARACTER: Final = 5
+_PAIRS: Final = tuple(one + two for one in ALPHABET for two in ALPHABET)  # of ten bits each
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9]{1,15}")
 
 
@@ -24,9 +24,13 @@ def format_id(prefix: str, identifier: UUID) -> str:
         ValueError: `prefix` is not 2 to 16 lower-case letters and digits starting with a letter.
     """
     check_prefix(prefix)
-    value = identifier.int
-    body = [ALPHABET[value >> shift & 31] for shift in range((BODY_LENGTH - 1) * _BITS_PER_CHARACTER, -1, -5)]
-    return f"{prefix}_{''.join(body)}"
+    value, pair = identifier.int, _PAIRS
+    return (  # ids stand in every event and answer, many times over: written out, a quarter of a loop's time
+        f"{prefix}_{pair[value >> 120]}{pair[value >> 110 & 1023]}{pair[value >> 100 & 1023]}"
+        f"{pair[value >> 90 & 1023]}{pair[value >> 80 & 1023]}{pair[value >> 70 & 1023]}"
+        f"{pair[value >> 60 & 1023]}{pair[value >> 50 & 1023]}{pair[value >> 40 & 1023]}"
+        f"{pair[value >> 30 & 1023]}{pair[value >> 20 & 1023]}{pair[value >> 10 & 1023]}{pair[value & 1023]}"
+    )
 
 
 def check_prefix(prefix: str) -> None:

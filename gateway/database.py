@@ -139,8 +139,10 @@ class _BoundedPool(asyncpg.Pool):
 
     @override
     def acquire(self, *, timeout: float | None = None) -> Any:
-        """A connection, or TimeoutError: all were in use for so long."""
-        return super().acquire(timeout=self._acquire_timeout_seconds if timeout is None else timeout)
+        """A connection, or TimeoutError: all were in use for so long. One that is idle needs no timer."""
+        if timeout is None and not self.get_idle_size():
+            timeout = self._acquire_timeout_seconds
+        return super().acquire(timeout=timeout)
 
 
 _T = TypeVar("_T")

@@ -66,7 +66,7 @@ def new_id(*, shard: int | None = None) -> UUID:
         ValueError: `shard` is outside 0 to 63.
     """
     source = _source.get()
-    fresh = UUID(int=uuid7().int) if source is None else source()
+    fresh = uuid7() if source is None else source()
     return fresh if shard is None else in_shard(fresh, shard)
 
 

@@ -123,6 +123,7 @@ async def _serve(app: Application, stop: asyncio.Event, signal: WorkSignal, *, w
     if with_jobs:
         await work(app, stop, JobLoops(), signal)
     else:
+        collect_garbage_less_often(serving=True)
         await send_notices(app.pool, signal, sender=str(new_id()), stop=stop)
     await stop.wait()
 

@@ -12,6 +12,9 @@ alone, so that the others don't notice. Where the connection is lost the outcome
 gets that error. A caller that is cancelled while it waits, for a connection too, is never written; one whose
 statement was sent no longer hears of it.
 
+Where calls come faster than `pace_seconds` apart and nobody waits for an answer, one after another is written
+so seldom, with what has gathered: such calls are quick to write, and would seldom meet.
+
 On a distributed database only calls of one shard are written together (`by_group`).
 """
 
@@ -27,6 +30,7 @@ from gateway.database import TRANSIENT, Connection, NamedStatement, Pool
 
 MOST_TOGETHER: Final = 32
 PATIENCE_SECONDS: Final = 0.005
+_STATEMENTS_IN_A_ROW: Final = 8  # then the connection goes back to its pool, where others wait for one
 # The server has answered, so that the transaction is rolled back and nothing of it was written.
 _ROLLED_BACK: Final = (
     asyncpg.IntegrityConstraintViolationError,
@@ -59,13 +63,19 @@ class SharedStatements:
         statement: NamedStatement,
         most: int = MOST_TOGETHER,
         patience_seconds: float = PATIENCE_SECONDS,
+        pace_seconds: float = 0.0,
         by_group: bool = False,
     ) -> None:
-        """`most` calls are written together; after `patience_seconds` one waits for no other statement."""
+        """`most` calls are written together; after `patience_seconds` one waits for no other statement.
+
+        A statement begins `pace_seconds` after the one before at the earliest; the first one does at once.
+        """
         self._pool = pool
         self.statement = statement
         self._most = most
         self._patience_seconds = patience_seconds
+        self._pace_seconds = pace_seconds
+        self._next_at = 0.0  # the loop's time before which no statement begins
         self.by_group = by_group
         self._waiting: list[_Call] = []
         self._under_way = 0
@@ -78,7 +88,7 @@ class SharedStatements:
         Raises what the statement raises when it is run alone.
         """
         arguments = self.statement.arguments(fields)
-        if not self._under_way:
+        if not self._under_way and not self._rests():
             return await self._at_once(arguments)
         call = _Call(arguments=arguments, order=order, group=group)
         self._waiting.append(call)
@@ -95,7 +105,7 @@ class SharedStatements:
         return await self._execute(self.statement.arguments(fields))
 
     async def _at_once(self, arguments: Sequence[Any]) -> asyncpg.Record:
-        self._under_way += 1
+        self._begin()
         try:
             return await self._execute(arguments)
         finally:
@@ -112,28 +122,24 @@ class SharedStatements:
         return row
 
     async def _together(self, calls: list[_Call]) -> None:
-        """Write several calls; each caller gets its row or its own error."""
+        """Write several calls, and on the same connection what gathers meanwhile, a few times.
+
+        Each caller gets its row or its own error; an error ends the use of that connection.
+        """
         try:
-            if len(calls) == 1:
-                await self._alone(calls[0])
-                return
             try:
                 async with self._pool.acquire() as connection:
-                    calls = [call for call in calls if not call.row.done()]  # of callers that are still there
-                    if not calls:
-                        return
-                    rows = await connection.fetchmany(self.statement.sql, [call.arguments for call in calls])
+                    for left in reversed(range(_STATEMENTS_IN_A_ROW)):
+                        calls = [call for call in calls if not call.row.done()]  # callers still there
+                        if calls:
+                            await self._write(connection, calls)
+                        calls = self._go_on() if left else []
+                        if not calls:
+                            break
             except Exception as error:
-                if not _rolled_back(error):
+                if len(calls) == 1 or not _rolled_back(error):
                     raise
                 await asyncio.gather(*(self._alone(call) for call in calls))
-                return
-            if len(rows) != len(calls):
-                raise RuntimeError(  # noqa: TRY301 - each caller gets it, below
-                    f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows"
-                )
-            for call, row in zip(calls, rows, strict=True):
-                _give(call.row, row)
         except BaseException as error:
             for call in calls:
                 _fail(call.row, error)
@@ -141,6 +147,16 @@ class SharedStatements:
                 raise
         finally:
             self._ended()
+
+    async def _write(self, connection: Connection, calls: list[_Call]) -> None:
+        if len(calls) == 1:
+            _give(calls[0].row, await self._fetch(connection, calls[0].arguments))
+            return
+        rows = await connection.fetchmany(self.statement.sql, [call.arguments for call in calls])
+        if len(rows) != len(calls):
+            raise RuntimeError(f"{len(calls)} calls of {self.statement.name} returned {len(rows)} rows")
+        for call, row in zip(calls, rows, strict=True):
+            _give(call.row, row)
 
     async def _alone(self, call: _Call) -> None:
         try:
@@ -153,18 +169,37 @@ class SharedStatements:
         else:
             _give(call.row, row)
 
+    def _go_on(self) -> list[_Call]:
+        """At the end of a statement: the calls of the next one, which takes its place; none: it rests."""
+        if not self._waiting or self._rests():
+            return []
+        self._under_way -= 1
+        self._stop_waiting()
+        calls = self._next_calls()
+        self._begin()
+        self._start()  # what is too much for one, or of other shards
+        return calls
+
+    def _begin(self) -> None:
+        self._under_way += 1
+        if self._pace_seconds > 0:
+            self._next_at = asyncio.get_running_loop().time() + self._pace_seconds
+
+    def _rests(self) -> bool:
+        """Whether the last statement began a moment ago, so that the next one gathers calls."""
+        return self._pace_seconds > 0 and asyncio.get_running_loop().time() < self._next_at
+
     def _ended(self) -> None:
         self._under_way -= 1
-        self._start()
+        if not self._rests():  # else the timer of who waits first starts them
+            self._start()
 
     def _start(self) -> None:
         """Start what has gathered, in a task of its own: no caller's end may end the others' statement."""
-        if self._impatience is not None:
-            self._impatience.cancel()
-            self._impatience = None
+        self._stop_waiting()
         while self._waiting:
             calls = self._next_calls()
-            self._under_way += 1
+            self._begin()
             task = asyncio.get_running_loop().create_task(
                 self._together(calls), name=f"shared {self.statement.name}", context=Context()
             )
@@ -182,8 +217,15 @@ class SharedStatements:
         self._waiting = others
         return sorted(calls, key=lambda call: call.order)
 
+    def _stop_waiting(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
+
     def _wait_for_patience(self) -> None:
-        self._impatience = asyncio.get_running_loop().call_later(self._patience_seconds, self._lose_patience)
+        loop = asyncio.get_running_loop()
+        at = max(loop.time() + (self._patience_seconds if self._under_way else 0.0), self._next_at)
+        self._impatience = loop.call_at(at, self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._impatience = None

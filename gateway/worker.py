@@ -18,7 +18,9 @@ from gateway.jobs.job_loops import JobLoops, rest
 from gateway.work_signal import WorkSignal, wait_for
 
 LONGEST_PAUSE_S: Final = 2.0
-_COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
+# New values that may be garbage before it is collected. A request's may hold its body: fewer of them wait.
+_OF_A_WORKER: Final = 200_000
+_OF_A_GATEWAY: Final = 20_000
 
 
 async def run_jobs(
@@ -72,8 +74,8 @@ async def _turn(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops
             pause = min(2 * pause, max(LONGEST_PAUSE_S, poll_s))
 
 
-def collect_garbage_less_often() -> None:
-    """Batches make many short-lived values without cycles, and what is loaded at the start stays anyway."""
+def collect_garbage_less_often(*, serving: bool = False) -> None:
+    """Batches and requests make many short-lived values without cycles; what is loaded at the start stays."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+    gc.set_threshold(_OF_A_GATEWAY if serving else _OF_A_WORKER, 50, 100)

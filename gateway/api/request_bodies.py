@@ -38,6 +38,11 @@ async def read_body(request: web.Request, *, limit: int, timeout_seconds: float)
         raise _too_large(limit)
     if not request.can_read_body:
         return b""
+    if request.content.is_eof():  # it has come whole with its head, as most do: nothing is waited for
+        body = request.content.read_nowait()
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
     chunks = bytearray()
     try:
         async with asyncio.timeout(timeout_seconds):

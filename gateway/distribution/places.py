@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-_AUTHORIZATION: Final = (
-    "FOREIGN KEY (shard, authorization_id) REFERENCES gateway.payment_authorization(shard, id)"
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
@@ -204,11 +200,6 @@ ON_COORDINATOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 KEYS_BETWEEN_SHARDS: Final = (
     ForeignKey(
         table="gateway.capture",
-        name="capture_shard_authorization_id_fkey",
-        definition=_AUTHORIZATION,
-    ),
-    ForeignKey(
-        table="gateway.capture",
         name="capture_shard_session_id_fkey",
         definition="FOREIGN KEY (shard, session_id) REFERENCES gateway.session(shard, id)",
     ),
@@ -231,11 +222,6 @@ KEYS_BETWEEN_SHARDS: Final = (
         table="gateway.provisional_usage",
         name="provisional_usage_shard_session_id_fkey",
         definition="FOREIGN KEY (shard, session_id) REFERENCES gateway.session(shard, id)",
-    ),
-    ForeignKey(
-        table="gateway.psp_request",
-        name="psp_request_shard_authorization_id_fkey",
-        definition=_AUTHORIZATION,
     ),
     ForeignKey(
         table="gateway.receipt_link",

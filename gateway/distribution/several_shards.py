@@ -19,6 +19,7 @@ SEVERAL_SHARDS: Final = {
         gateway/session_originals: originals
         gateway/tasks: finish_tasks
         gateway/webhooks: claim_in_shards pending_endpoints_in_shards record_attempts
+            keep_attempts
         clearing/daily_audit: captured_of
         clearing/driver_document: delete_pending of_sessions pending_of_sessions
         clearing/ledger: known_entries

@@ -60,7 +60,15 @@ class OcpiTariffSource:
         key = evse_key(evse_id)
         if not key or len(evse_id) > _MAX_EVSE_ID or "\x00" in evse_id:
             return EvseUnknown()
-        found = await objects.find_connectors(connection, evse_key=key, evse_uid=evse_id, party_id=cpo_id)
+        read = await objects.find_connectors_with_tariffs(
+            connection,
+            evse_key=key,
+            evse_uid=evse_id,
+            party_id=cpo_id,
+            connector_id=choice.connector_id,
+            at=at,
+        )
+        found = read.connectors
         named = [connector for connector in found if connector.evse_key == key] or found
         if choice.connector_id is not None:
             wanted = choice.connector_id.lower()
@@ -69,7 +77,10 @@ class OcpiTariffSource:
         if len(owners) != 1:
             return EvseUnknown()
         for connector in sorted(named, key=lambda connector: not connector.tariff_keys):
-            tariff = await self._tariff(connection, connector, at=at, choice=choice)
+            if connector is read.meant:
+                tariff = choose(read.tariffs, at=at, choice=choice)
+            else:  # the tariffs of the one before are not in force
+                tariff = await self._tariff(connection, connector, at=at, choice=choice)
             if tariff is not None and connector.time_zone:
                 return _charge_point(connector, tariff, choice, evse_power_w=_evse_power_w(named, connector))
         return TariffMissing(cpo_id=named[0].party_id)

@@ -33,6 +33,7 @@ from gateway.payments.psp.port import (
     PspOutcomeUnknown,
     Voided,
 )
+from gateway.payments.psp_event_repository import PspEventRepository
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import AuthorizationRecord, PspRequestState, SessionRecord
 from gateway.payments.refund import RefundService
@@ -50,6 +51,7 @@ class PspEventHandler:
     """Keeps the PSP's events and handles them."""
 
     pool: Pool
+    kept: PspEventRepository
     clock: Clock
     psp: Psp
     snapshots: TariffSnapshotCache
@@ -72,13 +74,13 @@ class PspEventHandler:
 
     async def receive_webhook(self, *, body: bytes, signature: str) -> None:
         """Keep one authentic event, once, and leave it to the worker. Raises WebhookRejectedError."""
-        await self.keep_event(self.psp.read_event(body=body, signature=signature), body)
+        await self.keep_event(self.psp.read_event(body=body, signature=signature), body, with_others=True)
 
-    async def keep_event(self, event: PspEvent, body: bytes) -> bool:
+    async def keep_event(self, event: PspEvent, body: bytes, *, with_others: bool = False) -> bool:
         """Keep an authentic event once, with a task for the worker. False: it was kept before, or is not.
 
         One that can change nothing here is not kept. One of which nothing can be made is, and the operator
-        learns of it.
+        learns of it. `with_others`: it may wait a moment, to be kept by one statement with others.
         """
         if not event.relevant:
             return False
@@ -88,35 +90,35 @@ class PspEventHandler:
                 PspIncident(code=UNREADABLE_EVENT, detail=detail, account=self.psp.account)
             )
         shard = shard_of_event(event)
-        async with self.pool.acquire() as connection:
-            session = event.session_id
-            if session is None and event.psp_payment is not None and not _returns_money(event):
+        session = event.session_id
+        if session is None and event.psp_payment is not None and not _returns_money(event):
+            async with self.pool.acquire() as connection:
                 found = await repository.find_session_by_foreign_id(
                     connection, kind="psp_payment", foreign_id=event.psp_payment
                 )
-                session = found[1] if found else None
-            return await repository.keep_psp_event(
-                connection,
-                event_shard=shard,
-                id=event.id,
-                type=event.psp_type,
-                body=self.psp.kept_body(body, whole=event.problem is not None),
-                received_at=self.clock.wall_now(),
-                task_id=new_id(shard=shard),
-                shard=shard if session is None else shard_of(session),
-                session_id=session,
-                psp_payment=event.psp_payment,
-                psp_setup=event.psp_setup,
-                detached_method=event.detached_method,
-                attached_method=event.attached_method,
-                updated_method=event.updated_method,
-                psp_topup=event.psp_topup,
-                revoked_mandate=event.revoked_mandate,
-                connected_account=event.connected_account,
-                always=_returns_money(event),
-                ended=event.kind is PspEventKind.HOLD_ENDED,
-                captured=event.kind is PspEventKind.MONEY_CAPTURED,
-            )
+            session = found[1] if found else None
+        return await self.kept.keep(
+            with_others=with_others,
+            event_shard=shard,
+            id=event.id,
+            type=event.psp_type,
+            body=self.psp.kept_body(body, whole=event.problem is not None),
+            received_at=self.clock.wall_now(),
+            task_id=new_id(shard=shard),
+            shard=shard if session is None else shard_of(session),
+            session_id=session,
+            psp_payment=event.psp_payment,
+            psp_setup=event.psp_setup,
+            detached_method=event.detached_method,
+            attached_method=event.attached_method,
+            updated_method=event.updated_method,
+            psp_topup=event.psp_topup,
+            revoked_mandate=event.revoked_mandate,
+            connected_account=event.connected_account,
+            always=_returns_money(event),
+            ended=event.kind is PspEventKind.HOLD_ENDED,
+            captured=event.kind is PspEventKind.MONEY_CAPTURED,
+        )
 
     async def find_new(self, events: Sequence[PspEvent]) -> list[PspEvent]:
         """Those of the events that are kept where they come by webhook, and were not."""

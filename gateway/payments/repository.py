@@ -136,11 +136,6 @@ async def find_psp_event_body(connection: Connection, *, shard: int, event_id: s
     return None if row is None else row["body"]
 
 
-async def keep_psp_event(connection: Connection, **fields: Any) -> bool:
-    """Keep an event of the PSP and leave a task for it; False when it was kept before."""
-    return bool(await _sql.keep_psp_event(connection, **fields))
-
-
 async def find_kept_psp_events(connection: Connection, events: Sequence[tuple[int, str]]) -> set[str]:
     """Which events of the PSP, each by its shard and id, were kept."""
     found = _sql.kept_psp_events(

@@ -37,6 +37,7 @@ from gateway.payments.payers import PayerService
 from gateway.payments.phase_repository import PhaseRepository
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import Psp
+from gateway.payments.psp_event_repository import PspEventRepository
 from gateway.payments.psp_events import PspEventHandler
 from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.psp_requests import PspRequestService
@@ -404,6 +405,7 @@ def build_payments(
         holds=HoldRenewalService(pool=pool, psp=psp, clock=clock, psp_requests=psp_requests),
         psp_events=PspEventHandler(
             pool=pool,
+            kept=PspEventRepository.over(pool),
             clock=clock,
             psp=psp,
             snapshots=snapshots,

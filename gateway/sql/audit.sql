@@ -144,4 +144,4 @@ FROM part GROUP BY currency;
 SELECT (SELECT count(*) FROM gateway.psp_request WHERE state IN ('intended', 'unknown')) AS open_requests,
        (SELECT count(*) FROM gateway.task WHERE exception_at IS NULL) AS open_tasks,
        (SELECT count(*) FROM gateway.task WHERE exception_at IS NOT NULL) AS exception_tasks,
-       (SELECT count(*) FROM gateway.session WHERE state = 'exception') AS uncleared_sessions;
+       (SELECT count(*) FROM gateway.session WHERE exception_at IS NOT NULL) AS uncleared_sessions;

@@ -41,7 +41,8 @@ WHERE c.shard = :shard AND c.session_id = :session_id AND c.state = 'succeeded'
 -- Nobody can pay for a completed session: it becomes an exception for a person, with the reason.
 WITH exceptions AS (
     UPDATE gateway.session
-    SET state = 'exception', flags = array_append(flags, :flag::text), updated_at = :now::timestamptz
+    SET state = 'exception', flags = array_append(flags, :flag::text), updated_at = :now::timestamptz,
+        exception_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state = 'completed'
     RETURNING shard
 ), published AS (
@@ -68,7 +69,7 @@ SELECT true FROM exceptions;
 -- No row: the session is no exception, or a refund is not answered yet.
 WITH retried AS (
     UPDATE gateway.session AS s
-    SET state = 'completed', updated_at = :now::timestamptz
+    SET state = 'completed', updated_at = :now::timestamptz, exception_at = NULL
     FROM gateway.capture AS c
     WHERE s.shard = :shard::smallint AND s.id = :session_id::uuid
       AND c.shard = :shard::smallint AND c.session_id = s.id AND c.state = 'succeeded'

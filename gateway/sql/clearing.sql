@@ -68,8 +68,11 @@ SELECT c.* FROM unnest(:shards::smallint[], :ids::uuid[]) AS given (shard, id)
 JOIN gateway.capture AS c ON c.shard = given.shard AND c.session_id = given.id;
 
 -- name: mark_sessions!
+-- Of a cleared session the state changes alone, which stands in no index: the smallest of updates.
 UPDATE gateway.session AS s SET state = due.state,
-    flags = CASE WHEN due.flag = '' THEN s.flags ELSE array_append(s.flags, due.flag) END, updated_at = :now::timestamptz
+    flags = CASE WHEN due.flag = '' THEN s.flags ELSE array_append(s.flags, due.flag) END,
+    updated_at = CASE WHEN due.state = 'exception' THEN :now::timestamptz ELSE s.updated_at END,
+    exception_at = CASE WHEN due.state = 'exception' THEN :now::timestamptz END
 FROM (
     SELECT unnest(:shards::smallint[]) AS shard, unnest(:ids::uuid[]) AS id,
            unnest(:states::text[]) AS state, unnest(:flags::text[]) AS flag

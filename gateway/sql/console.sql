@@ -10,8 +10,9 @@ ORDER BY e.id LIMIT :limit;
 -- name: list_deliveries_of
 SELECT d.event_id, d.endpoint_id, d.state, d.attempts, d.last_status, d.last_error, d.last_attempt_at, d.delivered_at,
        w.url, w.party_id
-FROM gateway.delivery d JOIN gateway.webhook_endpoint w ON w.id = d.endpoint_id
-WHERE d.shard = :shard AND d.event_id = ANY (:event_ids::uuid[])
+FROM gateway.event e JOIN gateway.webhook_endpoint w ON w.party_id = e.party_id
+JOIN gateway.delivery d ON d.shard = :shard AND d.endpoint_id = w.id AND d.event_id = e.id
+WHERE e.shard = :shard AND e.id = ANY (:event_ids::uuid[])
 ORDER BY d.event_id, d.endpoint_id LIMIT :limit;
 
 -- name: captured

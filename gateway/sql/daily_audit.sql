@@ -85,7 +85,7 @@ WITH request AS (
     GROUP BY a.currency
 ), waiting AS (
     SELECT shard, session_id FROM gateway.task WHERE kind IN ('clear_session', 'complete_session', 'capture_session', 'charge_residual')
-    UNION SELECT shard, id FROM gateway.session WHERE state = 'exception'
+    UNION SELECT shard, id FROM gateway.session WHERE exception_at IS NOT NULL
     UNION SELECT asked.shard, asked.id FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
 ), uncleared AS (
     SELECT c.currency, c.amount_minor, c.fee_currency, c.fee_minor

@@ -18,7 +18,7 @@ SELECT CASE WHEN c.id IS NULL THEN 'unpaid_session' ELSE 'uncleared_session' END
        false AS on_wall_clock
 FROM gateway.session AS s
 LEFT JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'
-WHERE s.state = 'exception'
+WHERE s.exception_at IS NOT NULL AND s.state = 'exception'
 UNION ALL
 SELECT 'failed_task', t.id, NULL, t.session_id, s.demand_partner_id, s.price_minor,
        CASE WHEN s.price_minor IS NOT NULL THEN s.currency END, t.kind, coalesce(t.last_error, ''), t.exception_at, true

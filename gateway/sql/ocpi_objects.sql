@@ -43,6 +43,39 @@ WHERE (evse_key = :evse_key OR evse_uid_key = :evse_uid_key)
 ORDER BY (evse_key = :evse_key) DESC NULLS LAST, party_id, location_key, position
 LIMIT 200;
 
+-- name: connectors_with_tariffs
+-- As `find_connectors`, and beside the first of them that can be meant (by EVSE ID where one fits, of the connector that
+-- is asked for, with tariffs) its tariffs as `tariffs_known_at` reads them: a row for each, all else one row each.
+WITH found AS MATERIALIZED (
+    SELECT party_id, location_id, evse_uid, evse_id, evse_key, connector_id, connector_key, status, standard, format,
+           power_type, max_power_w, tariff_keys, time_zone, country, postal_code, tax_jurisdiction,
+           evse_key IS NOT DISTINCT FROM :evse_key::text AS by_evse_id,
+           row_number() OVER (
+               ORDER BY (evse_key = :evse_key::text) DESC NULLS LAST, party_id, location_key, position) AS place
+    FROM gateway.ocpi_connector
+    WHERE (evse_key = :evse_key::text OR evse_uid_key = :evse_uid_key::text)
+      AND (:party_id::text IS NULL OR party_id = :party_id::text)
+    ORDER BY place
+    LIMIT 200
+), meant AS (
+    SELECT min(place) AS place FROM found
+    WHERE by_evse_id = (SELECT bool_or(by_evse_id) FROM found) AND tariff_keys <> '{}'
+      AND (:connector_key::text IS NULL OR connector_key = :connector_key::text)
+)
+SELECT f.*, f.place = meant.place AS meant,
+       t.tariff_id, t.version, t.raw, t.type, t.valid_from, t.valid_until, t.received_at, t.superseded_at
+FROM found AS f
+CROSS JOIN meant
+LEFT JOIN LATERAL (
+    SELECT DISTINCT ON (x.tariff_key)
+           x.tariff_id, x.version, x.raw, x.type, x.valid_from, x.valid_until, x.received_at, x.superseded_at
+    FROM gateway.ocpi_tariff AS x
+    WHERE f.place = meant.place AND x.party_id = f.party_id AND x.tariff_key = ANY (f.tariff_keys)
+      AND (x.superseded_at IS NULL OR x.superseded_at > :at::timestamptz)
+    ORDER BY x.tariff_key, x.received_at, x.id
+) AS t ON true
+ORDER BY f.place;
+
 -- name: current_tariff^
 SELECT id, raw, version, last_updated FROM gateway.ocpi_tariff
 WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NULL;

@@ -19,7 +19,7 @@ WITH wanted AS MATERIALIZED (
       AND (:currency::text IS NULL OR s.currency = :currency::text)
       AND (:decline_code::text IS NULL OR (s.shard, s.id) IN (
           SELECT d.shard, d.session_id FROM gateway.payment_authorization AS d WHERE d.decline_code = :decline_code::text))
-      AND (:metadata::jsonb = '{}' OR s.metadata @> :metadata::jsonb)
+      AND (:metadata::jsonb = '{}' OR (s.metadata <> '{}' AND s.metadata @> :metadata::jsonb))
       -- They are the demand partner's: its CPO neither sees them nor finds by them.
       AND (:metadata::jsonb = '{}' OR :party_id::text IS NULL OR s.demand_partner_id = :party_id::text)
       AND (:before::uuid IS NULL OR s.id < :before::uuid)
@@ -51,7 +51,7 @@ WHERE (:party_id::text IS NULL OR a.party_id = :party_id::text)
   AND (:amount_max::bigint IS NULL OR a.hold_minor <= :amount_max::bigint)
   AND (:currency::text IS NULL OR a.currency = :currency::text)
   AND (:decline_code::text IS NULL OR a.decline_code = :decline_code::text)
-  AND (:metadata::jsonb = '{}' OR s.metadata @> :metadata::jsonb)
+  AND (:metadata::jsonb = '{}' OR (s.metadata <> '{}' AND s.metadata @> :metadata::jsonb))
   AND (:before::uuid IS NULL OR a.id < :before::uuid)
 ORDER BY a.id DESC
 LIMIT :row_limit::int;

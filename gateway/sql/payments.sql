@@ -211,10 +211,6 @@ WITH claimed AS (
     SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM ended
     WHERE NOT :cdr_named_by_session::boolean
     RETURNING 1
-), task AS (
-    INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
-    SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
-    ON CONFLICT DO NOTHING
 ), moved AS (
     UPDATE gateway.payment_authorization AS a
     SET state = 'capture_requested', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
@@ -247,6 +243,12 @@ WITH claimed AS (
     FROM moved
     WHERE :amount_minor::bigint = 0 OR EXISTS (SELECT 1 FROM captured)
     RETURNING id
+), task AS (
+    -- An intended request is sent until it is answered, and its answer leaves what follows: it needs no task beside it.
+    INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
+    SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended
+    WHERE NOT EXISTS (SELECT 1 FROM request)
+    ON CONFLICT DO NOTHING
 ), published AS (
     INSERT INTO gateway.event (
         shard, id, party_id, type, object_id, data, data_of, created_at, traceparent, fanned_out)
@@ -407,13 +409,14 @@ WITH charging AS (
 )
 SELECT true FROM moved;
 
--- name: keep_psp_event$
+-- name: keep_psp_event^
 -- An event of the PSP, once, in the shard `event_shard`. It leaves a task where it may change something: money refunded
 -- or disputed (`always`), a request that was not answered, a challenge under way, a hold that ended, money captured
 -- (`captured`) of a payment that we neither capture nor have captured. What we know already leaves none: a request that
 -- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own
 -- schedule. `shard` is that of the session; without one, no payment of ours is meant. The commit is flushed only for
--- refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
+-- refunds and disputes (of several events in one transaction the last one decides): of the rest, the poll of the PSP's
+-- list finds what a crash has lost.
 WITH relaxed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', CASE WHEN :always::boolean THEN 'on' ELSE 'off' END, true) AS value
 ), kept AS (
@@ -447,7 +450,7 @@ WITH relaxed AS MATERIALIZED (
                       SELECT 1 FROM gateway.psp_request AS c
                       WHERE c.shard = :shard::smallint AND c.authorization_id = a.id AND c.state = 'unknown')))
 )
-SELECT true FROM kept;
+SELECT EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: kept_psp_events
 SELECT e.id FROM unnest(:shards::smallint[], :ids::text[]) AS given (shard, id)

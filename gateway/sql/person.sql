@@ -314,7 +314,7 @@ WHERE a.shard = e.shard AND a.event_id = e.id AND a.answer IS NOT NULL AND held.
 -- name: erase_events!
 -- What waits to be delivered is abandoned: an event without its object is of no use to its receiver.
 WITH found AS (
-    SELECT e.shard, e.id
+    SELECT e.shard, e.id, e.party_id
     FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of,
          LATERAL (SELECT coalesce(e.data, o.data) AS data) AS held
     WHERE held.data <> '{}' AND (
@@ -323,8 +323,9 @@ WITH found AS (
         OR held.data ->> 'subject' = ANY (:names::text[]))
 ), abandoned AS (
     UPDATE gateway.delivery AS d
-    SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL, last_error = 'erased' FROM found
-    WHERE d.shard = found.shard AND d.event_id = found.id AND d.state = 'pending'
+    SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL, last_error = 'erased'
+    FROM found JOIN gateway.webhook_endpoint AS w ON w.party_id = found.party_id
+    WHERE d.shard = found.shard AND d.endpoint_id = w.id AND d.event_id = found.id AND d.state = 'pending'
 )
 UPDATE gateway.event AS e SET data = '{}', data_of = NULL, fanned_out = true FROM found
 WHERE e.shard = found.shard AND e.id = found.id;

@@ -163,7 +163,7 @@ SELECT coalesce((SELECT id FROM captured), request.id) FROM request;
 -- the hold active, which the next request releases. A session whose hold was released is no longer active.
 WITH charging AS (
     -- Locked before the authorization, in the order in which every phase locks them.
-    SELECT 1 FROM gateway.session WHERE shard = :shard::smallint AND id = :session_id::uuid FOR NO KEY UPDATE
+    SELECT state FROM gateway.session WHERE shard = :shard::smallint AND id = :session_id::uuid FOR NO KEY UPDATE
 ), answered AS (
     UPDATE gateway.psp_request
     SET state = :request_state::text, answer = :answer::jsonb, attempts = attempts + 1,
@@ -195,14 +195,18 @@ WITH charging AS (
       AND c.state = 'requested'
     RETURNING c.shard, c.session_id, c.state
 ), done AS (
-    -- Only a capture ends the task: after a release or a decline it checks whether the session is paid for.
+    -- Only a capture ends the task: after a release or a decline it checks whether the session is paid for. A session whose
+    -- end intended the request has no task until then.
     DELETE FROM gateway.task AS t USING moved
     WHERE t.shard = :shard::smallint AND t.session_id = moved.session_id AND t.kind = 'capture_session'
       AND moved.state = 'captured'
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
-    SELECT shard, :task_id::uuid, :task::text, session_id, :wall_now::timestamptz FROM captured
-    WHERE state = 'succeeded'
+    SELECT moved.shard, :task_id::uuid, CASE WHEN moved.state = 'captured' THEN :task::text ELSE 'capture_session' END,
+           moved.session_id, :wall_now::timestamptz
+    FROM moved
+    WHERE EXISTS (SELECT 1 FROM captured WHERE captured.state = 'succeeded')
+       OR (moved.state <> 'captured' AND EXISTS (SELECT 1 FROM charging WHERE charging.state = 'completed'))
     ON CONFLICT DO NOTHING
 ), release AS (
     INSERT INTO gateway.psp_request (

@@ -28,7 +28,9 @@ SELECT count(*) FROM gone;
 -- name: due_event$
 SELECT count(*) FROM gateway.event AS e
 WHERE e.created_at < :before AND e.fanned_out
-  AND NOT EXISTS (SELECT 1 FROM gateway.event AS n LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.event_id = n.id
+  AND NOT EXISTS (SELECT 1 FROM gateway.event AS n
+                  LEFT JOIN gateway.webhook_endpoint AS w ON w.party_id = n.party_id  -- also one that was deleted
+                  LEFT JOIN gateway.delivery AS d ON d.shard = n.shard AND d.endpoint_id = w.id AND d.event_id = n.id
                   WHERE n.shard = e.shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
                     AND (NOT n.fanned_out OR d.state = 'pending'
                          OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before));
@@ -37,17 +39,19 @@ WHERE e.created_at < :before AND e.fanned_out
 -- With its deliveries: an event that an endpoint has not had yet, or has had only lately, stays, and with it the one
 -- that holds its object.
 WITH due AS (
-    SELECT e.id FROM gateway.event AS e
+    SELECT e.id, e.party_id FROM gateway.event AS e
     WHERE e.shard = :shard AND e.created_at < :before AND e.fanned_out
       AND NOT EXISTS (
           SELECT 1 FROM gateway.event AS n
-          LEFT JOIN gateway.delivery AS d ON d.shard = :shard AND d.event_id = n.id
+          LEFT JOIN gateway.webhook_endpoint AS w ON w.party_id = n.party_id  -- also one that was deleted
+          LEFT JOIN gateway.delivery AS d ON d.shard = :shard AND d.endpoint_id = w.id AND d.event_id = n.id
           WHERE n.shard = :shard AND n.object_id = e.object_id AND (n.id = e.id OR n.data_of = e.id)
             AND (NOT n.fanned_out OR d.state = 'pending'
                  OR coalesce(d.last_attempt_at, d.created_at) >= :wall_before))
     LIMIT :limit FOR UPDATE OF e SKIP LOCKED
 ), sent AS (
-    DELETE FROM gateway.delivery AS d USING due WHERE d.shard = :shard AND d.event_id = due.id
+    DELETE FROM gateway.delivery AS d USING due, gateway.webhook_endpoint AS w
+    WHERE w.party_id = due.party_id AND d.shard = :shard AND d.endpoint_id = w.id AND d.event_id = due.id
 ), gone AS (DELETE FROM gateway.event AS e USING due WHERE e.shard = :shard AND e.id = due.id RETURNING 1)
 SELECT count(*) FROM gone;
 
@@ -79,14 +83,16 @@ SELECT count(*) FROM gone;
 
 -- name: due_session$
 SELECT count(*) FROM gateway.session
-WHERE state IN ('cancelled', 'completed', 'cleared') AND coalesce(ended_at, updated_at) < :before
+WHERE created_at < :before  -- so that an index finds them
+  AND state IN ('cancelled', 'completed', 'cleared') AND coalesce(ended_at, updated_at) < :before
   AND (metadata <> '{}' OR session_ref IS NOT NULL);
 
 -- name: apply_session$
 -- With the lookup by its reference. Ids of CDRs and of the PSP stay: the books name them.
 WITH due AS (
     SELECT id FROM gateway.session
-    WHERE shard = :shard AND state IN ('cancelled', 'completed', 'cleared') AND coalesce(ended_at, updated_at) < :before
+    WHERE shard = :shard AND created_at < :before  -- so that an index finds them
+      AND state IN ('cancelled', 'completed', 'cleared') AND coalesce(ended_at, updated_at) < :before
       AND (metadata <> '{}' OR session_ref IS NOT NULL)
     LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 ), blotted AS (

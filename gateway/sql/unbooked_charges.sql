@@ -176,7 +176,7 @@ WITH chosen AS (
     WHERE psp_payment = :psp_payment::text AND state = 'adopting' AND refunded_minor = 0
     FOR UPDATE
 ), priced AS (
-    UPDATE gateway.session SET state = 'exception', updated_at = :now::timestamptz
+    UPDATE gateway.session SET state = 'exception', updated_at = :now::timestamptz, exception_at = :now::timestamptz
     FROM chosen
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state IN ('completed', 'exception')
       AND price_minor = :price_minor::bigint

@@ -278,32 +278,34 @@ LEFT JOIN gateway.event o ON o.shard = l.shard AND o.id = e.data_of
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 
--- Returns each delivery's shard and whether a later event of the same object follows it. One that another worker has
--- leased since is left to it: its number of attempts is another.
--- Every attempt is kept, also one whose delivery was abandoned or answered meanwhile.
+-- Returns each delivery's shard, whether a later event of the same object follows it, and whether the delivery itself holds
+-- the attempt: one that was accepted with an empty answer needs no row of its own. A delivery that another worker has leased
+-- since is left to it: its number of attempts is another.
 -- name: record_attempts
-WITH kept AS (
-    INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, error, answer, answer_cut,
-                                          duration_ms, attempted_at)
-    SELECT * FROM unnest(:shards::smallint[], :endpoints::uuid[], :events::uuid[], :ids::uuid[], :statuses::smallint[],
-                         :errors::text[], :answers::text[], :cuts::boolean[], :durations::integer[],
-                         :ats::timestamptz[])
-)
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,
     last_error = r.error, last_attempt_at = r.at, duration_ms = r.duration_ms,
-    delivered_at = CASE WHEN r.state = 'delivered' THEN r.at END
+    delivered_at = CASE WHEN r.state = 'delivered' THEN r.at END,
+    attempt_id = CASE WHEN r.state = 'delivered' AND r.answer IS NULL THEN r.id END
 FROM unnest(
     :shards::smallint[], :endpoints::uuid[], :events::uuid[], :states::text[], :next_attempts::timestamptz[],
-    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[], :attempts::integer[]
-) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts)
+    :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[], :attempts::integer[],
+    :ids::uuid[], :answers::text[]
+) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts, id, answer)
 WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
   AND d.attempts = r.attempts
-RETURNING d.shard, (
+RETURNING d.shard, d.attempt_id, (
     SELECT true FROM gateway.delivery q
     WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'
       AND q.event_id > d.event_id
     ORDER BY q.event_id LIMIT 1) AS followed;
+
+-- Every other attempt is kept, also one whose delivery was abandoned or answered meanwhile.
+-- name: keep_attempts!
+INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, error, answer, answer_cut,
+                                      duration_ms, attempted_at)
+SELECT * FROM unnest(:shards::smallint[], :endpoints::uuid[], :events::uuid[], :ids::uuid[], :statuses::smallint[],
+                     :errors::text[], :answers::text[], :cuts::boolean[], :durations::integer[], :ats::timestamptz[]);
 
 -- Endpoints are locked in the order of their ids and before their deliveries, as deleting one does: no deadlock.
 -- NO KEY, because fan-out holds key locks on them while it makes deliveries.
@@ -347,13 +349,18 @@ WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :b
        OR (:state = 'failed' AND d.state = 'pending' AND d.attempts > 0 AND d.last_error IS NOT NULL))
 ORDER BY d.event_id DESC LIMIT :limit;
 
--- The attempts of one event at one endpoint, newest first.
+-- The attempts of one event at one endpoint, newest first; the last one may stand in the delivery itself.
 -- name: list_attempts
 SELECT a.id, a.event_id, a.status, a.error, a.answer, a.answer_cut, a.duration_ms, a.attempted_at
 FROM gateway.delivery_attempt a
 WHERE a.shard = :shard AND a.endpoint_id = :endpoint_id AND a.event_id = :event_id
   AND (:before::uuid IS NULL OR a.id < :before)
-ORDER BY a.id DESC LIMIT :limit;
+UNION ALL
+SELECT d.attempt_id, d.event_id, d.last_status, NULL, NULL, false, d.duration_ms, d.last_attempt_at
+FROM gateway.delivery d
+WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = :event_id AND d.attempt_id IS NOT NULL
+  AND (:before::uuid IS NULL OR d.attempt_id < :before)
+ORDER BY id DESC LIMIT :limit;
 
 -- name: has_delivery$
 SELECT EXISTS (SELECT 1 FROM gateway.delivery d
@@ -375,13 +382,18 @@ ORDER BY e.id LIMIT :limit;
 -- Send events of one shard again. Deliveries that are being recorded are on their way anyway: they are skipped.
 -- name: replay_events!
 WITH finished AS (
-    SELECT d.event_id FROM gateway.delivery d
+    SELECT d.event_id, d.attempt_id, d.last_status, d.duration_ms, d.last_attempt_at FROM gateway.delivery d
     WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = ANY (:events::uuid[])
       AND d.state <> 'pending' FOR UPDATE OF d SKIP LOCKED
+), kept AS (
+    -- The attempt that stood in the delivery gives its place to the next one.
+    INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, answer_cut, duration_ms, attempted_at)
+    SELECT :shard, :endpoint_id, f.event_id, f.attempt_id, f.last_status, false, f.duration_ms, f.last_attempt_at
+    FROM finished AS f WHERE f.attempt_id IS NOT NULL
 ), again AS (
     UPDATE gateway.delivery d
     SET state = 'pending', attempts = 0, next_attempt_at = NULL, leased_until = NULL, delivered_at = NULL,
-        last_error = NULL
+        last_error = NULL, attempt_id = NULL
     FROM finished WHERE d.shard = :shard AND d.endpoint_id = :endpoint_id AND d.event_id = finished.event_id
 )
 INSERT INTO gateway.delivery (shard, endpoint_id, event_id, object_id, state)
@@ -391,6 +403,15 @@ ON CONFLICT (shard, endpoint_id, event_id) DO NOTHING;
 
 -- One event to one endpoint, now; not one whose object was erased.
 -- name: send_again^
+WITH last AS (
+    SELECT attempt_id, last_status, duration_ms, last_attempt_at FROM gateway.delivery
+    WHERE shard = :shard AND endpoint_id = :endpoint_id AND event_id = :event_id AND attempt_id IS NOT NULL
+), kept AS (
+    -- The attempt that stood in the delivery gives its place to the next one.
+    INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, answer_cut, duration_ms, attempted_at)
+    SELECT :shard, :endpoint_id, :event_id, attempt_id, last_status, false, duration_ms, last_attempt_at FROM last
+    ON CONFLICT DO NOTHING
+)
 INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state)
 SELECT :shard, w.id, e.id, e.object_id, 'pending'
 FROM gateway.webhook_endpoint w
@@ -400,7 +421,9 @@ WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id
   AND coalesce(e.data, o.data, '{}') <> '{}'
 ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
 SET state = 'pending', attempts = 0, next_attempt_at = NULL, leased_until = NULL, delivered_at = NULL,
-    last_error = NULL
+    last_error = NULL,
+    -- Not one that was recorded a moment ago, which nobody else keeps.
+    attempt_id = CASE WHEN d.attempt_id IS DISTINCT FROM (SELECT attempt_id FROM last) THEN d.attempt_id END
 RETURNING event_id;
 
 -- Events of a transaction whose changes are several statements; a single statement inserts its events itself, likewise:

@@ -194,7 +194,7 @@ async def claim(
 
 
 async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -> set[int]:
-    """Write the outcomes of attempts, in one statement; the shards where a later event may be sent now."""
+    """Write the outcomes of attempts; the shards where a later event may be sent now."""
     attempts = sorted(attempts, key=lambda one: (one.endpoint_id, one.event_id))
     found = _QUERIES.record_attempts(
         connection,
@@ -209,10 +209,29 @@ async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -
         durations=[one.duration_ms for one in attempts],
         ids=[one.id for one in attempts],
         answers=[one.answer for one in attempts],
-        cuts=[one.answer_cut for one in attempts],
         attempts=[one.attempts for one in attempts],
     )
-    return {row["shard"] async for row in found if row["followed"]}
+    recorded = [row async for row in found]
+    held = {row["attempt_id"] for row in recorded}
+    await _keep_attempts(connection, [one for one in attempts if one.id not in held])
+    return {row["shard"] for row in recorded if row["followed"]}
+
+
+async def _keep_attempts(connection: Connection, attempts: Sequence[Attempt]) -> None:
+    if attempts:
+        await _QUERIES.keep_attempts(
+            connection,
+            shards=[one.shard for one in attempts],
+            endpoints=[one.endpoint_id for one in attempts],
+            events=[one.event_id for one in attempts],
+            ids=[one.id for one in attempts],
+            statuses=[one.status for one in attempts],
+            errors=[one.error for one in attempts],
+            answers=[one.answer for one in attempts],
+            cuts=[one.answer_cut for one in attempts],
+            durations=[one.duration_ms for one in attempts],
+            ats=[one.at for one in attempts],
+        )
 
 
 async def lock_endpoints(connection: Connection, ids: Sequence[UUID]) -> None:

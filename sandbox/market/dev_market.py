@@ -27,7 +27,7 @@ from sandbox.market.day import running_market
 from sandbox.market.participants import BUSINESSES, CPO_BY_ID, CPOS, PARKING_APP, PLATFORM, SITES, evse_id
 from sandbox.market.plan import DAY_START, plan_day
 from sandbox.market.setup import open_market
-from sandbox.stack import Migrate, remove_state
+from sandbox.stack import Migrate, StackDatabase, remove_state
 
 OPENS_AT: Final = DAY_START + timedelta(hours=8)
 _SEED: Final = 1
@@ -122,9 +122,18 @@ class DevMarket:
 
 @asynccontextmanager
 async def open_dev_market(
-    state_dir: Path, *, workers: int, gateway_port: int | None, migrate: Migrate, progress: ProgressReporter
+    state_dir: Path,
+    *,
+    workers: int,
+    gateway_port: int | None,
+    migrate: Migrate,
+    progress: ProgressReporter,
+    database: StackDatabase | None = None,
 ) -> AsyncIterator[DevMarket]:
-    """Run a new market; once it is open, business time runs from Thursday 08:00 UTC."""
+    """Run a new market; once it is open, business time runs from Thursday 08:00 UTC.
+
+    `database` is used in place of an embedded PostgreSQL of the market's own.
+    """
     remove_state(state_dir)
     day = plan_day(sessions=_SESSIONS, seed=_SEED)
     async with (
@@ -137,6 +146,7 @@ async def open_dev_market(
             progress=progress,
             gateway_port=gateway_port,
             settings=provider_settings(provider),
+            database=database,
         ) as (context, stack),
     ):
         provider.redirect_uri = f"{stack.gateway_url}/console/sign-in/openid/return"

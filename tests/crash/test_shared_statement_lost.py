@@ -144,3 +144,28 @@ async def test_each_call_of_a_lost_statement_has_one_effect(pool: Pool, name: st
             again, once_more = await complete(api, number, session), await complete(api, number, session)
             assert (again.status, again.content) == (once_more.status, once_more.content)
             assert once_more.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("lost", list(Lost))
+async def test_the_events_of_a_lost_statement_are_kept_once_when_the_psp_repeats_them(
+    pool: Pool, lost: Lost
+) -> None:
+    losing = LosingPool(pool=pool)
+    names = [f"evt_{number}" for number in range(SESSIONS)]
+    async with open_api(cast("Pool", losing), request_timeout_seconds=20.0) as api:
+
+        async def webhook(name: str) -> Answer:
+            headers = {api.psp.signature_header: "good"}
+            return await api.call("POST", "/v1/psp/webhooks", name.encode(), party=None, headers=headers)
+
+        losing.sql = named_statement(named_queries("gateway", "payments.sql"), "keep_psp_event").sql
+        losing.lost = lost
+        first = await together(losing, [webhook(name) for name in names])
+        assert max(losing.shared) > 1, "no statement was shared"
+        assert sum(answer.status >= 500 for answer in first) == sum(losing.shared)
+        losing.sql = ""
+        again = await asyncio.gather(*(webhook(name) for name in names))
+        assert {answer.status for answer in again} == {200}
+        async with pool.acquire() as connection:
+            kept = await connection.fetch("SELECT id FROM gateway.psp_event ORDER BY id")
+        assert [row["id"] for row in kept] == names

@@ -6,6 +6,7 @@ import subprocess
 import tarfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -66,6 +67,16 @@ def test_only_a_schema_that_the_present_one_follows_is_one_release_back() -> Non
     assert not is_followed(present | {("gateway", "0003_d.sql")}, present)
 
 
+def prepared_before(line: dict[str, Any]) -> bool:
+    """Whether a statement was prepared before its table had a new column.
+
+    PostgreSQL rejects it once for each connection where it reads all columns; what it was part of is done
+    again, which the sessions and the books show.
+    """
+    kinds = {one["exc_type"] for one in line.get("exception", []) if isinstance(one, dict)}
+    return kinds == {"InvalidCachedStatementError"}
+
+
 @pytest.fixture(scope="module")
 def old_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release-before")
@@ -124,4 +135,5 @@ async def test_the_release_before_and_this_one_serve_one_database_side_by_side(
     assert {one["capture"]["amount"] for one in shown} == {918}
     assert books["findings"] == []
     old_logs = sorted((state_dir / "dev" / "logs").glob("[gw]*.log"))
-    assert failures(*new_logs, *old_logs) == []
+    assert failures(*new_logs) == []
+    assert [line for line in failures(*old_logs) if not prepared_before(line)] == []

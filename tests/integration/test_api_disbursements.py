@@ -20,36 +20,41 @@ PARTIES = {
 }
 
 
+async def open_books(api: Api) -> None:
+    """Rates, the parties and the agreement of their sessions."""
+    await api.services.clearing.reference_data.import_bundled_rates(api.services.pool, now=api.clock.now())
+    for name, (kind, country, currency, zone) in PARTIES.items():
+        made = await api.call(
+            "POST",
+            "/v1/parties",
+            {
+                "id": name,
+                "kind": kind,
+                "name": name,
+                "country": country,
+                "vat_id": None if name == "platform" else "DE136695976",
+                "taxable_dealer": kind == "platform",
+                "settlement_currency": currency,
+                "time_zone": zone,
+                "connected_account": f"acct_{kind}",
+                "address": {
+                    "street": "Werft 1",
+                    "post_code": "1000",
+                    "town": "Hafen",
+                    "country": country,
+                },
+            },
+            party="admin",
+        )
+        assert made.status == 201, made.text
+    agreed = await api.call("POST", "/v1/agreements", AGREEMENT, party="admin")
+    assert agreed.status == 201, agreed.text
+
+
 @pytest.fixture
 async def api(pool: Pool) -> AsyncIterator[Api]:
     async with open_api(pool) as opened:
-        await opened.services.clearing.reference_data.import_bundled_rates(pool, now=opened.clock.now())
-        for name, (kind, country, currency, zone) in PARTIES.items():
-            made = await opened.call(
-                "POST",
-                "/v1/parties",
-                {
-                    "id": name,
-                    "kind": kind,
-                    "name": name,
-                    "country": country,
-                    "vat_id": None if name == "platform" else "DE136695976",
-                    "taxable_dealer": kind == "platform",
-                    "settlement_currency": currency,
-                    "time_zone": zone,
-                    "connected_account": f"acct_{kind}",
-                    "address": {
-                        "street": "Werft 1",
-                        "post_code": "1000",
-                        "town": "Hafen",
-                        "country": country,
-                    },
-                },
-                party="admin",
-            )
-            assert made.status == 201, made.text
-        agreed = await opened.call("POST", "/v1/agreements", AGREEMENT, party="admin")
-        assert agreed.status == 201, agreed.text
+        await open_books(opened)
         yield opened
 
 

@@ -103,7 +103,9 @@ async def uncleared_session(queue: Queue) -> str:
         queue.session.session_id,
         LONG_AGO,
     )
-    await queue.run("UPDATE gateway.session SET state = 'exception', flags = '{no_agreement}'")
+    await queue.run(
+        "UPDATE gateway.session SET state = 'exception', exception_at = now(), flags = '{no_agreement}'"
+    )
     return format_id("ses", queue.session.session_id)
 
 
@@ -120,7 +122,9 @@ async def audit_difference(queue: Queue) -> str:
 
 async def unpaid_session(queue: Queue) -> str:
     await queue.run("DELETE FROM gateway.capture")
-    await queue.run("UPDATE gateway.session SET state = 'exception', flags = '{unpaid}'")
+    await queue.run(
+        "UPDATE gateway.session SET state = 'exception', exception_at = now(), flags = '{unpaid}'"
+    )
     return format_id("ses", queue.session.session_id)
 
 
@@ -784,7 +788,7 @@ async def test_an_accepted_cause_that_went_and_came_again_is_a_new_exception(que
     await queue.resolve(first.id)
     await queue.run("UPDATE gateway.session SET state = 'completed'")
     assert await queue.listed() == []
-    await queue.run("UPDATE gateway.session SET state = 'exception'")
+    await queue.run("UPDATE gateway.session SET state = 'exception', exception_at = now()")
     (second,) = await queue.listed()
     assert (second.subject_id, second.id != first.id) == (first.subject_id, True)
 

@@ -15,7 +15,7 @@ from gateway.payments.psp.port import PspEvent, PspEventKind
 from gateway.payments.psp_events import PspEventHandler
 from tests.fakes.api import Answer, Api, open_api
 
-# Intent with the key's claim, outcome with its answer. The OCPI package reads the charge point: two more.
+# Intent with the key's claim, outcome with its answer. The OCPI package reads the charge point: one more.
 AUTHORIZE = 2
 # One read; the CDR with its price, the intent and the key's claim; the outcome with the key's answer.
 COMPLETE = 3

@@ -275,3 +275,31 @@ async def test_an_endpoint_is_sent_objects_of_its_version(stage: Stage) -> None:
     wrong = await stage.api.call("PATCH", f"{PATH}/{old['id']}", {"api_version": "2025-01-01"})
     assert (wrong.status, wrong.json["code"]) == (400, "unknown_api_version")
     assert wrong.json["known_versions"] == ["2026-11-01", "2026-11-30"]
+
+
+async def test_an_attempt_that_stands_in_its_delivery_stays_when_the_event_is_sent_again(
+    stage: Stage, pool: Pool
+) -> None:
+    made = await listen(stage, "/in")
+    await stage.happen()
+    await stage.settle()
+    (line,) = await stage.log(made)
+    path = f"{PATH}/{made['id']}/deliveries/{line['event']}"
+    (first,) = (await stage.api.call("GET", f"{path}/attempts")).json["data"]
+    assert await pool.fetchval("SELECT count(*) FROM gateway.delivery_attempt") == 0
+    stage.api.clock.pass_wall(60)
+    again = await stage.api.call("POST", f"{path}/retry", {})
+    assert again.status < 300, again.text
+    assert (await stage.api.call("GET", f"{path}/attempts")).json["data"] == [first]
+    await stage.settle()
+    second, kept = (await stage.api.call("GET", f"{path}/attempts")).json["data"]
+    assert kept == first
+    assert second["id"] != first["id"]
+    since = {"since": "2020-01-01T00:00:00Z"}
+    assert (await stage.api.call("POST", f"{PATH}/{made['id']}/replay", since)).json["events"] == 1
+    stage.receiver.answers["/in"] = [web.Response(status=200, text="ok")]
+    stage.api.clock.pass_wall(60)
+    await stage.settle()
+    found = (await stage.api.call("GET", f"{path}/attempts")).json["data"]
+    assert [one["answer"] for one in found] == ["ok", None, None]
+    assert found[1:] == [second, first]

@@ -5,7 +5,7 @@ Must not know: the OCPI shapes of a version, HTTP. Keys are lower case, for OCPI
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -68,6 +68,9 @@ class Connector:
     tax_jurisdiction: str
 
 
+_CONNECTOR_COLUMNS: Final = tuple(field.name for field in fields(Connector))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTariff:
     """A tariff as pushed: its bytes and the fields by which it is found.
@@ -97,6 +100,15 @@ class TariffRecord:
     valid_until: datetime | None
     received_at: datetime
     superseded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundConnectors:
+    """Connectors by the name of their EVSE, and the tariffs of the one that is meant; None: none can be."""
+
+    connectors: Sequence[Connector]
+    meant: Connector | None
+    tariffs: Sequence[TariffRecord]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,13 +184,46 @@ async def find_connectors(
     rows = _sql.find_connectors(
         connection, evse_key=evse_key, evse_uid_key=evse_uid.lower(), party_id=party_id
     )
-    return [
-        Connector(
-            **{name: value for name, value in row.items() if name not in {"tariff_keys", "connector_key"}},
-            tariff_keys=tuple(row["tariff_keys"]),
-        )
-        async for row in rows
-    ]
+    return [_connector(row) async for row in rows]
+
+
+async def find_connectors_with_tariffs(
+    connection: Connection,
+    *,
+    evse_key: str,
+    evse_uid: str,
+    party_id: str | None,
+    connector_id: str | None,
+    at: datetime,
+) -> FoundConnectors:
+    """As `find_connectors`, read together with the tariffs of the one that is meant, as they stood at `at`.
+
+    Meant is the first with tariffs whose EVSE ID fits (where none does: its uid), of `connector_id` if given.
+    """
+    rows = _sql.connectors_with_tariffs(
+        connection,
+        evse_key=evse_key,
+        evse_uid_key=evse_uid.lower(),
+        party_id=party_id,
+        connector_key=None if connector_id is None else connector_id.lower(),
+        at=at,
+    )
+    by_place: dict[int, Connector] = {}
+    meant, tariffs = None, []
+    async for row in rows:
+        place = row["place"]
+        if place not in by_place:
+            by_place[place] = _connector(row)
+        if row["meant"]:
+            meant = by_place[place]
+            if row["tariff_id"] is not None:
+                tariffs.append(_tariff(row))
+    return FoundConnectors(connectors=list(by_place.values()), meant=meant, tariffs=tariffs)
+
+
+def _connector(row: Mapping[str, Any]) -> Connector:
+    values = {name: row[name] for name in _CONNECTOR_COLUMNS}
+    return Connector(**{**values, "tariff_keys": tuple(row["tariff_keys"])})
 
 
 async def list_evses(connection: Connection, *, party_id: str, location_id: str) -> list[str]:

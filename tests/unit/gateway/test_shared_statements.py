@@ -26,6 +26,7 @@ class Server:
         self.gate = asyncio.Semaphore(1000)
         self.rows_short = 0
         self.connections = asyncio.Semaphore(1000)
+        self.acquired = 0
 
     def let(self, statements: int = 1000) -> None:
         """Let so many statements be written."""
@@ -35,6 +36,7 @@ class Server:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator["Server"]:
         await self.connections.acquire()
+        self.acquired += 1
         yield self
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Any:
@@ -320,3 +322,82 @@ async def test_a_call_that_locks_what_others_need_neither_waits_nor_is_waited_fo
     assert server.sent == [[0], [1]]
     server.let()
     assert await asyncio.gather(first, alone) == [{"value": 0}, {"value": 1}]
+
+
+async def test_calls_that_come_fast_begin_a_statement_only_so_often_and_the_first_at_once() -> None:
+    server = Server()
+    statements = shared(server, patience_seconds=0.005, pace_seconds=0.1)
+    assert await statements.run(order=0, group=0, value=0) == {"value": 0}
+    began = asyncio.get_running_loop().time()
+    others = [call(statements, value) for value in (2, 1)]
+    await settle()
+    assert server.sent == [[0]]
+    assert await asyncio.gather(*others) == [{"value": 2}, {"value": 1}]
+    assert server.sent == [[0], [1, 2]]
+    assert 0.05 < asyncio.get_running_loop().time() - began < 5
+    await asyncio.sleep(0.11)
+    tasks = len(asyncio.all_tasks())
+    assert await statements.run(order=3, group=0, value=3) == {"value": 3}
+    assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_at_that_pace_the_end_of_a_statement_starts_nothing_and_its_hanging_holds_up_nothing() -> None:
+    server = Server()
+    statements = shared(server, patience_seconds=0.005, pace_seconds=0.1)
+    first = await held(server, statements)
+    others = [call(statements, value) for value in (1, 2)]
+    server.let(1)
+    await first
+    await settle()
+    assert server.sent == [[0]]
+    server.gate = asyncio.Semaphore(0)
+    async with asyncio.timeout(5):
+        while len(server.sent) == 1:
+            await asyncio.sleep(0.001)
+    later = call(statements, 3)
+    async with asyncio.timeout(5):
+        while len(server.sent) == 2:
+            await asyncio.sleep(0.001)
+    assert server.sent == [[0], [1, 2], [3]]
+    server.let()
+    await asyncio.gather(*others, later)
+
+
+async def test_what_gathers_again_and_again_is_written_on_one_connection_that_is_given_back_in_time() -> None:
+    server = Server()
+    statements = shared(server, most=1)
+    first = await held(server, statements)
+    statement = call(statements, 1)
+    await settle()
+    server.let(1)
+    await first
+    await settle()
+    calls = [statement]
+    for value in range(2, 20):
+        calls.append(call(statements, value))
+        await settle()
+        server.let(1)
+        await settle()
+    server.let()
+    assert [row["value"] for row in await asyncio.gather(*calls)] == list(range(1, 20))
+    assert server.sent == [[value] for value in range(20)]
+    assert 3 <= server.acquired - 1 <= 5
+
+
+async def test_an_error_ends_the_use_of_a_connection() -> None:
+    server = Server()
+    server.rejects[1] = UNIQUE
+    statements = shared(server, most=1)
+    first = await held(server, statements)
+    others = [call(statements, 1)]
+    await settle()
+    server.let(1)
+    await first
+    await settle()
+    others.append(call(statements, 2))
+    await settle()
+    server.let()
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert results == [UNIQUE, {"value": 2}]
+    assert server.acquired == 3
+    assert server.sent == [[0], [1], [2]]
