@@ -119,7 +119,7 @@ async def test_without_its_functions_a_call_runs_whole_and_the_check_fails(
 
 
 async def test_an_endpoint_is_copied_to_each_node_as_it_changes(counted: Counted, database_url: str) -> None:
-    body = {"url": "https://198.51.100.7/hooks", "event_types": ["authorization.authorized"]}
+    body = {"url": "https://198.51.100.7/hooks", "events": ["authorization.authorized"]}
     made = await counted.api.call("POST", "/v1/webhook-endpoints", body, key="w1")
     assert made.status == 201, made.content
     assert (await counted.api.authorize(key="a1", session_ref="R1")).status == 201
