@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.database import create_pool
+from gateway.database import Pool, connect, create_pool
+from gateway.distribution.service import distribute
+from gateway.distribution.statement_check import check_calls
 from tests.fakes.api import Api, open_api
 from tests.integration.test_statements_per_session import AUTHORIZE, COMPLETE, USAGE
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*active log listener")
 # Each of the five statements is one query to the session's shard; two write a name, which lies by itself.
 MOST_SHARD_QUERIES = 7
 _TRANSACTION = re.compile(r"BEGIN|COMMIT|ROLLBACK|PREPARE TRANSACTION|SAVEPOINT|RELEASE|SET |SELECT assign_")
@@ -61,7 +64,6 @@ async def counted(database_url: str) -> AsyncIterator[Counted]:
     await pool.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*active log listener")
 async def test_the_two_calls_ask_one_shard_with_each_statement(counted: Counted) -> None:
     for number in (0, 1):  # the first teaches the connection the types of the columns
         counted.clear()
@@ -80,3 +82,56 @@ async def test_the_two_calls_ask_one_shard_with_each_statement(counted: Counted)
     on_shards = [query for query in sent if _SHARD_OF_TABLE.search(query)]
     assert len(on_shards) <= MOST_SHARD_QUERIES, on_shards
     assert sent == on_shards  # no copies between parts of a statement
+
+
+async def test_the_check_counts_what_the_two_calls_send(database_url: str) -> None:
+    checked = await check_calls(database_url)
+    assert [one for one in checked if one.is_at_fault] == []
+    assert (len(checked), sum(one.shard_queries for one in checked)) == (
+        AUTHORIZE + COMPLETE,
+        MOST_SHARD_QUERIES,
+    )
+
+
+async def test_without_its_functions_a_call_runs_whole_and_the_check_fails(
+    pool: Pool, database_url: str
+) -> None:
+    async with pool.acquire() as connection:
+        dropped = await connection.fetchval(
+            "SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc "
+            "WHERE pronamespace = 'node'::regnamespace AND proname LIKE 'complete_session%'"
+        )
+        await connection.execute(f"DROP FUNCTION {dropped}")
+    async with open_api(pool) as api:
+        shown = await api.authorize(key="a", session_ref="R")
+        path = f"/v1/sessions/{shown.json['session']}/complete"
+        done = await api.call("POST", path, {"usage": USAGE}, key="c")
+    assert done.json["capture"]["state"] == "succeeded"
+    at_fault = [one for one in await check_calls(database_url) if one.is_at_fault]
+    assert [one.place for one in at_fault] == ["the two calls: complete_session"]
+    assert "run networkcore distribute" in at_fault[0].error
+    lines: list[str] = []
+    await distribute(database_url, report=lines.append)
+    assert [line for line in lines if line.startswith("put")] == [
+        "put complete_session on the nodes: 9 functions"
+    ]
+    assert [one for one in await check_calls(database_url) if one.is_at_fault] == []
+
+
+async def test_an_endpoint_is_copied_to_each_node_as_it_changes(counted: Counted, database_url: str) -> None:
+    body = {"url": "https://198.51.100.7/hooks", "events": ["authorization.authorized"]}
+    made = await counted.api.call("POST", "/v1/webhook-endpoints", body, key="w1")
+    assert made.status == 201, made.content
+    assert (await counted.api.authorize(key="a1", session_ref="R1")).status == 201
+    path = f"/v1/webhook-endpoints/{made.json['id']}"
+    assert (await counted.api.call("DELETE", path)).status == 204
+    assert (await counted.api.authorize(key="a2", session_ref="R2")).status == 201
+    async with connect(database_url) as connection:
+        copies = await connection.fetch("SELECT state FROM node.webhook_endpoint")
+        written = await connection.fetch(
+            "SELECT e.fanned_out, d.event_id IS NOT NULL AS handed_out FROM gateway.event AS e "
+            "LEFT JOIN gateway.delivery AS d ON d.shard = e.shard AND d.event_id = e.id "
+            "WHERE e.type = 'authorization.authorized' ORDER BY e.id"
+        )
+    assert [row["state"] for row in copies] == ["deleted"]
+    assert [tuple(row) for row in written] == [(True, True), (True, False)]
