@@ -26,7 +26,6 @@ from gateway.adapters.opcp import OpcpProtocol
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.sanctions_file import SanctionsFile
 from gateway.adapters.vies import Vies
-from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
@@ -39,7 +38,6 @@ from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
 from gateway.driver_page.routes import driver_page_routes
 from gateway.driver_page.services import build_driver_page
-from gateway.edge_limits import edge_limits
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import every_shard, new_id
@@ -68,6 +66,9 @@ from gateway.jobs.sanctions_screening import SanctionsScreeningJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.top_ups import TopUpJob
 from gateway.jobs.vat_evidence import VatEvidenceJob
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.edge_limits import edge_limits
+from gateway.limits.rate_limit import Buckets
 from gateway.migrations import migrate
 from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.cdr_settlement import CdrSettlementService
@@ -113,7 +114,6 @@ from gateway.plug_and_charge.contract_signals import ContractSignalService
 from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.station_services import StationServices, build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
-from gateway.rate_limit import Buckets
 from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService

@@ -31,11 +31,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
-from gateway.console_settings import ConsoleSettings
 from gateway.errors import ConfigurationError
-from gateway.operations_settings import DatabaseUrl, OperationsSettings, check_database_url
 from gateway.set_values import SetValue, describe_errors, read_set_values
-from gateway.sign_in_settings import SignInSettings
+from gateway.settings.console import ConsoleSettings
+from gateway.settings.operations import DatabaseUrl, OperationsSettings, check_database_url
+from gateway.settings.sign_in import SignInSettings
+from gateway.settings.worker import WorkerSettings
 
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
@@ -178,7 +179,7 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_rea
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
-class Settings(OperationsSettings, SignInSettings, ConsoleSettings):
+class Settings(OperationsSettings, SignInSettings, ConsoleSettings, WorkerSettings):
     """Everything an operator can set, units as the names say. Build it with `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -261,29 +262,6 @@ class Settings(OperationsSettings, SignInSettings, ConsoleSettings):
     webhook_encryption_keys: WebhookKeys | None = Field(
         None,
         description="keys that encrypt webhook secrets, NAME:BASE64[,...], the one for new secrets first",
-    )
-
-    workers_in_process: bool = Field(
-        default=False, description="serve runs the workers too, for small installations"
-    )
-    worker_parallel_shards: int = Field(
-        8, ge=1, le=64, description="shards that one worker process works on at once"
-    )
-    worker_batch_size: int = Field(
-        500, ge=1, le=10_000, description="sessions cleared in one transaction at most"
-    )
-    worker_poll_ms: int = Field(200, ge=10, le=60_000, description="first pause of an idle job")
-    worker_gather_ms: int = Field(250, ge=0, le=5000, description="least time from one batch to the next")
-    worker_lease_seconds: int = Field(60, ge=5, le=3600, description="after it another worker may take over")
-
-    worker_health_host: str = Field(
-        "127.0.0.1", min_length=1, description="address that a worker answers health checks on"
-    )
-    worker_health_port: int | None = Field(
-        None,
-        ge=0,
-        le=65_535,
-        description="port of a worker's GET /healthz; 0 takes a free one; default: none",
     )
 
     chart_of_accounts_path: str | None = Field(

@@ -23,7 +23,7 @@ from typing import Final
 import structlog
 
 from gateway.config import Settings
-from gateway.shared_buckets import SharedBuckets
+from gateway.limits.shared_buckets import SharedBuckets
 
 _log = structlog.get_logger(__name__)
 READY: Final = b"ready\n"

@@ -33,9 +33,9 @@ from gateway.jobs.shard_ownership import ShardOwnership
 from gateway.jobs.shard_worker import ShardWorker
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.jobs.work_notices import hear_notices, send_notices
-from gateway.operations_settings import RecoveryMode
+from gateway.limits.shared_buckets import SharedBuckets
 from gateway.process_group import GroupMember, MemberKind
-from gateway.shared_buckets import SharedBuckets
+from gateway.settings.operations import RecoveryMode
 from gateway.task_kinds import TaskKind
 from gateway.tracing import start_tracing
 from gateway.webhooks.back_pressure import Limits

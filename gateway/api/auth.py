@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from gateway.address_limit import IpAddress, IpNetwork
 from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.limits.address_limit import IpAddress, IpNetwork
 from gateway.partners import party_repository
 from gateway.partners.api_key_service import FIRST_KEY, SECRET_BYTES, secret_hash
 from gateway.scopes import ALL_SCOPES, Scope, named

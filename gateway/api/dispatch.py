@@ -17,7 +17,6 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from gateway.acts.act import acting
-from gateway.address_limit import AddressLimiter
 from gateway.api import problems, request_bodies, versioning
 from gateway.api.auth import Caller
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, encode
@@ -40,6 +39,7 @@ from gateway.api.tls import peer_fingerprint
 from gateway.errors import MalformedIdError
 from gateway.ids import new_id, parse_id, shard_of
 from gateway.key_claim import UNKEYED, KeptAnswer, KeyClaim
+from gateway.limits.address_limit import AddressLimiter
 from gateway.version_rules import bytes_in_newest, bytes_in_version, newer_query
 
 # What belongs to a session, by the path of one, with its id's prefix: its keys lie in the session's shard.

@@ -18,11 +18,11 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.operation_scopes import scopes_of
 from gateway.api.problems import FieldError, ProblemError, ProblemKind
 from gateway.api.services import ApiServices
-from gateway.api_schemas import PublicSchema
 from gateway.api_versions import NEWEST
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
 from gateway.key_claim import UNKEYED, KeyClaim
+from gateway.schemas.api_schemas import PublicSchema
 from gateway.scopes import Scope
 
 _MAX_VERSION_DIGITS: Final = 9

@@ -16,9 +16,9 @@ from clearing.pricing.ocpi_version import FIRST_YEAR, LAST_YEAR
 from gateway.api import problems
 from gateway.api.endpoint import QueryModel, WireModel
 from gateway.api.problems import FieldError, ProblemError
-from gateway.api_schemas import Instant
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
+from gateway.schemas.api_schemas import Instant
 
 MAX_PAGE: Final = 100
 MAX_AMOUNT_MINOR: Final = 10**15

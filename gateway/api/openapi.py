@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from gateway import api_schemas
 from gateway.api import idempotency, problems, versioning
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.examples import example_of
@@ -19,6 +18,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.openapi_components import REFERENCE, Mode, Schema, inlined, list_schema, named_schemas
 from gateway.api.problems import ProblemKind
 from gateway.api_versions import VERSIONS
+from gateway.schemas import api_schemas
 from gateway.scopes import named
 from gateway.webhooks.events import API_VERSION, DATA_MODELS, EventType
 

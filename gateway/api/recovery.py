@@ -13,7 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from gateway.api import problems
 from gateway.api.problems import ProblemError
-from gateway.operations_settings import RecoveryMode
+from gateway.settings.operations import RecoveryMode
 
 _RETRY_AFTER_SECONDS: Final = 60
 _ANSWERED: Final = ("/healthz", "/metrics")

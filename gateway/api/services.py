@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 from clearing.services import ClearingServices
 from gateway.acts.service import ActService
-from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.idempotency import LOCK
 from gateway.api_versions import VERSIONS
@@ -20,9 +19,11 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
-from gateway.edge_limits import EdgeLimits
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.edge_limits import EdgeLimits
+from gateway.limits.rate_limit import RateRule
 from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.evse_directory import EvseDirectory
@@ -30,7 +31,6 @@ from gateway.ocpi.operator_directory import OperatorDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
-from gateway.operations_settings import RecoveryMode
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
 from gateway.partners.buyer_service import BuyerService
@@ -55,12 +55,12 @@ from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
-from gateway.rate_limit import RateRule
 from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.evidence_service import EvidenceService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
+from gateway.settings.operations import RecoveryMode
 from gateway.version_rules import VersionCatalogue
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService

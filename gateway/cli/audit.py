@@ -19,12 +19,12 @@ from rich.table import Table
 from clearing.audit import ProofLine
 from clearing.daily_audit.checkpoint import DEFAULT_SHARES, MAX_SHARES, SealedCheckpoint
 from clearing.money import to_major
-from gateway.audit import PSP_RECORD, AuditResult, SystemAudit, audit_system, record_audit
+from gateway.audit.daily_audit import DailyAudit, audit_daily
+from gateway.audit.system_audit import PSP_RECORD, AuditResult, SystemAudit, audit_system, record_audit
 from gateway.cli.clock import read_clock
 from gateway.cli.tables import open_console
 from gateway.cli.transaction import open_pool
 from gateway.clock import Clock
-from gateway.daily_audit import DailyAudit, audit_daily
 from gateway.database import Pool
 from gateway.payments.psp.stripe.adapter import StripePsp
 

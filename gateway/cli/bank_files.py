@@ -14,12 +14,12 @@ from clearing.bank_transfers import record_service
 from clearing.bank_transfers.message_importer import ImportedMessage
 from clearing.bank_transfers.payment_file import RecordedFile
 from clearing.services import build_clearing
-from gateway import api_schemas
 from gateway.cli.clock import business_now
 from gateway.cli.transaction import in_transaction
 from gateway.database import Connection
 from gateway.jobs.bank_files import read_account
 from gateway.jobs.bank_outbox import Outbox
+from gateway.schemas import api_schemas
 from gateway.webhooks import payout_events
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -16,7 +16,7 @@ from rich.table import Table
 from gateway.cli.process import run_async
 from gateway.cli.tables import as_json_option, open_console
 from gateway.config import load_settings
-from gateway.operations_settings import RecoveryMode
+from gateway.settings.operations import RecoveryMode
 
 if TYPE_CHECKING:
     from gateway.recovery.restore_steps import RestoreReport

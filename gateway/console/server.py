@@ -37,10 +37,10 @@ from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
 from gateway.console.texts import LANGUAGES, Texts
 from gateway.console.turns import PageTurn, PageTurns, TooManyPagesError
 from gateway.console.views.routes import FORMS, LIVE, PAGES
+from gateway.limits.rate_limit import RateRule
 from gateway.live_streams import MOST_STREAMS, LiveStreams, SharedReading
 from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.sign_in import SignInService
-from gateway.rate_limit import RateRule
 
 _log = structlog.get_logger(__name__)
 _PERSON_RATE: Final = RateRule(name="person", per_second=20, burst=200)

@@ -19,10 +19,10 @@ from gateway.console.cookies import LANGUAGE, ConsoleCookies
 from gateway.console.rendering import PAGE_HEADERS, render
 from gateway.console.texts import LANGUAGES, Texts, choose_language
 from gateway.errors import RateLimitExceededError
+from gateway.limits.rate_limit import RateLimiter, RateRule
 from gateway.people.errors import SignInRejectedError
 from gateway.people.person import ATTEMPT_LIFETIME, SignedIn
 from gateway.people.sign_in import SignInService
-from gateway.rate_limit import RateLimiter, RateRule
 
 RETURN_PATH: Final = f"{SIGN_IN_PATH}/openid/return"
 SIGN_IN_RATE: Final = RateRule(name="sign-in", per_second=1, burst=20)

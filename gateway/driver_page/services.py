@@ -3,17 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.address_limit import AddressLimiter
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page.offers import OfferService
 from gateway.driver_page.service import DriverPaymentService
-from gateway.edge_limits import EdgeLimits
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.edge_limits import EdgeLimits
+from gateway.limits.rate_limit import RateRule
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.services import OcpiServices
 from gateway.partners.buyer_service import BuyerService
 from gateway.payments.service import PaymentService
-from gateway.rate_limit import RateRule
 
 # Many phones of one mobile network share an address: looking is cheap, paying holds money.
 LOOKING: Final = RateRule(name="address", per_second=10, burst=120)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from gateway.api_schemas import SessionState
 from gateway.driver_page.start_state import StartState
 from gateway.payments.state_machine import PaymentState
+from gateway.schemas.api_schemas import SessionState
 
 
 class Stage(StrEnum):

@@ -6,13 +6,13 @@ Owns: that shape. Must not know who reads it.
 from collections.abc import Sequence
 from typing import Final
 
-from gateway import exception_schemas
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.age_limits import AgeLimits
 from gateway.exceptions.due import due_at, hours_of
 from gateway.exceptions.repository import ExceptionHistoryRecord
 from gateway.exceptions.rules import KINDS, ExceptionRecord, NextStep, next_step
 from gateway.ids import format_id
+from gateway.schemas import exceptions
 
 PREFIX: Final = "exc"
 
@@ -24,10 +24,10 @@ def next_step_of(record: ExceptionRecord) -> NextStep:
 
 def exception_object(
     record: ExceptionRecord, *, history: Sequence[ExceptionHistoryRecord] | None = None
-) -> exception_schemas.ExceptionSchema:
+) -> exceptions.ExceptionSchema:
     """The public exception; with its history where that is given."""
     step = next_step_of(record)
-    return exception_schemas.ExceptionSchema(
+    return exceptions.ExceptionSchema(
         id=format_id(PREFIX, record.id),
         kind=record.kind,
         title=KINDS[record.kind].title,
@@ -44,24 +44,24 @@ def exception_object(
         due_at=due_at(record),
         opened_at=record.opened_at,
         resolved_at=record.resolved_at,
-        next_step=exception_schemas.ExceptionNextStepSchema(
+        next_step=exceptions.ExceptionNextStepSchema(
             text=step.text, command=step.command, retry=KINDS[record.kind].retry
         ),
         history=None
         if history is None
         else [
-            exception_schemas.ExceptionEventSchema(at=one.at, kind=one.kind, actor=one.actor, note=one.note)
+            exceptions.ExceptionEventSchema(at=one.at, kind=one.kind, actor=one.actor, note=one.note)
             for one in history
         ],
     )
 
 
-def age_limits_object(limits: AgeLimits) -> exception_schemas.ExceptionAgeLimitsSchema:
+def age_limits_object(limits: AgeLimits) -> exceptions.ExceptionAgeLimitsSchema:
     """The public age limits."""
-    return exception_schemas.ExceptionAgeLimitsSchema(
+    return exceptions.ExceptionAgeLimitsSchema(
         hours={kind: hours_of(limits.values[kind]) for kind in ExceptionKind},
         own=[
-            exception_schemas.ExceptionAgeLimitSchema(
+            exceptions.ExceptionAgeLimitSchema(
                 kind=one.kind, hours=one.hours, set_by=one.set_by, set_at=one.set_at
             )
             for one in limits.own

@@ -22,7 +22,12 @@ from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.failure_log import log_failure
 from gateway.ids import format_id
-from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown, PspTransferRequest, Transferred
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
+from gateway.payments.psp.port import (
+    Psp,
+    PspTransferRequest,
+    Transferred,
+)
 from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.party_check_service import PartyCheckService
 from gateway.webhooks import events, payout_events

@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 
 from gateway.clock import Clock
-from gateway.payments.psp.port import PspEvent, PspOutcomeUnknown
+from gateway.payments.psp.failures import PspOutcomeUnknown
+from gateway.payments.psp.port import PspEvent
 from gateway.payments.service import PaymentService
 
 _EVERY: Final = timedelta(minutes=10)

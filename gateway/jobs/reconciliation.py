@@ -20,8 +20,8 @@ from clearing.services import ClearingServices, build_clearing
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.payments import reconciliation_repository, unbooked_charge_repository
+from gateway.payments.psp.failures import PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspMovement
-from gateway.payments.psp.port import PspOutcomeUnknown
 from gateway.payments.service import PaymentService
 from gateway.payments.unbooked_charge_repository import UnbookedCharge
 

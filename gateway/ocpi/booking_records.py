@@ -6,13 +6,13 @@ Owns: from a Booking to the record, in the caller's transaction. Must not know: 
 from datetime import datetime
 from typing import Final
 
-from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import format_id, shard_of
 from gateway.ocpi.booking_rules import ReservationStatus, check_transition, read_booking
 from gateway.ocpi.repository import bookings
 from gateway.ocpi.repository.bookings import BookingAnswer, BookingRecord
 from gateway.ocpi.request_bodies import Tree, encode
+from gateway.schemas.bookings import BookingSchema
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 

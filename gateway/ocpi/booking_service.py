@@ -13,7 +13,6 @@ from uuid import UUID
 import msgspec
 
 from clearing.pricing.ocpi_version import OcpiVersion
-from gateway.booking_schemas import BookingSchema
 from gateway.database import transaction
 from gateway.ids import format_id
 from gateway.ocpi.booking_records import record_answer, record_booking, shown
@@ -39,6 +38,7 @@ from gateway.payments.errors import InvalidPaymentRequestError, NotFoundError, P
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import SessionView
+from gateway.schemas.bookings import BookingSchema
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from gateway import api_schemas
 from gateway.ids import format_id
 from gateway.ocpi.commands import CommandSender, ReservationRequest, StartSessionRequest
 from gateway.ocpi.connectors import evse_key
@@ -22,6 +21,7 @@ from gateway.payments.errors import InvalidPaymentRequestError, PaymentConflictE
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import SessionView
+from gateway.schemas import api_schemas
 
 LONGEST_RESERVATION: Final = timedelta(days=1)
 

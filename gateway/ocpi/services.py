@@ -7,9 +7,9 @@ from uuid import UUID
 
 import aiohttp
 
-from gateway.address_limit import AddressLimiter
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
+from gateway.limits.address_limit import AddressLimiter
 from gateway.ocpi.peer_cache import PeerCache
 from gateway.ocpi.repository import pulls
 from gateway.ocpi.repository.peers import PeerRecord, PeerRole

@@ -15,10 +15,10 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.address_limit import IpNetwork
 from gateway.api_versions import NEWEST
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
+from gateway.limits.address_limit import IpNetwork
 from gateway.partners import party_repository, principal_repository
 from gateway.partners.errors import (
     KeyExpiryPastError,

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.address_limit import IpNetwork
 from gateway.database import Connection, named_queries
+from gateway.limits.address_limit import IpNetwork
 from gateway.scopes import Scope, held_by
 
 PLATFORM_ID: Final = "platform"

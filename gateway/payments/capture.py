@@ -27,7 +27,8 @@ from gateway.payments.errors import (
     conflict_of,
 )
 from gateway.payments.planned_end import IntendedEnd, PlannedEnd
-from gateway.payments.psp.port import PSP_CONFIGURATION, Declined, Held, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
+from gateway.payments.psp.port import PSP_CONFIGURATION, Held
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import (
     AuthorizationRecord,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID, uuid5
 
-from gateway.api_schemas import SessionState
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, in_shard, new_id
@@ -29,6 +28,7 @@ from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.usage_repository import StatedUsage
 from gateway.payments.views import SessionView
+from gateway.schemas.api_schemas import SessionState
 from gateway.webhooks.events import EventType, event_rows
 
 _CHARGES: Final = 2  # at most: the captured hold, and the residual charge

@@ -24,7 +24,8 @@ from gateway.payments.psp.dispute_port import (
     PspEvidenceRequest,
     PspFileRequest,
 )
-from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
+from gateway.payments.psp.port import Psp
 from gateway.payments.psp_answers import known
 from gateway.payments.records import DisputeRecord
 from gateway.webhooks import events

@@ -25,11 +25,10 @@ from gateway.payments.errors import (
     PaymentConflictError,
     PspUnavailableError,
 )
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.payment_port import TopUpState
 from gateway.payments.psp.port import (
-    Declined,
     Psp,
-    PspOutcomeUnknown,
     PspTopUpRequest,
     ToppedUp,
     TopUpOutcome,

@@ -10,13 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from clearing.pricing.tariff import TariffSnapshot
-from gateway.api_schemas import SessionState
 from gateway.ids import new_id
 from gateway.key_claim import UNKEYED, KeyClaim
 from gateway.payments.records import AuthorizationRecord, SessionRecord
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
 from gateway.payments.session_flags import flags_at_start
 from gateway.payments.state_machine import PaymentState
+from gateway.schemas.api_schemas import SessionState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,10 @@ from gateway.payments import presenters, psp_request_repository, repository
 from gateway.payments.capture_steps import may_charge_residual
 from gateway.payments.phase_repository import EndedPhase, PhaseRepository
 from gateway.payments.policy import PSP_REQUEST_RETRY
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     Captured,
-    Declined,
     Held,
-    PspOutcomeUnknown,
     Refunded,
     RequiresAction,
     Voided,

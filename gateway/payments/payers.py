@@ -21,6 +21,7 @@ from gateway.payments.errors import (
     PaymentConflictError,
 )
 from gateway.payments.payer_records import CustomerRecord, SavedMethodRecord, SetupRecord
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.payer_port import (
     PayerPsp,
     PspCustomerRequest,
@@ -28,7 +29,7 @@ from gateway.payments.psp.payer_port import (
     SetupState,
     SetupStatus,
 )
-from gateway.payments.psp.port import INVALID_CUSTOMER, Declined, PspOutcomeUnknown
+from gateway.payments.psp.port import INVALID_CUSTOMER
 from gateway.payments.psp_answers import known, unavailable
 from gateway.payments.views import SetupView
 from gateway.webhooks import events

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from clearing.captured_session import AuthorizationMethod
 from clearing.cdr_checks.finding import CheckCode
 from clearing.parties.party import PLATFORM_ID
-from gateway import api_schemas, funding_schemas, payer_schemas
 from gateway.ids import format_id, shard_of
 from gateway.payments.payer_records import CustomerRecord, SavedMethodRecord, SetupRecord
 from gateway.payments.psp.payer_port import SetupState
@@ -25,6 +24,7 @@ from gateway.payments.records import (
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.usage_repository import ProvisionalUsage, StatedUsage
 from gateway.payments.views import AuthorizationView, SessionView, SetupView, TariffReference
+from gateway.schemas import api_schemas, funding, payers
 from gateway.webhooks.events import EventType, NewEvent
 
 _AUTHORIZATION_EVENTS = {
@@ -76,9 +76,9 @@ def _action(view: AuthorizationView) -> dict[str, Any] | None:
     return dict(action) if action else None
 
 
-def customer_object(customer: CustomerRecord) -> payer_schemas.CustomerSchema:
+def customer_object(customer: CustomerRecord) -> payers.CustomerSchema:
     """The public customer."""
-    return payer_schemas.CustomerSchema(
+    return payers.CustomerSchema(
         id=customer.psp_customer or "",
         reference=customer.reference,
         metadata=dict(customer.metadata),
@@ -86,10 +86,10 @@ def customer_object(customer: CustomerRecord) -> payer_schemas.CustomerSchema:
     )
 
 
-def setup_object(view: SetupView, *, publishable_key: str | None) -> payer_schemas.SetupSchema:
+def setup_object(view: SetupView, *, publishable_key: str | None) -> payers.SetupSchema:
     """The public setup; its secrets only where they were read from the PSP for this answer."""
     setup = view.setup
-    return payer_schemas.SetupSchema(
+    return payers.SetupSchema(
         id=format_id("setup", setup.id),
         customer=setup.psp_customer,
         state=setup.state.value,
@@ -107,9 +107,9 @@ def setup_object(view: SetupView, *, publishable_key: str | None) -> payer_schem
     )
 
 
-def saved_method_object(method: SavedMethodRecord) -> payer_schemas.PaymentMethodSchema:
+def saved_method_object(method: SavedMethodRecord) -> payers.PaymentMethodSchema:
     """The public payment method: what a driver recognizes it by."""
-    return payer_schemas.PaymentMethodSchema(
+    return payers.PaymentMethodSchema(
         id=method.psp_method,
         customer=method.psp_customer,
         brand=method.brand,
@@ -194,9 +194,9 @@ def refund_object(refund: RefundRecord) -> api_schemas.RefundSchema:
     )
 
 
-def top_up_object(top_up: TopUpRecord) -> funding_schemas.TopupSchema:
+def top_up_object(top_up: TopUpRecord) -> funding.TopupSchema:
     """The public top-up."""
-    return funding_schemas.TopupSchema(
+    return funding.TopupSchema(
         id=format_id("top", top_up.id),
         state=top_up.state,
         party=top_up.party_id,

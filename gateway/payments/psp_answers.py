@@ -13,7 +13,8 @@ from gateway.payments.errors import (
     PspRefusesUsError,
     PspUnavailableError,
 )
-from gateway.payments.psp.port import INVALID_CUSTOMER, Declined, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
+from gateway.payments.psp.port import INVALID_CUSTOMER
 
 _T = TypeVar("_T")
 

@@ -23,16 +23,15 @@ from gateway.payments.funding import FundingService
 from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.payers import PayerService
 from gateway.payments.psp.dispute_port import RefundState, ReversalUpdate
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     HOSTED_PAGE,
     Captured,
-    Declined,
     Held,
     Psp,
     PspEvent,
     PspEventKind,
     PspIncident,
-    PspOutcomeUnknown,
     Voided,
 )
 from gateway.payments.psp_event_repository import PspEventRepository

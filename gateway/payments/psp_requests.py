@@ -27,11 +27,11 @@ from gateway.payments import psp_request_repository, refund_repository, reposito
 from gateway.payments.errors import PaymentConflictError
 from gateway.payments.outcomes import OutcomeRecorder, RecordedOutcome, SentRequest
 from gateway.payments.policy import FeatureChoice, PaymentPolicy
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     PSP_CONFIGURATION,
     CaptureOutcome,
     ChargeOutcome,
-    Declined,
     FeaturesRefused,
     Held,
     HoldOutcome,
@@ -41,8 +41,6 @@ from gateway.payments.psp.port import (
     PspCaptureRequest,
     PspChargeRequest,
     PspIncrementRequest,
-    PspMisconfigured,
-    PspOutcomeUnknown,
     PspRefundRequest,
     PspVoidRequest,
     RefundOutcome,

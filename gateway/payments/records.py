@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from gateway.api_schemas import SessionState
 from gateway.database import FromRow
 from gateway.ids import format_id
 from gateway.payments.state_machine import PaymentState
+from gateway.schemas.api_schemas import SessionState
 
 
 def session_name(cpo_id: str, session_ref: str) -> str:

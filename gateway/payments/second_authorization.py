@@ -6,12 +6,12 @@ Owns: the rule that a session has one active authorization. Must not know: the d
 from dataclasses import replace
 from datetime import datetime
 
-from gateway.api_schemas import SessionState
 from gateway.payments.errors import SessionAlreadyAuthorizedError
 from gateway.payments.records import AuthorizationRecord, SessionRecord
 from gateway.payments.requests import AuthorizationRequest
 from gateway.payments.session_state import OPEN_STATES, SessionEvent, advance_session
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
+from gateway.schemas.api_schemas import SessionState
 
 
 def reject_second_authorization(

@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from gateway.api_schemas import SessionState
+from gateway.schemas.api_schemas import SessionState
 
 
 class SessionEvent(StrEnum):

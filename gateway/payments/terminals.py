@@ -14,7 +14,8 @@ from gateway.database import Pool
 from gateway.ids import format_id
 from gateway.payments import terminal_repository as repository
 from gateway.payments.errors import NotFoundError, PaymentConflictError
-from gateway.payments.psp.port import CARD_PRESENT, Declined, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
+from gateway.payments.psp.port import CARD_PRESENT
 from gateway.payments.psp.terminal_port import (
     INVALID_ADDRESS,
     INVALID_DISPLAY_NAME,

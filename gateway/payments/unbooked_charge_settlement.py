@@ -10,7 +10,6 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from gateway.api_schemas import SessionState
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.ids import format_id, in_shard, new_id
@@ -22,8 +21,13 @@ from gateway.payments import (
 )
 from gateway.payments import unbooked_charge_repository as charges
 from gateway.payments.errors import PaymentConflictError, PaymentError
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.payment_port import PspPayment
-from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown, PspRefundRequest, RefundOutcome
+from gateway.payments.psp.port import (
+    Psp,
+    PspRefundRequest,
+    RefundOutcome,
+)
 from gateway.payments.psp_requests import PspOperation
 from gateway.payments.quotes import QuoteService
 from gateway.payments.records import (
@@ -38,6 +42,7 @@ from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.unbooked_charge_repository import UnbookedCharge
 from gateway.payments.unbooked_charge_state import UnbookedState
 from gateway.payments.unbooked_charges import book_fee
+from gateway.schemas.api_schemas import SessionState
 from gateway.webhooks.events import event_rows
 
 _REFUND: Final[PspOperation[tuple[PspRefundRequest, UUID], RefundOutcome]] = PspOperation(

@@ -17,8 +17,9 @@ from gateway.ids import new_id, shard_of
 from gateway.payments import psp_record, repository
 from gateway.payments import unbooked_charge_repository as charges
 from gateway.payments.errors import PaymentConflictError
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.payment_port import PspPayment
-from gateway.payments.psp.port import Captured, Declined, Psp, PspOutcomeUnknown
+from gateway.payments.psp.port import Captured, Psp
 from gateway.payments.records import AuthorizationRecord, CaptureRecord
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
 from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedReason

@@ -3,9 +3,9 @@
 Owns: their mapping. Must not know: what follows from the account's state.
 """
 
-from gateway.account_schemas import ConnectedAccountSchema
 from gateway.ids import shard_of
 from gateway.payouts.account_state import ConnectedAccountRecord
+from gateway.schemas.accounts import ConnectedAccountSchema
 from gateway.webhooks.events import EventType, NewEvent
 
 

@@ -35,7 +35,7 @@ from gateway.payments.psp.connect_port import (
     PspAccountRequest,
     TransferCapability,
 )
-from gateway.payments.psp.port import Declined, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp_answers import known
 from gateway.payouts import connected_account_repository as repository
 from gateway.payouts.account_presenter import account_updated

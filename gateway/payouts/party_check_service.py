@@ -22,7 +22,7 @@ from gateway.errors import RecordNotFoundError
 from gateway.ids import format_id, new_id, shard_of
 from gateway.partners.party_service import load_party
 from gateway.partners.principals import principal_transaction
-from gateway.party_check_schemas import PartyCheckSchema
+from gateway.schemas.party_checks import PartyCheckSchema
 from gateway.webhooks import events, payout_events
 from gateway.webhooks.events import EventType, NewEvent
 

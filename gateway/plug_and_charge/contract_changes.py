@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from gateway.api_schemas_plug_and_charge import ContractSchema
 from gateway.database import Connection
 from gateway.ids import format_id, shard_of
+from gateway.schemas.plug_and_charge import ContractSchema
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 from pnc.contract import Contract, ContractState, PaymentKind

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import structlog
 
-from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, parse_id
@@ -21,6 +20,7 @@ from gateway.plug_and_charge import repository
 from gateway.plug_and_charge.receipts import ReceiptService
 from gateway.plug_and_charge.session_cost import find_station_session
 from gateway.plug_and_charge.settlement_outcome import session_has_ended, settlement_object
+from gateway.schemas.plug_and_charge import SettlementNoticeSchema
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 from pnc import decision_lifecycle

@@ -7,10 +7,10 @@ HTTP.
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.ids import format_id
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import SessionView
+from gateway.schemas.plug_and_charge import SettlementNoticeSchema
 
 HELD: Final = frozenset({PaymentState.AUTHORIZED, PaymentState.CAPTURE_REQUESTED, PaymentState.CAPTURED})
 _ENDED_WITHOUT_CAPTURE: Final = frozenset({PaymentState.VOIDED, PaymentState.FAILED})

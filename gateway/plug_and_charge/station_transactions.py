@@ -7,7 +7,6 @@ know HTTP or the text of OCPP's messages.
 from dataclasses import dataclass
 from uuid import UUID
 
-from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.ids import parse_id
@@ -16,6 +15,7 @@ from gateway.payments.service import PaymentService
 from gateway.plug_and_charge import repository
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.vehicle_hold import VehicleHoldService
+from gateway.schemas.plug_and_charge import SettlementNoticeSchema
 from pnc import decision_lifecycle
 from pnc.authorization import AuthorizationDecision
 from pnc.errors import ConflictingRecordError

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from clearing.services import ClearingServices
-from gateway.api_schemas_recovery import PlatformRestoredSchema
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.errors import GatewayError
 from gateway.ids import format_id, new_id, shard_of
 from gateway.ocpi.repository import pulls
+from gateway.payments.psp.failures import PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspMovement
-from gateway.payments.psp.port import PspOutcomeUnknown
 from gateway.payments.service import PaymentService
 from gateway.recovery import repository
 from gateway.recovery.restore_steps import RestoreReport, RestoreStep
 from gateway.recovery.restored_payments import RestoredPayments
 from gateway.recovery.restored_payouts import RestoredPayouts
+from gateway.schemas.recovery import PlatformRestoredSchema
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 

@@ -15,9 +15,10 @@ from gateway.payments import psp_record, repository
 from gateway.payments import unbooked_charge_repository as charges
 from gateway.payments.errors import PaymentConflictError
 from gateway.payments.psp.dispute_port import RefundState, ReversalUpdate
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspMovement
 from gateway.payments.psp.payment_port import PspPayment
-from gateway.payments.psp.port import Captured, Declined, Held, PspOutcomeUnknown
+from gateway.payments.psp.port import Captured, Held
 from gateway.payments.service import PaymentService
 from gateway.payments.session_rebuild import CantRebuildSessionError, SessionRebuilder
 from gateway.payments.unbooked_charge_state import UnbookedState

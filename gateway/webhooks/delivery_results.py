@@ -14,9 +14,9 @@ from uuid import UUID
 
 import structlog
 
-from gateway import api_schemas
 from gateway.database import Connection
 from gateway.ids import format_id, new_id, shard_of
+from gateway.schemas import api_schemas
 from gateway.webhooks import delivery_queue, events, repository
 from gateway.webhooks.delivery_queue import Attempt, ClaimedDelivery
 from gateway.webhooks.event_filter import EventFilter

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from gateway import api_schemas
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import first_id_at, format_id, shard_of
+from gateway.schemas import api_schemas
 from gateway.webhooks import repository
 from gateway.webhooks.events import API_VERSION
 from gateway.webhooks.repository import EventRecord

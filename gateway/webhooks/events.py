@@ -14,14 +14,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import account_schemas, api_schemas, exception_schemas, funding_schemas, payer_schemas
-from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
-from gateway.api_schemas_recovery import PlatformRestoredSchema
 from gateway.api_versions import NEWEST
-from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
-from gateway.party_check_schemas import PartyCheckSchema
+from gateway.schemas import accounts, api_schemas, exceptions, funding, payers
+from gateway.schemas.bookings import BookingSchema
+from gateway.schemas.party_checks import PartyCheckSchema
+from gateway.schemas.plug_and_charge import ContractSchema, SettlementNoticeSchema
+from gateway.schemas.recovery import PlatformRestoredSchema
 from gateway.tracing import traceparent
 from gateway.webhooks import repository
 
@@ -93,8 +93,8 @@ class EventType(StrEnum):
 # The shape of `data` for each prefix of a type; JSON schemas are generated from these.
 DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "authorization": api_schemas.AuthorizationSchema,
-    "setup": payer_schemas.SetupSchema,
-    "payment_method": payer_schemas.PaymentMethodSchema,
+    "setup": payers.SetupSchema,
+    "payment_method": payers.PaymentMethodSchema,
     "session": api_schemas.SessionSchema,
     "capture": api_schemas.CaptureSchema,
     "refund": api_schemas.RefundSchema,
@@ -105,11 +105,11 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
     "party_check": PartyCheckSchema,
-    "connected_account": account_schemas.ConnectedAccountSchema,
+    "connected_account": accounts.ConnectedAccountSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
-    "top_up": funding_schemas.TopupSchema,
-    "exception": exception_schemas.ExceptionSchema,
+    "top_up": funding.TopupSchema,
+    "exception": exceptions.ExceptionSchema,
     "platform": PlatformRestoredSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }
@@ -119,8 +119,8 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
 class NewEvent:
     """One event for one party.
 
-    `data` is the object as the API shows it (its `*Schema` of gateway/api_schemas.py as JSON), `object_id`
-    its prefixed id, `shard` the shard of the session or, for objects without one, of the object's own id.
+    `data` is the object as the API shows it (a model of gateway/schemas/), `object_id` its prefixed id,
+    `shard` the shard of the session or, for objects without one, of the object's own id.
     """
 
     type: EventType

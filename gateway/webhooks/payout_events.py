@@ -18,9 +18,9 @@ from clearing.parties.payout_terms import PayoutHoldRecord
 from clearing.payouts.disbursement import Disbursement
 from clearing.reporting import disbursements
 from clearing.reporting.disbursements import DisbursementRecord
-from gateway import api_schemas
 from gateway.database import Connection
 from gateway.ids import format_id, shard_of
+from gateway.schemas import api_schemas
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 

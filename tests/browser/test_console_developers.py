@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import audit_system, record_audit
-from gateway.daily_audit import audit_daily
+from gateway.audit.daily_audit import audit_daily
+from gateway.audit.system_audit import audit_system, record_audit
 from gateway.database import Pool
 from tests.browser.conftest import PHONE, WIDE, OpenPage, WatchedPage
 from tests.browser.test_console_pages import with_cookies

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.database import Pool
 from gateway.ids import ids_from, new_id
 from gateway.payments.errors import PaymentError

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from gateway.api.idempotency import LOCK
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.database import Pool, named_queries, named_statement
 from tests.fakes.api import Answer, Api, open_api
 from tests.fakes.workers import resolve_outcomes

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.clock import SystemClock
 from gateway.database import Pool, is_distributed
 from gateway.payments.phase_repository import PhaseRepository

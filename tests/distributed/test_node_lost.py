@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.clock import SystemClock
 from gateway.database import Pool
 from gateway.migrations import migrate

@@ -15,7 +15,6 @@ from multidict import CIMultiDictProxy
 from clearing.services import build_clearing
 from gateway.acts.service import ActService
 from gateway.adapters.opcp import OpcpProtocol
-from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
@@ -25,6 +24,7 @@ from gateway.documents.document_service import DocumentService
 from gateway.driver_page.administration import DriverPageAdministration
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.ids import new_id
+from gateway.limits.address_limit import AddressLimiter
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE

@@ -20,11 +20,11 @@ from gateway.driver_page import repository
 from gateway.driver_page.repository import DriverPageRecord
 from gateway.driver_page.routes import driver_page_routes
 from gateway.driver_page.services import DriverPageServices, build_driver_page
-from gateway.edge_limits import EdgeLimits
 from gateway.ids import format_id
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.driver_payments import DriverPaymentJob
+from gateway.limits.edge_limits import EdgeLimits
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.partners.buyer_service import BuyerService

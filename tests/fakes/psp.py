@@ -27,6 +27,7 @@ from gateway.payments.psp.dispute_port import (
     PspFileRequest,
     RefundUpdate,
 )
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspTotals
 from gateway.payments.psp.payer_port import (
     CardSummary,
@@ -49,7 +50,6 @@ from gateway.payments.psp.port import (
     Captured,
     CaptureOutcome,
     ChargeOutcome,
-    Declined,
     Held,
     HoldOutcome,
     IncrementOutcome,
@@ -58,7 +58,6 @@ from gateway.payments.psp.port import (
     PspEvent,
     PspHoldRequest,
     PspIncrementRequest,
-    PspOutcomeUnknown,
     PspRefundRequest,
     PspTopUpRequest,
     PspTransferRequest,

@@ -14,14 +14,14 @@ import pytest
 import structlog
 from aiohttp import ClientSession, web
 
-from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.health import DatabaseReadiness
 from gateway.api.http_server import GatewayRunner
 from gateway.api.problems import ProblemError
 from gateway.api.server import build_api
 from gateway.database import Pool
-from gateway.rate_limit import RateRule
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.rate_limit import RateRule
 from tests.fakes.api import Hands, open_api
 
 UNKNOWN_KEY = f"Bearer nck_{'a' * 12}_{'b' * 43}"

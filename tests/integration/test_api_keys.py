@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from openapi_spec_validator import validate
 
-from gateway.address_limit import AddressLimiter
 from gateway.api.problems import CATALOG
 from gateway.api.routes import endpoints
 from gateway.api.server import build_api
 from gateway.database import Pool
-from gateway.rate_limit import RateRule
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.rate_limit import RateRule
 from tests.fakes.api import ADMIN, Api, authorization_body, open_api
 
 

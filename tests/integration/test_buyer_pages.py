@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from gateway.address_limit import AddressLimiter
 from gateway.database import Pool
 from gateway.ids import parse_id
 from gateway.jobs.driver_documents import DriverDocumentJob
-from gateway.rate_limit import RateRule
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.rate_limit import RateRule
 from tests.fakes.api import Answer, Api, open_api
 from tests.integration import test_api_disbursements as settlement
 from tests.integration.test_buyers import BODY

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.database import Pool
-from gateway.rate_limit import RateRule
+from gateway.limits.rate_limit import RateRule
 from tests.fakes.api import Answer, Api, open_api
 from tests.fakes.api import cdr as api_cdr
 from tests.fakes.ocpi_edge import start_edge, stop_edge

@@ -3,9 +3,9 @@
 import html
 import re
 
-from gateway.audit import audit_system, record_audit
+from gateway.audit.daily_audit import audit_daily
+from gateway.audit.system_audit import audit_system, record_audit
 from gateway.audit_run_repository import AuditRun, find_latest_run_of, record_run
-from gateway.daily_audit import audit_daily
 from gateway.database import Pool, transaction
 from tests.fakes.console import HOSTILE, ConsoleOfTest, open_console, paid_session
 

@@ -16,10 +16,9 @@ from gateway.database import Pool, transaction
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.partners import party_repository
 from gateway.partners.party_repository import PartyRecord
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
-    Declined,
     Psp,
-    PspOutcomeUnknown,
     PspTransferRequest,
     TransferOutcome,
     Transferred,

@@ -16,7 +16,7 @@ from gateway.payments.errors import (
     PspUnavailableError,
 )
 from gateway.payments.psp.dispute_port import DisputeResponse, DisputeState, DisputeUpdate, PspEvidenceRequest
-from gateway.payments.psp.port import PspOutcomeUnknown
+from gateway.payments.psp.failures import PspOutcomeUnknown
 from tests.fakes.api import open_api
 from tests.integration.test_api_after_capture import captured
 from tests.integration.test_dispute_states import OPENED

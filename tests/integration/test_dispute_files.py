@@ -10,7 +10,7 @@ from pypdf import PdfReader
 
 from gateway.ids import parse_id, shard_of
 from gateway.payments.psp.dispute_port import FileUploaded, PspEvidenceRequest, PspFileRequest
-from gateway.payments.psp.port import Declined
+from gateway.payments.psp.failures import Declined
 from gateway.payments.psp.stripe.adapter import StripePsp
 from tests.fakes.api import Answer, Api
 from tests.integration import test_api_disbursements as settlement

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.payments.psp.dispute_port import DisputeState, DisputeUpdate, RefundState, RefundUpdate
-from gateway.payments.psp.port import PspOutcomeUnknown
+from gateway.payments.psp.failures import PspOutcomeUnknown
 from tests.fakes.tasks import correction_job
 from tests.integration.test_payments import System
 from tests.integration.test_rare_payments import hear, refund, system, with_ledger

@@ -25,8 +25,8 @@ from clearing.parties.business_details import BusinessDetails
 from clearing.parties.party import Party
 from clearing.reporting.open_items import OpenCauseKind, open_causes
 from clearing.services import ClearingServices, build_clearing
+from gateway.audit.daily_audit import audit_daily
 from gateway.clock import Clock, SystemClock
-from gateway.daily_audit import audit_daily
 from gateway.database import Pool, transaction
 from gateway.exception_kinds import ExceptionState
 from gateway.exceptions.repository import ExceptionFilter

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from typing_extensions import override
 
-from gateway.address_limit import AddressLimiter
 from gateway.database import Pool
-from gateway.rate_limit import RateRule
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.rate_limit import RateRule
 from tests.fakes.driver_page import BRAND, EVSE, PAGE, Driver, open_driver_page, token_of
 from tests.fakes.ocpi_objects import tariff
 

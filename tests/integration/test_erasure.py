@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.database import Pool, transaction
 from gateway.ids import format_id, parse_id
 from gateway.payments.psp.payer_port import CardSummary

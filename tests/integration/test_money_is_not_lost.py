@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from clearing.ledger import service as ledger_service
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
 from gateway.jobs.hold_monitor import HoldMonitorJob
@@ -25,17 +25,16 @@ from gateway.payments.errors import (
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.dispute_port import ReversalUpdate
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     Captured,
     CaptureOutcome,
-    Declined,
     HoldOutcome,
     IncrementOutcome,
     PspCaptureRequest,
     PspEvent,
     PspHoldRequest,
     PspIncrementRequest,
-    PspOutcomeUnknown,
     PspRefundRequest,
     PspTopUpRequest,
     PspVoidRequest,

@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.address_limit import UNKNOWN_CALLERS
 from gateway.api.process_metrics import ProcessMetrics
+from gateway.limits.address_limit import UNKNOWN_CALLERS
 
 ROOT = Path(__file__).parents[2]
 KEY = "nck_test_admin_of_the_platform_0123456789"

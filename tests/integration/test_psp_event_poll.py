@@ -11,7 +11,8 @@ from typing_extensions import override
 from gateway.database import Pool
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp.port import PspEvent, PspOutcomeUnknown
+from gateway.payments.psp.failures import PspOutcomeUnknown
+from gateway.payments.psp.port import PspEvent
 from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.kept_events import kept_body, without_secrets
 from gateway.payments.service import PaymentService, build_payments

@@ -15,7 +15,7 @@ from clearing.ledger import service as ledger_service
 from clearing.parties.party import PartyKind
 from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.services import ClearingServices, build_clearing
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id
 from gateway.jobs.clearing import ClearingJob
@@ -34,11 +34,10 @@ from gateway.payments.funding import FundingService
 from gateway.payments.missing_cdr import KnownUsage, SessionUpdateSource
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.dispute_port import DisputeUpdate
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     Captured,
-    Declined,
     HoldOutcome,
-    PspOutcomeUnknown,
     PspTopUpRequest,
     ToppedUp,
     TopUpOutcome,

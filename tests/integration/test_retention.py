@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.audit import audit_system
-from gateway.daily_audit import audit_daily
+from gateway.audit.daily_audit import audit_daily
+from gateway.audit.system_audit import audit_system
 from gateway.database import Pool, transaction
 from gateway.jobs.retention import RetentionJob
 from gateway.personal_data import retention_service

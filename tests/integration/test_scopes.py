@@ -7,17 +7,17 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.address_limit import AddressLimiter
 from gateway.api.auth import Caller
 from gateway.api.operation_scopes import OPERATIONS, WITHOUT_KEY
 from gateway.api.problems import ProblemError
 from gateway.api.routes import endpoints
 from gateway.database import Pool, transaction
 from gateway.ids import new_id
+from gateway.limits.address_limit import AddressLimiter
+from gateway.limits.rate_limit import RateRule
 from gateway.partners import party_repository
 from gateway.partners.api_key_service import create_key
 from gateway.partners.party_repository import PartyRecord
-from gateway.rate_limit import RateRule
 from gateway.scopes import ALL_SCOPES, PARTY_SCOPES, PLATFORM_SCOPES, Scope, ScopeSet, held_by
 from tests.fakes.api import START, Api, open_api
 

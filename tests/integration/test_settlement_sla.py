@@ -17,8 +17,8 @@ from gateway.database import Pool, transaction
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import format_id
 from gateway.jobs.reconciliation import ReconciliationJob
+from gateway.payments.psp.failures import PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspMovement
-from gateway.payments.psp.port import PspOutcomeUnknown
 from gateway.webhooks.repository import find_oldest_undelivered_event
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world

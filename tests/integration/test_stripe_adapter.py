@@ -9,17 +9,15 @@ from uuid import UUID
 import pytest
 
 from gateway.ids import format_id, new_id
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
-    Declined,
     Held,
     PspCaptureRequest,
     PspChargeRequest,
     PspHoldRequest,
     PspIncrementRequest,
-    PspMisconfigured,
-    PspOutcomeUnknown,
     PspRefundRequest,
     PspTopUpRequest,
     PspTransferRequest,

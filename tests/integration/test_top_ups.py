@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.database import Pool, transaction
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import ExceptionFilter

@@ -12,8 +12,8 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.audit import AuditResult, audit_system
-from gateway.daily_audit import audit_daily
+from gateway.audit.daily_audit import audit_daily
+from gateway.audit.system_audit import AuditResult, audit_system
 from gateway.ids import format_id, parse_id
 from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
 from tests.simulation.application import Simulated

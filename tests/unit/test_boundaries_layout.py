@@ -10,12 +10,15 @@ ROOT = Path(__file__).parents[2]
 # Folder -> the modules and folders that are in it; `name/` is a package. The folder may hold further ones.
 TREE = {
     "gateway": """
-        application worker config database migrations clock ids logs outbound errors audit api_schemas
-        settlement_export pdf_renderer adapters/ cli/ api/ payments/ plug_and_charge/ ocpi/ partners/
+        application worker config database migrations clock ids logs outbound errors
+        settlement_export pdf_renderer adapters/ audit/ schemas/ limits/ settings/
+        cli/ api/ payments/ plug_and_charge/ ocpi/ partners/
         payouts/ reconciliation/ documents/ driver_page/ webhooks/ jobs/ exceptions/ task_kinds
         exception_kinds
-        retry_policy payer_schemas exception_schemas
+        retry_policy
     """,
+    "gateway/audit": "system_audit daily_audit psp_comparison",
+    "gateway/schemas": "api_schemas payers exceptions",
     "gateway/adapters": "ecb_feed vies revocation_http",
     "gateway/cli": """
         main audit bank_files clearing clock command_group demo dev documents fx meter migrate ocpi

@@ -8,7 +8,6 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from clearing.captured_session import AuthorizationMethod
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.buyers import BuyerId
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, KeyedWork, WireModel, page
@@ -49,6 +48,7 @@ from gateway.payments.requests import (
     TariffChoice,
 )
 from gateway.payments.views import AuthorizationView
+from gateway.schemas import api_schemas
 
 _OK: Final = 200
 _CREATED: Final = 201

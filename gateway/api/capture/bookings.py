@@ -12,11 +12,11 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryMode
 from gateway.api.field_types import InstantIn
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
-from gateway.booking_schemas import BookingLocationSchema, BookingSchema, BookingTimeslotSchema
 from gateway.ocpi.booking_rules import Timeslot, read_timeslots
 from gateway.ocpi.booking_service import BookingCaller, BookingService
 from gateway.ocpi.repository.bookings import BookingLocationRecord
 from gateway.ocpi.request_bodies import read_object
+from gateway.schemas.bookings import BookingLocationSchema, BookingSchema, BookingTimeslotSchema
 
 _MAX_PAGE: Final = 100
 _SEPARATOR: Final = "/"

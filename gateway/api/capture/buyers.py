@@ -16,7 +16,6 @@ from clearing.parties.business_details import (
     InvoiceProfile,
 )
 from clearing.parties.party import DocumentCadence, Party, PartyKind
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, Line
@@ -31,6 +30,7 @@ from gateway.api.partners.parties import (
 )
 from gateway.ids import format_id
 from gateway.partners.buyer_service import BuyerView
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 _PLACEHOLDER_CURRENCY: Final = "EUR"  # the service sets that of the party whose buyer it is

@@ -5,11 +5,11 @@ Owns: the paths. Must not know how money is captured.
 
 from typing import Final
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, page
 from gateway.api.field_types import ListQuery, before
 from gateway.payments.presenters import capture_object
+from gateway.schemas import api_schemas
 
 
 async def get(call: ApiRequest) -> ApiResponse:

@@ -7,12 +7,12 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import InstantIn
 from gateway.api.problems import ProblemError
 from gateway.ocpi.charging_preferences import ChargingPreferences, PreferencesAnswer, ProfileType
+from gateway.schemas import api_schemas
 
 _MOST_WH: Final = 1_000_000
 

@@ -9,13 +9,13 @@ from typing import Final
 
 from pydantic import Field
 
-from gateway import payer_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, CustomerToken, Line, MetadataIn, PaymentMethodToken
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.payments.presenters import customer_object, saved_method_object
+from gateway.schemas import payers
 
 _CREATED: Final = 201
 _NO_CONTENT: Final = 204
@@ -123,7 +123,7 @@ ENDPOINTS: Final = (
         tag="Payment methods",
         handler=create,
         body=CustomerBody,
-        answers={201: payer_schemas.CustomerSchema},
+        answers={201: payers.CustomerSchema},
         located=True,
         key_rule=KeyRule.REQUIRED,
         problems=(problems.PSP_CONFIGURATION, problems.UNAVAILABLE),
@@ -136,7 +136,7 @@ ENDPOINTS: Final = (
         tag="Payment methods",
         handler=list_all,
         query=CustomersQuery,
-        answers={200: payer_schemas.CustomerSchema},
+        answers={200: payers.CustomerSchema},
         listed=True,
     ),
     ApiEndpoint(
@@ -146,7 +146,7 @@ ENDPOINTS: Final = (
         summary="Get a customer",
         tag="Payment methods",
         handler=get,
-        answers={200: payer_schemas.CustomerSchema},
+        answers={200: payers.CustomerSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
@@ -157,7 +157,7 @@ ENDPOINTS: Final = (
         tag="Payment methods",
         handler=list_methods,
         query=PaymentMethodsQuery,
-        answers={200: payer_schemas.PaymentMethodSchema},
+        answers={200: payers.PaymentMethodSchema},
         listed=True,
         problems=(problems.NOT_FOUND,),
     ),
@@ -168,7 +168,7 @@ ENDPOINTS: Final = (
         summary="Get a payment method",
         tag="Payment methods",
         handler=get_method,
-        answers={200: payer_schemas.PaymentMethodSchema},
+        answers={200: payers.PaymentMethodSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(

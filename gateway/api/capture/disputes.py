@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, before
@@ -16,6 +15,7 @@ from gateway.documents.document_service import DisputeDocument
 from gateway.ids import format_id
 from gateway.payments.presenters import dispute_object
 from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, EVIDENCE_FILES
+from gateway.schemas import api_schemas
 
 EvidenceText = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00]*$")]
 EvidenceField = Literal[

@@ -7,12 +7,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import Line, Slug
 from gateway.api.problems import ProblemError
 from gateway.driver_page.repository import DriverPageRecord
+from gateway.schemas import api_schemas
 
 _PATH: Final = "/v1/parties/{id}/driver-page"
 _NO_CONTENT: Final = 204

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.field_types import MAX_PAGE, Slug
@@ -21,6 +20,7 @@ from gateway.ocpi.connector_standards import ConnectorStandard
 from gateway.ocpi.connectors import evse_key
 from gateway.ocpi.evse_directory import DirectoryEntry, EvseDirectory
 from gateway.ocpi.repository.public_evses import Box, Circle, EvseFilter, EvsePosition
+from gateway.schemas import api_schemas
 
 # OCPI's CiString is printable ASCII; a slash can't be in a path.
 _PATH: Final = "/v1/evses/{evse_id:[!-.0-~]{1,64}}"

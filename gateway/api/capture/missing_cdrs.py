@@ -7,11 +7,11 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.problems import ProblemError
 from gateway.payments.records import MissingCdrAction, MissingCdrPolicy
+from gateway.schemas import api_schemas
 
 _MAY_HAVE_ONE: Final = frozenset({"cpo", "platform"})
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from clearing.pricing.explain import receipt
 from clearing.pricing.priced import Line
-from gateway import api_schemas
 from gateway.ids import format_id
 from gateway.payments.views import PriceView
+from gateway.schemas import api_schemas
 
 
 def price_object(view: PriceView) -> api_schemas.PriceSchema:

@@ -8,13 +8,13 @@ from typing import Final, Literal
 from pydantic import Field
 
 from clearing.pricing.explain import receipt
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.authorizations import EstimateBody
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EvseId
 from gateway.api.idempotency import KeyRule
 from gateway.payments.requests import ChargingProfile, Estimate, TariffChoice
+from gateway.schemas import api_schemas
 
 
 class QuoteBody(WireModel):

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, MetadataIn, PositiveMinor, before
@@ -16,6 +15,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.ids import parse_id
 from gateway.payments.presenters import refund_object
 from gateway.payments.refund import RefundReason, RefundRequest
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 

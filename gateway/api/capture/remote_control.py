@@ -9,13 +9,13 @@ from typing import Final
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EmptyBody, InstantIn
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.ocpi.remote import RemoteControlService
+from gateway.schemas import api_schemas
 
 _ACCEPTED: Final = 202
 

@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.prices import price_object
 from gateway.api.capture.usage import Usage, cdr_of_usage
@@ -24,6 +23,7 @@ from gateway.payments.presenters import session_object
 from gateway.payments.requests import SessionFilter
 from gateway.payments.usage_repository import UsageState
 from gateway.payments.views import SessionView
+from gateway.schemas import api_schemas
 
 _OK: Final = 200
 _ACCEPTED: Final = 202

@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas, payer_schemas
 from gateway.api import problems
 from gateway.api.capture.customers import token
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
@@ -17,6 +16,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.payments.presenters import setup_object
 from gateway.payments.views import SetupView
+from gateway.schemas import api_schemas, payers
 
 _CREATED: Final = 201
 
@@ -128,7 +128,7 @@ ENDPOINTS: Final = (
         tag="Payment methods",
         handler=create,
         body=SetupBody,
-        answers={201: payer_schemas.SetupSchema},
+        answers={201: payers.SetupSchema},
         etag=True,
         located=True,
         key_rule=KeyRule.REQUIRED,
@@ -146,7 +146,7 @@ ENDPOINTS: Final = (
         summary="Get a setup",
         tag="Payment methods",
         handler=get,
-        answers={200: payer_schemas.SetupSchema},
+        answers={200: payers.SetupSchema},
         etag=True,
         problems=(problems.NOT_FOUND, problems.PSP_CONFIGURATION, problems.UNAVAILABLE),
     ),
@@ -160,7 +160,7 @@ ENDPOINTS: Final = (
         handler=cancel,
         body=EmptyBody,
         body_required=False,
-        answers={200: payer_schemas.SetupSchema},
+        answers={200: payers.SetupSchema},
         etag=True,
         key_rule=KeyRule.OPTIONAL,
         problems=(

@@ -8,7 +8,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.customers import token
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page, whole
@@ -16,6 +15,7 @@ from gateway.api.field_types import MAX_PAGE, NO_STORE, EmptyBody, Line, Metadat
 from gateway.api.idempotency import KeyRule
 from gateway.payments.psp.terminal_port import Reader
 from gateway.payments.terminal_repository import LocationRecord
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 LocationToken = Annotated[

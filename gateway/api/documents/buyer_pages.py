@@ -20,7 +20,6 @@ from clearing.errors import ClearingError, InvalidPartyError, UnclearableError
 from clearing.language import Language, texts
 from clearing.money import to_major
 from clearing.parties.business_details import language_of
-from gateway import api_schemas
 from gateway.api import pages, problems
 from gateway.api.capture.buyers import BuyerBody, buyer_party
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
@@ -29,6 +28,7 @@ from gateway.card_numbers import holds_card_number
 from gateway.driver_page.languages import choose_language
 from gateway.ids import format_id
 from gateway.partners.buyer_service import NamingObstacle
+from gateway.schemas import api_schemas
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 20

@@ -17,13 +17,13 @@ from clearing.language import Language
 from clearing.meter_data.evidence import MeterEvidence
 from clearing.meter_data.findings import MeterVerdict
 from clearing.meter_data.ocmf import OcmfReading
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.problems import ProblemError
 from gateway.documents.document_service import SessionReceipt
 from gateway.ids import format_id
+from gateway.schemas import api_schemas
 
 _NAME_LENGTH: Final = 100
 DocumentName = Annotated[str, Field(max_length=_NAME_LENGTH, pattern=r"^[A-Za-z0-9._-]+$")]

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.acts.repository import ActFilter, ActRecord
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, page
 from gateway.api.field_types import InstantIn, Line, ListQuery
 from gateway.api.problems import FieldError, ProblemError
+from gateway.schemas import api_schemas
 
 _PREFIX: Final = "act_"
 _LARGEST_ID: Final = 2**63 - 1

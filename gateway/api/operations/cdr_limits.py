@@ -10,7 +10,6 @@ from typing import Final, Literal
 from pydantic import Field
 
 from clearing.cdr_checks.limits import LimitName
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import InstantIn
@@ -18,6 +17,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
 from gateway.payments.cdr_limits import PartyLimits
+from gateway.schemas import api_schemas
 
 _IS_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 

@@ -8,7 +8,6 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from gateway import exception_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import Line, ListQuery, Slug, before
@@ -21,6 +20,7 @@ from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.service import ExceptionView
 from gateway.payments.stated_usage import UsageAction
 from gateway.payments.unbooked_charges import ChargeAction
+from gateway.schemas import exceptions
 
 _MAX_NOTE: Final = 500
 Note = Annotated[
@@ -160,7 +160,7 @@ ENDPOINTS: Final = (
         tag="Operations",
         handler=list_all,
         query=ExceptionsQuery,
-        answers={200: exception_schemas.ExceptionSchema},
+        answers={200: exceptions.ExceptionSchema},
         listed=True,
     ),
     ApiEndpoint(
@@ -171,7 +171,7 @@ ENDPOINTS: Final = (
         description=("Returns the exception with its history."),
         tag="Operations",
         handler=get,
-        answers={200: exception_schemas.ExceptionSchema},
+        answers={200: exceptions.ExceptionSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
@@ -190,7 +190,7 @@ ENDPOINTS: Final = (
         tag="Operations",
         handler=resolve,
         body=ResolveExceptionBody,
-        answers={200: exception_schemas.ExceptionSchema},
+        answers={200: exceptions.ExceptionSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
@@ -202,7 +202,7 @@ ENDPOINTS: Final = (
         tag="Operations",
         handler=assign,
         body=AssignExceptionBody,
-        answers={200: exception_schemas.ExceptionSchema},
+        answers={200: exceptions.ExceptionSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
@@ -214,7 +214,7 @@ ENDPOINTS: Final = (
         description="From how many hours on an exception of each kind is overdue: as set, else the default.",
         tag="Operations",
         handler=get_age_limits,
-        answers={200: exception_schemas.ExceptionAgeLimitsSchema},
+        answers={200: exceptions.ExceptionAgeLimitsSchema},
     ),
     ApiEndpoint(
         method="PUT",
@@ -228,7 +228,7 @@ ENDPOINTS: Final = (
         tag="Operations",
         handler=set_age_limits,
         body=ExceptionAgeLimitsBody,
-        answers={200: exception_schemas.ExceptionAgeLimitsSchema},
+        answers={200: exceptions.ExceptionAgeLimitsSchema},
         key_rule=KeyRule.OPTIONAL,
     ),
 )

@@ -9,13 +9,13 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from gateway import personal_data_schemas as schemas
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, Slug, before
 from gateway.ids import format_id
 from gateway.personal_data.export import export_json
 from gateway.personal_data.person import ErasureReport, KeptRows, Subject, SubjectKind
 from gateway.personal_data.person_repository import ErasureRecord
+from gateway.schemas import personal_data as schemas
 
 _PREFIX: Final = "era"
 

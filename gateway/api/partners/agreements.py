@@ -19,13 +19,13 @@ from clearing.parties.agreement import (
     UnregisteredSeller,
     VatSource,
 )
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import CurrencyCode, InstantIn, NonNegativeMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.partners.errors import UnknownAgreementPartyError
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 DecimalText = Annotated[

@@ -10,7 +10,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import InstantIn
@@ -21,6 +20,7 @@ from gateway.api_versions import NEWEST
 from gateway.ids import format_id
 from gateway.partners.api_key_service import CreatedKey, KeyLimits, KeyMaker
 from gateway.partners.party_repository import ApiKeyRecord
+from gateway.schemas import api_schemas
 from gateway.scopes import Scope, ScopeSet
 
 _CREATED: Final = 201

@@ -8,7 +8,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import fingerprint
@@ -17,6 +16,7 @@ from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
 from gateway.partners.client_certificate_repository import ClientCertificate
 from gateway.partners.errors import UnfitCertificateError
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 _NO_CONTENT: Final = 204

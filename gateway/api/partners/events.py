@@ -8,11 +8,11 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.field_types import MAX_PAGE, Slug, before
 from gateway.api.problems import ProblemError
+from gateway.schemas import api_schemas
 from gateway.webhooks.event_service import event_object
 
 

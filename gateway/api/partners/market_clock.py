@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import InstantIn
+from gateway.schemas import api_schemas
 
 
 class MarketClockBody(WireModel):

@@ -20,7 +20,6 @@ from clearing.meter_data.registered_key import (
     RegisteredKey,
 )
 from clearing.meter_data.service import KEY_PREFIX
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page, whole
 from gateway.api.field_types import EmptyBody, InstantIn, ListQuery, before
@@ -28,6 +27,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.ids import format_id
 from gateway.partners.meter_key_service import MeterKeyCaller, MeterKeyService
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]

@@ -7,12 +7,12 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import Slug
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 

@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.authorizations import PartnerAccountBody, PspPaymentMethodBody
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
@@ -15,6 +14,7 @@ from gateway.api.field_types import ListQuery, Slug
 from gateway.api.problems import FieldError, ProblemError
 from gateway.ocpi.repository.tokens import TokenRecord
 from gateway.ocpi.token_service import TokenService, TokenTakenError, TokenType, TokenUpdate, WhitelistType
+from gateway.schemas import api_schemas
 
 # OCPI's CiString is printable ASCII.
 _PATH: Final = "/v1/ocpi/tokens/{type:APP_USER|RFID|OTHER}/{uid:[!-.0-~]{1,36}}"

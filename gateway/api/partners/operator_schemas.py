@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
+from gateway.schemas import api_schemas
 
 
 class OcpiConnectionSchema(api_schemas.PublicSchema):

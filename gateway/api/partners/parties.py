@@ -18,13 +18,13 @@ from clearing.parties.business_details import (
     InvoiceProfile,
 )
 from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import CurrencyCode, DayIn, Line, ListQuery, NonNegativeMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.partners.party_service import PartyUpdate, PartyView
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 # Fields of the body by those of a party's details: what is left out stays as it is.

@@ -12,10 +12,10 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryMode
 from gateway.api.field_types import Email, Line, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
-from gateway.api_schemas import Instant, PublicSchema
 from gateway.ids import format_id
 from gateway.people.person import PERSON_PREFIX, PersonActRecord, PersonRecord
 from gateway.people.roles import PersonRole
+from gateway.schemas.api_schemas import Instant, PublicSchema
 
 SIGN_IN_PATH: Final = "/console/sign-in"
 _ACT_PREFIX: Final = "act"

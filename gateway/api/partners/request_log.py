@@ -8,13 +8,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE, Slug, before
 from gateway.api.problems import ProblemError
 from gateway.ids import format_id
 from gateway.partners.request_log_repository import RequestFilter, RequestRecord
+from gateway.schemas import api_schemas
 
 _PREFIX: Final = "rql"
 

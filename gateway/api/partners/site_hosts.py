@@ -5,10 +5,10 @@ Owns: the paths. Must not know what a share is worth.
 
 from typing import Final
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import Line
+from gateway.schemas import api_schemas
 
 
 class SiteHostBody(WireModel):

@@ -7,12 +7,12 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import EmptyBody, InstantIn, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.partners.webhook_endpoints import webhook_endpoint
 from gateway.ids import format_id
+from gateway.schemas import api_schemas
 from gateway.webhooks.repository import AttemptRecord, DeliveryRecord
 
 _ACCEPTED: Final = 202

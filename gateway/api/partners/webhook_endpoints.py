@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas, outbound
+from gateway import outbound
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import EmptyBody, ListQuery, before
@@ -23,6 +23,7 @@ from gateway.api.versioning import check_version
 from gateway.api_versions import NEWEST
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
+from gateway.schemas import api_schemas
 from gateway.webhooks.delivery_results import endpoint_object
 from gateway.webhooks.endpoint_service import EndpointChange, EndpointWishes
 from gateway.webhooks.event_filter import EventFilter

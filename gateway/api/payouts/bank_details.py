@@ -10,12 +10,12 @@ from pydantic import Field
 
 from clearing.errors import InvalidPaymentError
 from clearing.parties.bank_details import BankDetails, PostalAddress
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
+from gateway.schemas import api_schemas
 from gateway.webhooks import payout_events
 
 _CREATED: Final = 201

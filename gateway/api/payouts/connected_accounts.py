@@ -8,14 +8,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from gateway import api_schemas
-from gateway.account_schemas import ConnectedAccountSchema
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, NO_STORE, Email, ReturnUrl, Slug
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.payouts.account_presenter import account_object
+from gateway.schemas import api_schemas
+from gateway.schemas.accounts import ConnectedAccountSchema
 
 _CREATED: Final = 201
 

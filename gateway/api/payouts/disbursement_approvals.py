@@ -9,12 +9,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import EmptyBody
 from gateway.api.idempotency import KeyRule
 from gateway.ids import format_id
+from gateway.schemas import api_schemas
 from gateway.webhooks.payout_events import disbursement_object
 
 _PREFIX: Final = "dis"

@@ -11,7 +11,6 @@ from uuid import UUID
 from pydantic import Field
 
 from clearing.reporting.disbursements import PayableRecord
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page, whole
 from gateway.api.field_types import EmptyBody, ListQuery, Slug, before
@@ -19,6 +18,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
+from gateway.schemas import api_schemas
 from gateway.webhooks.payout_events import disbursement_object
 
 _ALL: Final = 10_000

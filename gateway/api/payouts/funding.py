@@ -8,7 +8,6 @@ from typing import Final, Literal
 from pydantic import Field
 
 from clearing.money import exponent
-from gateway import funding_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import CurrencyCode, Line, ListQuery, NonNegativeMinor, PositiveMinor, before
@@ -17,6 +16,7 @@ from gateway.api.problems import ProblemError
 from gateway.payments.funding import FundingService
 from gateway.payments.presenters import top_up_object
 from gateway.payments.records import AccountRecord
+from gateway.schemas import funding
 
 _CREATED: Final = 201
 
@@ -50,8 +50,8 @@ class TopupsQuery(ListQuery):
     )
 
 
-def _shown(account: AccountRecord) -> funding_schemas.PartnerAccountSchema:
-    return funding_schemas.PartnerAccountSchema(
+def _shown(account: AccountRecord) -> funding.PartnerAccountSchema:
+    return funding.PartnerAccountSchema(
         party=account.party_id,
         currency=account.currency,
         balance=account.balance_minor,
@@ -144,7 +144,7 @@ ENDPOINTS: Final = (
         tag="Money in",
         handler=fund,
         body=FundingBody,
-        answers={201: funding_schemas.PartnerAccountSchema},
+        answers={201: funding.PartnerAccountSchema},
         key_rule=KeyRule.REQUIRED,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
@@ -156,7 +156,7 @@ ENDPOINTS: Final = (
         tag="Money in",
         handler=set_limit,
         body=CreditLimitBody,
-        answers={200: funding_schemas.PartnerAccountSchema},
+        answers={200: funding.PartnerAccountSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
     ApiEndpoint(
@@ -166,7 +166,7 @@ ENDPOINTS: Final = (
         summary="Get a partner account",
         tag="Money in",
         handler=get,
-        answers={200: funding_schemas.PartnerAccountSchema},
+        answers={200: funding.PartnerAccountSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
@@ -178,7 +178,7 @@ ENDPOINTS: Final = (
         tag="Money in",
         handler=top_up,
         body=TopupBody,
-        answers={201: funding_schemas.TopupSchema},
+        answers={201: funding.TopupSchema},
         key_rule=KeyRule.REQUIRED,
         problems=(problems.STATE_CONFLICT,),
     ),
@@ -191,7 +191,7 @@ ENDPOINTS: Final = (
         tag="Money in",
         handler=list_top_ups,
         query=TopupsQuery,
-        answers={200: funding_schemas.TopupSchema},
+        answers={200: funding.TopupSchema},
         listed=True,
     ),
     ApiEndpoint(
@@ -201,7 +201,7 @@ ENDPOINTS: Final = (
         summary="Get a top-up",
         tag="Money in",
         handler=get_top_up,
-        answers={200: funding_schemas.TopupSchema},
+        answers={200: funding.TopupSchema},
         problems=(problems.NOT_FOUND,),
     ),
 )

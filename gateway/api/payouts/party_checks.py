@@ -16,8 +16,8 @@ from gateway.api.field_types import DayIn
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
-from gateway.party_check_schemas import PartyCheckSchema
 from gateway.payouts.party_check_service import check_object
+from gateway.schemas.party_checks import PartyCheckSchema
 
 _CREATED: Final = 201
 _Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]

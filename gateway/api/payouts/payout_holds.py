@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import DayIn
@@ -16,6 +15,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
 from gateway.payouts.hold_service import HoldPeriodError
+from gateway.schemas import api_schemas
 from gateway.webhooks import payout_events
 
 _CREATED: Final = 201

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from clearing.parties.party import Party
 from clearing.parties.payout_terms import Cadence, PayoutTerms
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import DayIn, NonNegativeMinor, PositiveMinor
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
+from gateway.schemas import api_schemas
 
 _YEAR: Final = 366
 

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 from pydantic import Field, RootModel
 
 from clearing.money import to_major
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
 from gateway.api.field_types import EvseId, InstantIn, Line
@@ -27,6 +26,7 @@ from gateway.plug_and_charge.authorization_service import (
     VehicleAuthorizationRequest,
     VehicleAuthorizationService,
 )
+from gateway.schemas import api_schemas
 from pnc.authorization import AuthorizationDecision, OfflineReason, OfflineStart
 from pnc.data_transfer import VENDOR, TransferredMessage, TransferRefusal, read_transfer, transfer_response
 from pnc.errors import CallError

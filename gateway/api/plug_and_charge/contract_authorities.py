@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
 from gateway.api.plug_and_charge.trust import TrustQuery, change_of, environment_of
 from gateway.api.problems import ProblemError
+from gateway.schemas import api_schemas
 from pnc import contract_authority_administration
 
 _CREATED: Final = 201

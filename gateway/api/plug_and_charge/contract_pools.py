@@ -9,7 +9,6 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems, request_bodies
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page, whole
 from gateway.api.field_types import EmptyBody, ListQuery, before
@@ -23,6 +22,7 @@ from gateway.plug_and_charge.contract_pool_lookup_repository import NewPoolLooku
 from gateway.plug_and_charge.contract_pool_repository import NewPoolFeed, PoolEventRecord, PoolFeedState
 from gateway.plug_and_charge.contract_pool_service import EVENT_PREFIX, FEED_PREFIX, ContractPoolService
 from gateway.plug_and_charge.errors import PoolEventRejectedError
+from gateway.schemas import api_schemas
 
 _PATH: Final = "contract-pool-feeds/{party}"
 _EventState = Literal["pending", "applied", "superseded", "ignored", "waiting", "dismissed"]

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from pydantic import Field, ValidationError
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_PAGE, Slug, fingerprint
@@ -26,6 +25,7 @@ from gateway.api.plug_and_charge.contracts import (
 )
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.request_bodies import invalid
+from gateway.schemas import api_schemas
 from pnc.contract import ChangeCursor, NewContract
 from pnc.emaid import parse_emaid
 from pnc.errors import MalformedEmaidError, UnfitContractError

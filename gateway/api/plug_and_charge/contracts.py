@@ -23,10 +23,10 @@ from gateway.api.field_types import (
 )
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
-from gateway.api_schemas_plug_and_charge import ContractSchema
 from gateway.plug_and_charge.contract_changes import contract_object
 from gateway.plug_and_charge.contract_payment import payment_reference
 from gateway.plug_and_charge.contract_service import ContractCaller, ContractService
+from gateway.schemas.plug_and_charge import ContractSchema
 from pnc.contract import ContractState, NewContract, PaymentKind, SuspicionPolicy
 from pnc.service import PlugAndChargeService
 

@@ -7,12 +7,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, contracts_of, endpoint
 from gateway.api.plug_and_charge.trust import TrustQuery, environment_of
+from gateway.schemas import api_schemas
 
 _PATH: Final = "providers/{provider}"
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiRequest, ApiResponse, whole
 from gateway.api.idempotency import KeyRule
@@ -26,6 +25,7 @@ from gateway.api.plug_and_charge.trust import (
 )
 from gateway.api.problems import FieldError, ProblemError
 from gateway.plug_and_charge.trust_service import RevocationOrigin
+from gateway.schemas import api_schemas
 from pnc import trust_administration
 from pnc.rejection_reasons import ContractRejection
 from pnc.revocation_refresh import MOST_CHAINS, refresh_now

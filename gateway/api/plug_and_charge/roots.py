@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, whole
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.plug_and_charge.contracts import endpoint
+from gateway.schemas import api_schemas
 from pnc import trust_administration
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from clearing.money import to_major
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.capture.usage import Usage, cdr_of_usage
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
@@ -22,6 +21,7 @@ from gateway.api.problems import FieldError, ProblemError
 from gateway.ids import format_id
 from gateway.payments.records import SessionRecord
 from gateway.plug_and_charge.session_cost import SessionCost, find_station_session
+from gateway.schemas import api_schemas
 from pnc.messages import cost_updated, total_cost_response
 
 _MAX_ENERGY_WH: Final = 10_000_000

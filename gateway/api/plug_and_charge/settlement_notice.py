@@ -10,16 +10,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from clearing.money import to_major
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EvseId
 from gateway.api.plug_and_charge.ocpp_numbers import exact
 from gateway.api.problems import FieldError, ProblemError
-from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.ids import format_id
 from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.station_transactions import StationNames
+from gateway.schemas import api_schemas
+from gateway.schemas.plug_and_charge import SettlementNoticeSchema
 from pnc.messages import MAX_TRANSACTION_ID, cost_updated, total_cost_response
 
 TransactionId = Annotated[str, Field(min_length=1, max_length=MAX_TRANSACTION_ID, pattern=r"^[\x21-\x7e]+$")]

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
 from gateway.plug_and_charge.trust_service import RevocationOrigin
+from gateway.schemas import api_schemas
 from pnc import contract_authority_administration, trust_administration
 from pnc.trust import AnchorPurpose, RevocationPolicy, TrustChange
 

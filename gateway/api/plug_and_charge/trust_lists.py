@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Reason, endpoint
 from gateway.api.plug_and_charge.trust import change_of, environment_of
+from gateway.schemas import api_schemas
 from pnc.trust import AnchorPurpose, RevocationPolicy
 from pnc.trust_list_administration import TrustList
 

@@ -12,12 +12,12 @@ from pydantic import Field
 from clearing.bank_transfers.message_importer import ImportedMessage
 from clearing.bank_transfers.payment_file import ListedFile
 from clearing.bank_transfers.service import BankOutcome
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
+from gateway.schemas import api_schemas
 from gateway.webhooks import payout_events
 
 _ACCEPTED: Final = 202

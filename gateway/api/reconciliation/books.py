@@ -16,12 +16,12 @@ from clearing.books.table_csv import trial_balance_csv, vat_return_csv
 from clearing.books.vat_return import OSS_ENABLED, VatReturn
 from clearing.ledger.balances import AccountBalance
 from clearing.reporting.closing_points import ClosingPoint
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.books.export_service import JournalChoice
 from gateway.books.period_close_service import ClosingCheck
+from gateway.schemas import api_schemas
 
 _MEDIA: Final = {
     BooksForm.CSV: "text/csv; charset=utf-8; header=present",

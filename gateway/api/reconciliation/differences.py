@@ -14,12 +14,12 @@ from pydantic import Field
 
 from clearing.reconciliation.comparison import ReconciliationPair
 from clearing.reconciliation.report import OpenDifference
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import before
 from gateway.api.reconciliation.resolutions import DIFFERENCE
 from gateway.ids import format_id
+from gateway.schemas import api_schemas
 
 _MOST: Final = 1000
 _SIDES: Final = MappingProxyType(

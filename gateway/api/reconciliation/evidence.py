@@ -11,7 +11,6 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from clearing.reconciliation.evidence import MOST_BYTES, DifferenceEvidence, check_file, check_reference
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import Line
@@ -19,6 +18,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.reconciliation.resolutions import DIFFERENCE
 from gateway.ids import format_id
+from gateway.schemas import api_schemas
 
 EVIDENCE: Final = "rev"
 _CREATED: Final = 201

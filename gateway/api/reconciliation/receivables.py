@@ -9,13 +9,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import CurrencyCode, DayIn, Line, Slug
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.api.reconciliation.resolutions import ApprovalRequestSchema, Reason, approval_request_object
+from gateway.schemas import api_schemas
 
 _CREATED: Final = 201
 _NO_CONTENT: Final = 204

@@ -13,7 +13,6 @@ from pydantic import Field
 from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
 from clearing.reconciliation.comparison import difference_id
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page, whole
 from gateway.api.field_types import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug, before
@@ -21,6 +20,7 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
+from gateway.schemas import api_schemas
 
 DIFFERENCE: Final = "rdf"
 APPROVAL_REQUEST: Final = "rdc"

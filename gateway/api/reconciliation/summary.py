@@ -8,9 +8,9 @@ from typing import Final, Literal
 from pydantic import Field
 
 from clearing.audit import AuditReport
-from gateway import api_schemas
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.reconciliation.report_service import SummaryReport
+from gateway.schemas import api_schemas
 
 
 class SummaryQuery(QueryModel):

@@ -10,10 +10,10 @@ from aiohttp import web
 
 from clearing.captured_session import AuthorizationMethod
 from gateway.api.problems import ProblemError
-from gateway.api_schemas import AuthorizationState
 from gateway.console import csv_file, csv_lists, filters
 from gateway.console.page import ConsolePage
 from gateway.console.views.saved_views import views_of
+from gateway.schemas.api_schemas import AuthorizationState
 
 SESSION_STATES: Final = ("active", "completed", "cleared", "cancelled", "exception")
 _PAGE: Final = "25"

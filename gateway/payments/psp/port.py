@@ -10,18 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from gateway.payments.psp import dispute_port as disputes
+from gateway.payments.psp.connect_port import ConnectPsp
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspTotals
+from gateway.payments.psp.payer_port import PayerPsp
 from gateway.payments.psp.payment_port import PspPayment, TopUpState
 from gateway.payments.psp.rules import PspRules
-
-if TYPE_CHECKING:
-    from gateway.payments.psp.connect_port import ConnectPsp
-    from gateway.payments.psp.payer_port import PayerPsp
-    from gateway.payments.psp.terminal_port import TerminalPsp
+from gateway.payments.psp.terminal_port import TerminalPsp
 
 # Codes of our own for a decline that is not the card's: a value of the caller's that the PSP does not take,
 # and a mistake in this system's configuration, for which the caller can do nothing.
@@ -191,39 +190,6 @@ class Captured:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voided:
     """The hold has ended and nothing was captured."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declined:
-    """A final no to this request; `retryable` says whether another try may ever succeed."""
-
-    code: str
-    retryable: bool
-    psp_payment: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PspOutcomeUnknown:
-    """No answer, or one that says nothing (timeout, reset, 5xx, rate limit): try again later.
-
-    `ours`: the PSP refuses our requests for a mistake of ours, and the operator has been informed.
-    """
-
-    reason: str
-    ours: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PspMisconfigured:
-    """The PSP refuses the request for a mistake of ours: key, permission, parameters, what is not activated.
-
-    `definite`: the PSP has read the request under its key, so it had no effect, now or before. Where the key
-    itself is refused, an earlier attempt may still have had one.
-    """
-
-    code: str
-    detail: str
-    definite: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

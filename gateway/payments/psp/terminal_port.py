@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
 
-from gateway.payments.psp.port import Declined, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 
 # Codes of our own for a value of the caller's that the PSP does not take.
 INVALID_ADDRESS: Final = "invalid_address"

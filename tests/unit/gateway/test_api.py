@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from clearing.errors import ClearingInvariantViolation, InvalidAmountError
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Caller
 from gateway.api.endpoint import QueryModel, WireModel, page
@@ -18,9 +17,10 @@ from gateway.api.idempotency import KeyRule, read_key, request_hash
 from gateway.api.problems import CATALOG, ProblemDetails, ProblemError, document
 from gateway.api.request_bodies import parse_body, parse_query, pointer
 from gateway.errors import RateLimitExceededError
+from gateway.limits.rate_limit import RateLimiter, RateRule
 from gateway.partners.api_key_service import mint
 from gateway.payments import errors
-from gateway.rate_limit import RateLimiter, RateRule
+from gateway.schemas import api_schemas
 from gateway.scopes import ALL_SCOPES, Scope
 from gateway.webhooks.events import DATA_MODELS, EventType
 

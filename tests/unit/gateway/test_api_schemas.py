@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from gateway.api.endpoint import QueryModel, WireModel
-from gateway.api_schemas import Instant
+from gateway.schemas.api_schemas import Instant
 
 
 class Body(WireModel):

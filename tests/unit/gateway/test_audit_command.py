@@ -10,10 +10,10 @@ from rich.console import Console
 
 from clearing.audit import AuditReport, ProofLine
 from clearing.daily_audit.checkpoint import seal
-from gateway.audit import SystemAudit, psp_left_out
-from gateway.audit_repository import OpenWork
+from gateway.audit.daily_audit import DailyAudit
+from gateway.audit.system_audit import SystemAudit, psp_left_out
+from gateway.audit.system_audit_repository import OpenWork
 from gateway.cli.audit import command, show
-from gateway.daily_audit import DailyAudit
 
 
 def proof(currency: str) -> ProofLine:

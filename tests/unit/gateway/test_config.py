@@ -126,10 +126,10 @@ def test_a_wrong_setting_is_named_with_the_place_it_was_set_at(tmp_path: Path) -
     config.write_text("host = 5\nworker_poll_ms = 1.5\nworkers_in_process = 7\n", encoding="utf-8")
     secret.write_text("many\n", encoding="utf-8")
     assert rejection(MINIMUM | {"NETWORKCORE_CONFIG": str(config)}) == (
-        f"host in {config} is invalid: expected text of at least 1 characters, got 5; "
         f"workers_in_process in {config} is invalid: expected true or false, got 7; "
         f"worker_poll_ms in {config} is invalid: "
-        "expected a whole number of 10 or more and at most 60000, got 1.5"
+        "expected a whole number of 10 or more and at most 60000, got 1.5; "
+        f"host in {config} is invalid: expected text of at least 1 characters, got 5"
     )
     assert rejection(MINIMUM | {"NETWORKCORE_PORT_FILE": str(secret)}) == (
         f"NETWORKCORE_PORT in {secret}, named by NETWORKCORE_PORT_FILE, is invalid: "

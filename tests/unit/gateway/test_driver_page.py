@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.language import Language
-from gateway.api_schemas import SessionState
 from gateway.cli.main import networkcore
 from gateway.driver_page import qr_codes
 from gateway.driver_page.buyers import FIELDS, buyer_fields, buyer_of, wrong_fields
@@ -26,6 +25,7 @@ from gateway.driver_page.start_state import StartState
 from gateway.payments.psp.payer_port import PageSources
 from gateway.payments.psp.stripe.payers import StripePayers
 from gateway.payments.state_machine import PaymentState
+from gateway.schemas.api_schemas import SessionState
 
 COMPANY = {
     "name": "  Vracht   B.V. ",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api_schemas import SessionState
 from gateway.driver_page.start_state import START_TRANSITIONS, StartState
 from gateway.payments.psp.payment_port import TopUpState
 from gateway.payments.records import PspRequestKind, PspRequestState
@@ -28,6 +27,7 @@ from gateway.payments.unbooked_charge_state import (
     advance_charge,
 )
 from gateway.payments.unbooked_charges import ChargeAction
+from gateway.schemas.api_schemas import SessionState
 
 ROOT = Path(__file__).parents[3]
 

@@ -4,7 +4,8 @@ import pytest
 
 from gateway.api.error_mapping import problem_for
 from gateway.payments.errors import PaymentError
-from gateway.payments.psp.port import INVALID_CUSTOMER, Declined, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
+from gateway.payments.psp.port import INVALID_CUSTOMER
 from gateway.payments.psp.terminal_port import INVALID_REGISTRATION_CODE
 from gateway.payments.psp_answers import known
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.audit.psp_comparison import OwnFigures, UnderWay, compare_with_psp
 from gateway.payments.psp.movement_port import PspTotals
-from gateway.psp_comparison import OwnFigures, UnderWay, compare_with_psp
 
 QUIET = OwnFigures(captured=10_000, refunded=1_000, debit=10_000, credit=1_300)
 RECORD = PspTotals(currency="EUR", captured_minor=10_000, refunded_minor=1_000, fee_minor=300)

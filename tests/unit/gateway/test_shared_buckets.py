@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge_limits import EdgeLimits
 from gateway.errors import RateLimitExceededError
-from gateway.rate_limit import TOKEN, ProcessBuckets, RateLimiter, RateRule
-from gateway.shared_buckets import SharedBuckets
+from gateway.limits.edge_limits import EdgeLimits
+from gateway.limits.rate_limit import TOKEN, ProcessBuckets, RateLimiter, RateRule
+from gateway.limits.shared_buckets import SharedBuckets
 
 RULE = RateRule(name="t", per_second=1, burst=5)
 ROOT = Path(__file__).parents[3]
 OTHER = """
 import sys, time
-from gateway.rate_limit import RateRule
-from gateway.shared_buckets import SharedBuckets
+from gateway.limits.rate_limit import RateRule
+from gateway.limits.shared_buckets import SharedBuckets
 from pathlib import Path
 buckets = SharedBuckets(Path(sys.argv[1]))
 rule = RateRule(name="t", per_second=1, burst=200)

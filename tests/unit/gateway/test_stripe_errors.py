@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.payments.psp.port import Declined, FeaturesRefused, PspMisconfigured, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
+from gateway.payments.psp.port import FeaturesRefused
 from gateway.payments.psp.rules import DeclineAdvice
 from gateway.payments.psp.stripe.adapter import STRIPE_RULES
 from gateway.payments.psp.stripe.errors import StripeError, outcome_of

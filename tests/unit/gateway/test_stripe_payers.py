@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import stripe
 
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.payer_port import SetupState, SetupStatus
-from gateway.payments.psp.port import Declined, PspOutcomeUnknown
 from gateway.payments.psp.stripe.kept_events import without_secrets
 from gateway.payments.psp.stripe.payers import StripePayers, StripeSetupIntent
 

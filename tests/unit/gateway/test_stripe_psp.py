@@ -15,16 +15,15 @@ from typing_extensions import override
 from gateway.api.capture.disputes import EvidenceField
 from gateway.ids import format_id, new_id
 from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, DisputeUpdate, PspEvidenceRequest, RefundUpdate
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     Captured,
-    Declined,
     Held,
     PspCaptureRequest,
     PspEvent,
     PspEventKind,
     PspHoldRequest,
     PspIncrementRequest,
-    PspOutcomeUnknown,
     PspRefundRequest,
     PspVoidRequest,
     Refunded,

@@ -34,6 +34,7 @@ from gateway.payments.psp.dispute_port import (
     PspEvidenceRequest,
     PspFileRequest,
 )
+from gateway.payments.psp.failures import Declined
 from gateway.payments.psp.payer_port import (
     CustomerCreated,
     MethodDetached,
@@ -47,7 +48,6 @@ from gateway.payments.psp.port import (
     CARD_PRESENT,
     HOSTED_PAGE,
     Captured,
-    Declined,
     Held,
     HoldFeatures,
     PspCaptureRequest,

@@ -23,6 +23,7 @@ from gateway.payments.psp.dispute_port import (
     PspFileRequest,
     RefundUpdate,
 )
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspMovement, PspTotals
 from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
@@ -31,7 +32,6 @@ from gateway.payments.psp.port import (
     Captured,
     CaptureOutcome,
     ChargeOutcome,
-    Declined,
     FeaturesRefused,
     Held,
     HoldOutcome,
@@ -43,8 +43,6 @@ from gateway.payments.psp.port import (
     PspEvent,
     PspHoldRequest,
     PspIncrementRequest,
-    PspMisconfigured,
-    PspOutcomeUnknown,
     PspRefundRequest,
     PspTopUpRequest,
     PspTransferRequest,

@@ -20,7 +20,7 @@ from gateway.payments.psp.connect_port import (
     PspAccountRequest,
     TransferCapability,
 )
-from gateway.payments.psp.port import Declined, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.stripe.wire import StripeWire
 
 _ACCOUNTS: Final = "/v1/accounts"

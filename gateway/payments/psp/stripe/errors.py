@@ -11,14 +11,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.payments.psp.connect_port import INVALID_COUNTRY, INVALID_EMAIL
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     INVALID_AMOUNT,
     INVALID_CUSTOMER,
     INVALID_PAYMENT_METHOD,
-    Declined,
     FeaturesRefused,
-    PspMisconfigured,
-    PspOutcomeUnknown,
 )
 from gateway.payments.psp.stripe.decline_advice import RETRYABLE_DECLINES
 from gateway.payments.psp.terminal_port import (

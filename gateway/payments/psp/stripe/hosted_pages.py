@@ -11,15 +11,13 @@ from urllib.parse import quote
 
 from clearing.language import Language, texts
 from gateway.ids import format_id
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     Captured,
-    Declined,
     FeaturesRefused,
     Held,
     PaymentStatus,
     PspHoldRequest,
-    PspMisconfigured,
-    PspOutcomeUnknown,
     PspVoidRequest,
     RequiresAction,
     Voided,

@@ -15,16 +15,14 @@ from clearing.money import exponent
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
 from gateway.payments.psp.dispute_port import RefundState, RefundUpdate
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.payment_port import PspPayment, TopUpState
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
-    Declined,
     Held,
     HoldOutcome,
     PspEvent,
-    PspMisconfigured,
-    PspOutcomeUnknown,
     RequiresAction,
     ToppedUp,
     Voided,

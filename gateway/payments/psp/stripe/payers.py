@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.ids import format_id
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.payer_port import (
     CardSummary,
     CustomerCreated,
@@ -26,7 +27,6 @@ from gateway.payments.psp.payer_port import (
     SetupState,
     SetupStatus,
 )
-from gateway.payments.psp.port import Declined, PspOutcomeUnknown
 from gateway.payments.psp.stripe.objects import to_stripe_amount
 from gateway.payments.psp.stripe.responses import StripeObject
 from gateway.payments.psp.stripe.wire import StripeWire

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.ids import format_id
-from gateway.payments.psp.port import Declined, PspOutcomeUnknown
+from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.stripe.responses import StripeObject
 from gateway.payments.psp.stripe.wire import StripeWire
 from gateway.payments.psp.terminal_port import (

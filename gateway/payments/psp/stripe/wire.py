@@ -19,14 +19,12 @@ import msgspec
 import stripe
 
 from gateway.payments.circuit_breaker import CircuitBreaker
+from gateway.payments.psp.failures import Declined, PspMisconfigured, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     PSP_CONFIGURATION,
-    Declined,
     FeaturesRefused,
     IncidentReporter,
     PspIncident,
-    PspMisconfigured,
-    PspOutcomeUnknown,
     WebhookRejectedError,
 )
 from gateway.payments.psp.stripe.errors import KEY_REFUSED, ErrorOutcome, StripeError, outcome_of

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gateway.api_schemas import Instant, PublicSchema
+from gateway.schemas.api_schemas import Instant, PublicSchema
 
 
 class KeptRowsSchema(PublicSchema):

@@ -5,9 +5,9 @@ Owns: how a limiter is made. Must not know what is limited.
 
 from dataclasses import dataclass, replace
 
-from gateway.address_limit import UNKNOWN_CALLERS, AddressLimiter, IpNetwork
 from gateway.config import Settings
-from gateway.rate_limit import Buckets, RateLimiter, RateRule
+from gateway.limits.address_limit import UNKNOWN_CALLERS, AddressLimiter, IpNetwork
+from gateway.limits.rate_limit import Buckets, RateLimiter, RateRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,10 @@ from clearing.ledger import service as ledger_service
 from clearing.ledger.journal_entry import PSP_RECEIVABLE
 from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
-from gateway import audit_repository, daily_audit_repository
 from gateway.acts.service import verify_acts
-from gateway.audit import (
+from gateway.audit import daily_audit_repository, system_audit_repository
+from gateway.audit.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
+from gateway.audit.system_audit import (
     DETAILS,
     AuditCheck,
     AuditResult,
@@ -39,10 +40,10 @@ from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import SHARD_COUNT, format_id
 from gateway.payments import unbooked_charge_repository
+from gateway.payments.psp.failures import PspOutcomeUnknown
 from gateway.payments.psp.movement_port import PspTotals
-from gateway.payments.psp.port import Psp, PspOutcomeUnknown
+from gateway.payments.psp.port import Psp
 from gateway.personal_data import retention_service
-from gateway.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
 
 _SHOWN: Final = 100
 _COMPARED_WITH_PSP: Final = frozenset({"psp_balance", "psp_converted"})
@@ -104,7 +105,7 @@ async def audit_daily(
         after = await _own_figures(connection, run)
         waiting = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
-        open_work = await audit_repository.open_work(connection)
+        open_work = await system_audit_repository.open_work(connection)
         retention = await retention_service.find_latest_run(connection)
         acts = await verify_acts(connection)
     checks = [*_own_checks(run), act_check(acts)]
@@ -214,7 +215,7 @@ async def _prove_accounts(connection: Connection, run: _Run) -> None:
     )
     run.accounts = len(accounts)
     for party_id, currency in accounts:
-        found = await audit_repository.find_account_differences(
+        found = await system_audit_repository.find_account_differences(
             connection, party_id=party_id, currency=currency
         )
         run.findings += [account_finding(one) for one in found]

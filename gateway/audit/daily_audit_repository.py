@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
+from gateway.audit.psp_comparison import UnderWay
 from gateway.database import Connection, named_queries
 from gateway.ids import shard_of
-from gateway.psp_comparison import UnderWay
 
 _sql = named_queries("gateway", "daily_audit.sql")
 PAGE: Final = 5000

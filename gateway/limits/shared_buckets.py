@@ -17,7 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from gateway.rate_limit import TOKEN, RateRule
+from gateway.limits.rate_limit import TOKEN, RateRule
 
 _SALT_BYTES: Final = 32
 _HEAD_BYTES: Final = 64  # the salt, and what may come

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.rate_limit import Buckets, RateLimiter, RateRule
+from gateway.limits.rate_limit import Buckets, RateLimiter, RateRule
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -1,14 +1,14 @@
 """The public objects of Plug & Charge that webhooks carry too: contracts, and how a session was settled.
 
-Owns their names and types, by the rules of `gateway.api_schemas`. Must not know SQL, HTTP, or who may see an
-object.
+Owns their names and types, by the rules of `gateway.schemas.api_schemas`. Must not know SQL, HTTP, or who
+may see an object.
 """
 
 from typing import Literal
 
 from pydantic import Field
 
-from gateway.api_schemas import Currency, Instant, Minor, PublicSchema
+from gateway.schemas.api_schemas import Currency, Instant, Minor, PublicSchema
 
 
 class ContractSchema(PublicSchema):

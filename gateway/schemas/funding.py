@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.api_schemas import Currency, Instant, Minor, PublicSchema
+from gateway.schemas.api_schemas import Currency, Instant, Minor, PublicSchema
 
 
 class PartnerAccountSchema(PublicSchema):

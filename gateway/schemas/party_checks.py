@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from clearing.parties.party_checks import PartyCheckKind, PartyCheckResult
-from gateway.api_schemas import Instant, PublicSchema
+from gateway.schemas.api_schemas import Instant, PublicSchema
 
 
 class PartyCheckSchema(PublicSchema):

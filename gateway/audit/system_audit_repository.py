@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
+from gateway.audit.psp_comparison import UnderWay
 from gateway.database import Connection, named_queries
-from gateway.psp_comparison import UnderWay
 
 _sql = named_queries("gateway", "audit.sql")
 # Each check by the name of its finding.

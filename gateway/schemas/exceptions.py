@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.api_schemas import Instant, PublicSchema
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
+from gateway.schemas.api_schemas import Instant, PublicSchema
 
 
 class ExceptionEventSchema(PublicSchema):

@@ -16,19 +16,20 @@ from clearing.ledger import service as ledger_service
 from clearing.ledger.journal_entry import PSP_RECEIVABLE
 from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
-from gateway import audit_repository
 from gateway.acts.service import ActVerification, verify_acts
-from gateway.audit_repository import AccountDifference, OpenWork
+from gateway.audit import system_audit_repository
+from gateway.audit.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
+from gateway.audit.system_audit_repository import AccountDifference, OpenWork
 from gateway.audit_run_repository import AuditRun, record_run
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id
 from gateway.payments import unbooked_charge_repository
-from gateway.payments.psp.port import Psp, PspOutcomeUnknown
+from gateway.payments.psp.failures import PspOutcomeUnknown
+from gateway.payments.psp.port import Psp
 from gateway.payments.unbooked_charge_repository import UnbookedTotals
 from gateway.personal_data import retention_service
 from gateway.personal_data.retention_repository import RetentionRun
-from gateway.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
 
 PSP_RECORD: Final = "psp_record"
 _SHOWN: Final = 100  # findings of one kind that are listed
@@ -110,7 +111,7 @@ async def audit_system(
         report = await audit_ledger(connection, now=clock.now())
         findings = await _against_itself(connection, report)
         checks = [_ledger_check(report), _gateway_check(findings)]
-        open_work = await audit_repository.open_work(connection)
+        open_work = await system_audit_repository.open_work(connection)
         after = await _own_figures(connection)
         unbooked = await unbooked_charge_repository.sum_by_currency(connection)
         differences = await list_psp_differences(connection, limit=_SHOWN)
@@ -143,17 +144,18 @@ async def audit_system(
 async def _against_itself(connection: Connection, report: AuditReport) -> list[AuditFinding]:
     found = [
         AuditFinding(check=check, subject=format_id("ses", session_id), detail=DETAILS[check])
-        for check, sessions in (await audit_repository.find_failed_checks(connection)).items()
+        for check, sessions in (await system_audit_repository.find_failed_checks(connection)).items()
         for session_id in sessions[:_SHOWN]
     ]
-    found += [account_finding(one) for one in await audit_repository.find_account_differences(connection)]
+    differing = await system_audit_repository.find_account_differences(connection)
+    found += [account_finding(one) for one in differing]
     return found + await _against_ledger(connection, report)
 
 
 async def _against_ledger(connection: Connection, report: AuditReport) -> list[AuditFinding]:
     """Every captured and cleared minor unit is in the ledger, per currency."""
     ledger = {line.currency: line.captured_minor for line in report.proof}
-    gateway = await audit_repository.sum_cleared(connection)
+    gateway = await system_audit_repository.sum_cleared(connection)
     return [
         AuditFinding(
             check="captures_equal_postings",
@@ -196,13 +198,13 @@ async def record_audit(
 
 async def _own_figures(connection: Connection) -> dict[str, OwnFigures]:
     """Ours by currency, of one instant if the caller's transaction is repeatable read."""
-    totals = await audit_repository.sum_psp_records(connection)
+    totals = await system_audit_repository.sum_psp_records(connection)
     accounts = {
         one.currency: one for one in await ledger_service.list_balances(connection, prefix=PSP_RECEIVABLE)
     }
     converted = await ledger_service.sum_psp_conversions(connection)
     unbooked = {one.currency: one for one in await unbooked_charge_repository.sum_by_currency(connection)}
-    under_way = await audit_repository.sum_under_way(connection)
+    under_way = await system_audit_repository.sum_under_way(connection)
     transfers = await sum_transfers_under_way(connection)
     found = {}
     for currency in sorted({*totals, *accounts, *converted, *unbooked, *under_way, *transfers}):

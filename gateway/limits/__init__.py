@@ -1,0 +1,1 @@
+"""How much may be asked of a gateway: buckets, who counts in which, what several processes share."""

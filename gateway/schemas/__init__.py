@@ -1,0 +1,1 @@
+"""The public objects of the API and of events, by subject."""

@@ -1,0 +1,1 @@
+"""Settings by subject; `gateway.config` reads them all."""
