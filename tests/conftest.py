@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from gateway.database import Pool, create_pool
@@ -21,6 +22,15 @@ from sandbox.postgres.embedded import EmbeddedPostgres
 # A loaded machine makes nothing wrong: no test fails because examples came slowly.
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
+
+# An error that is logged is a plain traceback: with every local value it takes minutes to draw.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 _TEMPLATE = "migrated"
 _PLENTY_BYTES = 4 << 30

@@ -98,8 +98,9 @@ async def send(
     page: ConsolePage, name: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Sequence[Any]]]
 ) -> web.StreamResponse:
     """Send the file. What fails before its first row is an error page; later the file breaks off."""
-    nothing: Sequence[Sequence[Any]] = ()
-    first = await anext(pages, nothing)
+    first: Sequence[Sequence[Any]] = ()
+    async for first in pages:  # noqa: B007 - the first alone; the others are sent below
+        break
     page.turn.give_back()  # others make their pages while this file goes out
     async with page.file_turns.turn():
         return await _sent(page, name, [columns, *first], pages)

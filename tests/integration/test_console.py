@@ -167,7 +167,7 @@ async def test_a_page_without_a_database_says_so_and_what_to_do(
 ) -> None:
     class SignInWithoutDatabase(SignInService):
         @override
-        async def find(self, token: str) -> SignedIn | None:
+        async def find(self, token: str, *, in_use: bool = True) -> SignedIn | None:
             raise error
 
     away = SignInWithoutDatabase(

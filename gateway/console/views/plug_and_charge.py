@@ -45,7 +45,9 @@ class FormRejection:
 
     @classmethod
     def of_outcome(cls, form: str, outcome: ActOutcome) -> "FormRejection":
-        """Of an act's answer."""
+        """Of an act's answer. Raises ProblemError where the person may not act: no form is shown again."""
+        if outcome.status == problems.MISSING_SCOPE.status:
+            raise ProblemError(problems.MISSING_SCOPE, outcome.text)
         return cls(form=form, text=outcome.text, status=outcome.status)
 
 

@@ -67,6 +67,8 @@ async def act_on_contract(page: ConsolePage) -> web.Response:
 async def name_payment(page: ConsolePage) -> web.Response:
     """Pay a contract's sessions by another means: a mandate at the PSP, or its party's funded account."""
     emaid = page.request.match_info["emaid"]
+    if not page.calls.may_act(ActArea.CONTRACTS):
+        raise ProblemError(problems.MISSING_SCOPE, "Your role does not do this.")
     contract = await page.calls.read_where_there("getContract", emaid=emaid)
     if contract is None:
         raise ProblemError(problems.NOT_FOUND, "There is no such contract.")
