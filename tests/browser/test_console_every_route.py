@@ -14,10 +14,13 @@ from playwright.async_api import Locator
 
 from gateway.console.views.routes import PAGES
 from gateway.database import Pool
+from sandbox.pki.hierarchy import Suite, build_pki
 from tests.browser.conftest import PHONE, WIDE, OpenPage, WatchedPage, serious_findings
 from tests.browser.test_console_pages import with_cookies
+from tests.fakes.api import START
 from tests.fakes.console import ConsoleOfTest, HostileTariff, open_console, paid_session
 from tests.fakes.console_operators import OPERATOR, add_decision, add_operator
+from tests.fakes.pnc_authorize import ROOT
 from tests.fakes.pnc_market import EMAID
 from tests.integration.test_console_money import with_difference
 
@@ -36,7 +39,13 @@ LINKED: Final[Mapping[str, tuple[str, str]]] = {
         "/console/plug-and-charge",
         r"/console/plug-and-charge/decisions/dec_\w+",
     ),
+    "/console/plug-and-charge/roots/{sha256}": (
+        "/console/plug-and-charge/roots",
+        r"/console/plug-and-charge/roots/[0-9a-f]{64}",
+    ),
 }
+# A delivery, by the page of its endpoint: it has a link once there was an attempt.
+DELIVERY: Final = "/console/webhooks/{id}/deliveries/{event_id}"
 ADDRESSES: Final[Mapping[str, str]] = {
     "/console/operators/tariffs/{party}/{tariff}": f"/console/operators/tariffs/{OPERATOR}/by-minute",
     "/console/plug-and-charge/contracts/{emaid}": f"/console/plug-and-charge/contracts/{EMAID}",
@@ -59,7 +68,7 @@ _TARGET_SIZE: Final = {"runOnly": ["target-size"], "resultTypes": ["violations"]
 
 
 def test_every_route_is_looked_at() -> None:
-    known = {*LISTS, *LINKED, *ADDRESSES, *WITH_DIFFERENCE, *FILES}
+    known = {*LISTS, *LINKED, DELIVERY, *ADDRESSES, *WITH_DIFFERENCE, *FILES}
     assert set(PAGES) == known, "add an address of the page to this file"
 
 
@@ -77,6 +86,16 @@ async def console_with_everything(pool: Pool) -> AsyncIterator[ConsoleOfTest]:
         }
         made = await console.api.call("POST", "/v1/plug-and-charge/contracts", contract, party="admin")
         assert made.status in {200, 201}, made.text
+        root = {
+            "environment": "sandbox",
+            "kind": "mo_root",
+            "pem": build_pki(suite=Suite.P256, now=START, name="A Mobility Operator").root.pem,
+            "policy": "soft",
+            "policy_reason": "its responder is being built",
+            "revocation_sources": [],
+        }
+        added = await console.api.call("POST", f"{ROOT}/trust-anchors", root, party="admin")
+        assert added.status == 201, added.text
         yield console
 
 
@@ -111,6 +130,12 @@ async def test_every_page_is_fit_for_a_phone(pool: Pool, open_page: OpenPage) ->
         open_page(width=PHONE, prepare=with_cookies(console)) as watched,
     ):
         objects = await linked(console, watched, LINKED)
+        await watched.go(console.base + next(path for path in objects if "/whe_" in path))
+        event = re.search(r"/console/events/(evt_\w+)", await watched.page.content())
+        assert event is not None, "the endpoint's page lists no delivery"
+        objects.append(
+            DELIVERY.replace("{event_id}", event[1]).replace("{id}", watched.page.url.rpartition("/")[2])
+        )
         for path in [*LISTS, *objects, *ADDRESSES.values()]:
             await check_on_a_phone(console, watched, path)
 
