@@ -1,5 +1,6 @@
 """What a captured session writes, counted: bytes of WAL, entries of indexes, updates that write indexes."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ GROUP BY 1, 2, 3"""
 _UPDATES = """
 SELECT relname, n_tup_upd - n_tup_hot_upd AS updates FROM pg_stat_user_tables
 WHERE schemaname IN ('gateway', 'clearing') AND relname NOT IN ('worker', 'shard_lease')"""
+_LOGGED = """
+SELECT count(*) FROM gateway.request_log
+WHERE route IN ('/v1/authorizations', '/v1/sessions/{id}/complete') AND method = 'POST'"""
 _FLUSHED = "SELECT pg_logical_emit_message(true, 'test', ''), pg_current_wal_insert_lsn()"
 
 
@@ -88,6 +92,16 @@ async def play(stage: Stage, *, first: int) -> None:
     while await clearing.run_once():
         pass
     await stage.settle(rounds=60)
+    await logged(api, keys=first + SESSIONS)
+
+
+async def logged(api: Api, *, keys: int) -> None:
+    """Wait until the log of requests has these calls, which it writes about a second later."""
+    for _ in range(200):
+        if await api.services.pool.fetchval(_LOGGED) >= 2 * keys:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the log of requests lacks some")
 
 
 async def hear(api: Api, *, session: str, number: int) -> None:
