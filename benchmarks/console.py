@@ -211,14 +211,18 @@ async def _object(http: aiohttp.ClientSession, gateway_url: str, path: str, patt
 
 
 async def _median_ms(http: aiohttp.ClientSession, address: str, repeats: int) -> float:
-    times = []
-    for _ in range(repeats + 1):
+    times: list[float] = []
+    while len(times) < repeats + 1:
         began = time.perf_counter()
         async with http.get(address, allow_redirects=False) as answer:
             await answer.read()
-            if answer.status != 200:
+            took = (time.perf_counter() - began) * 1000
+            if answer.status == _TOO_MANY:  # a person's limit
+                await asyncio.sleep(float(answer.headers["Retry-After"]))
+                continue
+            if answer.status != _OK:
                 raise RuntimeError(f"{address} answered {answer.status}")
-        times.append((time.perf_counter() - began) * 1000)
+        times.append(took)
     return statistics.median(times[1:])
 
 
