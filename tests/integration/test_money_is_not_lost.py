@@ -11,6 +11,7 @@ import pytest
 from typing_extensions import override
 
 from clearing.ledger import service as ledger_service
+from gateway.audit.daily_audit import audit_daily
 from gateway.audit.system_audit import audit_system
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
@@ -450,6 +451,32 @@ async def test_the_audit_names_a_price_that_nothing_will_take(system: System) ->
         assert await named() == []
         await connection.execute("DELETE FROM gateway.task")
     assert await named() == [format_id("ses", view.session.id)]
+
+
+@pytest.mark.parametrize(
+    ("method", "check"), [("pm_late_decline", "price_is_captured"), ("pm_good", "capture_is_cleared")]
+)
+async def test_both_audits_name_an_exception_that_the_queue_lacks(
+    system: System, method: str, check: str
+) -> None:
+    view = await system.authorize(payment=PspMethod(payment_method=method))
+    await system.complete(view)
+    await run_tasks(system)
+    async with system.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'exception', exception_at = now()")
+        await connection.execute("DELETE FROM gateway.task")
+
+    async def named() -> set[str]:
+        whole = await audit_system(system.pool, clock=system.clock, psp=None)
+        daily = await audit_daily(system.pool, clock=system.clock, psp=None)
+        found = {one.subject for one in whole.findings if one.check == check}
+        assert found == {one.subject for one in daily.audit.findings if one.check == check}
+        return found
+
+    assert await named() == set()
+    async with system.pool.acquire() as connection:  # as the release before marks it
+        await connection.execute("UPDATE gateway.session SET exception_at = NULL")
+    assert await named() == {format_id("ses", view.session.id)}
 
 
 async def test_a_hold_that_cannot_be_looked_after_holds_up_no_other(system: System) -> None:
