@@ -6,7 +6,7 @@ Source: Regulation (EU) 2023/1804 (AFIR) art. 5(4): from 50 kW on, a price for a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -118,6 +118,16 @@ class PriceQuestion:
     start: datetime
     connector: ConnectorRecord | None
 
+    @property
+    def time_zone(self) -> str:
+        """In which the tariff's hours are meant: the connector's, where there is one that has it."""
+        return time_zone_of(self.connector)
+
+
+def time_zone_of(connector: ConnectorRecord | None) -> str:
+    """A connector's time zone; without one UTC."""
+    return (connector.time_zone if connector is not None else "") or _DEFAULT_ZONE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorDirectory:
@@ -130,18 +140,27 @@ class OperatorDirectory:
     ) -> list[OcpiConnection]:
         """Connections, newest first."""
         async with self.pool.acquire() as connection:
-            return await operators.list_connections(connection, party_id=party_id, before=before, limit=limit)
+            found = await operators.list_connections(
+                connection, party_id=party_id, before=before, limit=limit
+            )
+        return [_as_seen_by(party_id, one) for one in found]
 
     async def find_connection(self, peer_id: UUID, *, party_id: str | None) -> ConnectionDetails | None:
-        """One connection with all that is known of it; None where there is none that the party may see."""
+        """One connection with all that is known of it; None where there is none that the party may see.
+
+        Of a platform that several parties share a party sees its own objects and messages, and the handshake
+        only where it was the one invited.
+        """
         async with self.pool.acquire() as connection:
             found = await operators.find_connection(connection, peer_id, party_id=party_id)
             if found is None:
                 return None
+            found = _as_seen_by(party_id, found)
             parties = found.parties
+            invited = [found.party_id] if party_id in {None, found.party_id} else []
             return ConnectionDetails(
                 connection=found,
-                steps=await handshakes.list_steps(connection, parties=[found.party_id], limit=_STEPS_SHOWN),
+                steps=await handshakes.list_steps(connection, parties=invited, limit=_STEPS_SHOWN),
                 endpoints=await operators.list_endpoints(connection, peer_id=peer_id),
                 pulls=await operators.list_pulls(connection, peer_id=peer_id),
                 received=await operators.list_received(connection, parties=parties),
@@ -188,7 +207,7 @@ class OperatorDirectory:
             connectors = await operators.list_connectors_with(
                 connection, owner=owner, tariff_key=key, limit=_CONNECTORS_SHOWN
             )
-        power = max((one.max_power_w for one in connectors), default=0)
+            power = await operators.find_greatest_power(connection, owner=owner, tariff_key=key)
         power_kw = Decimal(power) / _WATTS_PER_KW if power else None
         entry = _tariff(found, locale=locale, power_kw=power_kw)
         return TariffDetails(
@@ -202,6 +221,13 @@ class OperatorDirectory:
             text=_pretty(found.raw),
         )
 
+    async def find_connectors(self, tariff: CurrentTariff, name: str) -> list[ConnectorRecord]:
+        """The connectors of a name that name a tariff: none, one, or two where the name fits several."""
+        async with self.pool.acquire() as connection:
+            return await operators.find_connectors_named(
+                connection, owner=tariff.party_id, tariff_key=tariff.tariff_key, name=name
+            )
+
     def price(self, tariff: CurrentTariff, question: PriceQuestion) -> Quote:
         """What an expected session costs by a tariff. Raises ClearingError where it can't be priced."""
         connector = question.connector
@@ -209,10 +235,15 @@ class OperatorDirectory:
             energy_wh=question.energy_wh,
             duration_s=question.duration_s,
             start=question.start,
-            time_zone=(connector.time_zone if connector is not None else "") or _DEFAULT_ZONE,
+            time_zone=question.time_zone,
             max_power_w=connector.max_power_w or None if connector is not None else None,
         )
         return quote(compile_tariff(_parsed(tariff)), request)
+
+
+def _as_seen_by(party_id: str | None, found: OcpiConnection) -> OcpiConnection:
+    """A connection without the other parties that share it; the platform (None) sees them."""
+    return found if party_id is None else replace(found, parties=(party_id,))
 
 
 def _key(record: OperatorLocation) -> tuple[str, str]:

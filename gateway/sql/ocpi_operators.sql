@@ -84,3 +84,16 @@ SELECT c.party_id, c.location_key, c.evse_uid, c.evse_id, c.connector_id, c.stat
 FROM gateway.ocpi_connector AS c
 WHERE c.party_id = :owner AND :tariff_key = ANY (c.tariff_keys)
 ORDER BY c.location_key, c.position LIMIT :limit;
+
+-- name: connectors_named
+SELECT c.party_id, c.location_key, c.evse_uid, c.evse_id, c.connector_id, c.status, c.standard, c.format,
+       c.power_type, c.max_power_w, c.tariff_keys, c.time_zone
+FROM gateway.ocpi_connector AS c
+WHERE c.party_id = :owner AND :tariff_key = ANY (c.tariff_keys)
+  AND lower(:name) IN (c.location_key || lower('/' || c.evse_uid || '/' || c.connector_id),
+                       lower(c.evse_uid || '/' || c.connector_id))
+ORDER BY c.location_key, c.position LIMIT 2;
+
+-- name: greatest_power$
+SELECT coalesce(max(c.max_power_w), 0) FROM gateway.ocpi_connector AS c
+WHERE c.party_id = :owner AND :tariff_key = ANY (c.tariff_keys);

@@ -1,14 +1,20 @@
 """What operators are and have sent, over the API: the same as the console's pages, each party its own."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from gateway.database import Pool
-from tests.fakes.api import Answer, Api
+from clearing.pricing import json_document as document
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.database import Pool, transaction
+from gateway.ids import new_id
+from gateway.ocpi.locations import keep_location
+from tests.fakes.api import START, Answer, Api
 from tests.fakes.console import HOSTILE, open_console, paid_session
-from tests.fakes.console_operators import OPERATOR, add_operator
+from tests.fakes.console_operators import OPERATOR, OWN, add_operator
+from tests.fakes.ocpi_objects import location
 
 NIGHT = "energy_wh=30000&duration_s=3600&start=2026-11-30T01:00:00Z"
 TARIFF = f"tariffs/{OPERATOR}/T1"
@@ -127,3 +133,60 @@ async def test_another_party_sees_nothing_and_the_platform_all(api: Api) -> None
         await read(api, path, party="admin")
     await read(api, "connections/ocp_none", status=404)
     await read(api, f"tariffs/{OPERATOR}/none", status=404)
+
+
+async def test_a_connector_is_named_with_its_location_where_two_have_its_name(api: Api) -> None:
+    await add_operator(api.services.pool)
+    there = location(**OWN, id="LOC2", time_zone="Europe/London")
+    async with transaction(api.services.pool) as connection:
+        await keep_location(
+            connection,
+            document.load(json.dumps(there).encode(), document="location"),
+            party=OPERATOR,
+            version=OcpiVersion.V2_2_1,
+            changed_at=START,
+            now=START,
+        )
+    names = [one["name"] for one in (await read(api, TARIFF)).json["connectors"]]
+    assert names == ["loc1/E1/1", "loc2/E1/1"]
+    answer = await read(api, f"{PRICE}&connector=E1/1", status=400)
+    assert answer.json["errors"][0]["pointer"] == "/connector"
+    assert "more than one" in answer.text
+    # At 5:30 UTC it is past 6 in Amsterdam, and not yet in London.
+    dawn = PRICE.replace("T01:00", "T05:30")
+    zones = {name: (await read(api, f"{dawn}&connector={name}")).json for name in ("LOC1/E1/1", "loc2/E1/1")}
+    assert [(one["time_zone"], one["incl_vat"]) for one in zones.values()] == [
+        ("Europe/Amsterdam", 1785),
+        ("Europe/London", 1250),  # half of it at 0.20: 12.495
+    ]
+
+
+async def test_parties_that_share_a_platform_see_their_own_of_it(api: Api) -> None:
+    name = await add_operator(api.services.pool)
+    made = await api.call("POST", "/v1/parties/parking/api-keys", {"scopes": ["capture:read"]}, party="admin")
+    api.keys["beside"] = made.json["api_key"]
+    async with api.services.pool.acquire() as connection:
+        for party in (OPERATOR, "parking"):
+            await connection.execute(
+                "INSERT INTO gateway.ocpi_peer_party (peer_id, party_id) "
+                "SELECT id, $1 FROM gateway.ocpi_peer ON CONFLICT DO NOTHING",
+                party,
+            )
+            await connection.execute(
+                "INSERT INTO gateway.ocpi_outbox (id, party_id, module, method, object_id, path, body, "
+                "created_at, run_at) VALUES ($1, $2, 'tokens', 'PUT', $3, '', '{}', now(), now())",
+                new_id(),
+                party,
+                f"RFID/{party}",
+            )
+    own = (await read(api, f"connections/{name}")).json
+    beside = (await read(api, f"connections/{name}", party="beside")).json
+    every = (await read(api, f"connections/{name}", party="admin")).json
+    assert [one["object_id"] for one in own["pending_pushes"]] == [f"RFID/{OPERATOR}"]
+    assert [one["object_id"] for one in beside["pending_pushes"]] == ["RFID/parking"]
+    assert len(every["pending_pushes"]) == 2
+    assert (own["parties"], beside["parties"], len(every["parties"])) == ([OPERATOR], ["parking"], 2)
+    assert (len(own["handshake"]), beside["handshake"]) == (2, []), "who was invited shook hands"
+    assert {one["objects"] for one in beside["received"]} == {0}
+    (listed,) = await data(api, "connections", party="beside")
+    assert listed["parties"] == ["parking"]

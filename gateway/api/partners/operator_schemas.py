@@ -112,6 +112,7 @@ class OcpiRejectionSchema(api_schemas.PublicSchema):
 class OcpiConnectorSchema(api_schemas.PublicSchema):
     """A connector with its EVSE."""
 
+    name: str = Field(description="what names it in a question for a price", examples=["l1/E1/1"])
     evse_uid: str = Field(description="`uid` of the EVSE, as in OCPI")
     evse_id: str | None
     connector: str = Field(description="the connector's id within its EVSE")

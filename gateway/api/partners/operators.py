@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from clearing.pricing.quote import MAX_DURATION_S, MAX_ENERGY_WH
 from gateway.api import problems
 from gateway.api.capture.prices import line_object
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
@@ -27,9 +28,6 @@ from gateway.ocpi.repository.operators import ConnectorRecord, ObjectPosition, O
 _PEER: Final = "ocp"
 _REJECTED: Final = "orp"
 _LOCALE: Final = "en"
-_UTC: Final = "UTC"
-_MOST_WH: Final = 10_000_000
-_MOST_SECONDS: Final = 31 * 24 * 3600
 
 
 class OperatorsQuery(QueryModel):
@@ -45,11 +43,13 @@ class OperatorsQuery(QueryModel):
 class TariffPriceQuery(QueryModel):
     """An expected session."""
 
-    energy_wh: int = Field(ge=0, le=_MOST_WH, description="energy in Wh")
-    duration_s: int = Field(ge=1, le=_MOST_SECONDS, description="how long it charges, in seconds")
+    energy_wh: int = Field(ge=0, le=MAX_ENERGY_WH, description="energy in Wh")
+    duration_s: int = Field(ge=1, le=MAX_DURATION_S, description="how long it charges, in seconds")
     start: InstantIn = Field(description="when it begins")
-    connector: Annotated[str, Field(max_length=120)] | None = Field(
-        None, description="EVSE's uid and connector's id, such as `E1/1`: its time zone and power count"
+    connector: Annotated[str, Field(max_length=160)] | None = Field(
+        None,
+        description="location, EVSE's uid and connector's id, such as `L1/E1/1` (`E1/1` where that names one "
+        "alone): its time zone and power count",
     )
 
 
@@ -120,16 +120,13 @@ async def get_price(call: ApiRequest) -> ApiResponse:
     found = await _find_tariff(call)
     if found.entry.problem:
         raise ProblemError(problems.STATE_CONFLICT, f"The tariff can't be read: {found.entry.problem}.")
-    connector = _named(found, query.connector)
-    quoted = call.services.operators.price(
-        found.entry.record,
-        PriceQuestion(
-            energy_wh=query.energy_wh,
-            duration_s=query.duration_s,
-            start=query.start,
-            connector=connector,
-        ),
+    question = PriceQuestion(
+        energy_wh=query.energy_wh,
+        duration_s=query.duration_s,
+        start=query.start,
+        connector=await _named(call, found, query.connector),
     )
+    quoted = call.services.operators.price(found.entry.record, question)
     return ApiResponse(
         body=shapes.TariffPriceSchema(
             party=found.entry.record.party_id,
@@ -138,7 +135,7 @@ async def get_price(call: ApiRequest) -> ApiResponse:
             excl_vat=quoted.priced.excl_vat_minor,
             incl_vat=quoted.priced.incl_vat_minor,
             hold=quoted.hold_minor,
-            time_zone=(connector.time_zone if connector is not None else "") or _UTC,
+            time_zone=question.time_zone,
             lines=[line_object(one) for one in quoted.priced.lines],
         )
     )
@@ -156,17 +153,18 @@ async def _find_tariff(call: ApiRequest) -> TariffDetails:
     return found
 
 
-def _named(found: TariffDetails, name: str | None) -> ConnectorRecord | None:
+async def _named(call: ApiRequest, found: TariffDetails, name: str | None) -> ConnectorRecord | None:
     if name is None:
         return None
-    for one in found.connectors:
-        if f"{one.evse_uid}/{one.connector_id}" == name:
-            return one
-    expected = "EVSE's uid and connector's id of one that names this tariff, such as E1/1"
+    several = await call.services.operators.find_connectors(found.entry.record, name)
+    if len(several) == 1:
+        return several[0]
     raise ProblemError(
         problems.INVALID_PARAMETERS,
-        "connector: none of those that name this tariff.",
-        errors=[FieldError(pointer="/connector", expected=expected)],
+        "connector: more than one is named so; write the location before it."
+        if several
+        else "connector: none of those that name this tariff.",
+        errors=[FieldError(pointer="/connector", expected="one that names this tariff, such as L1/E1/1")],
     )
 
 
@@ -292,6 +290,7 @@ def _location(one: LocationEntry) -> shapes.OcpiLocationSchema:
 
 def _connector(one: ConnectorRecord) -> shapes.OcpiConnectorSchema:
     return shapes.OcpiConnectorSchema(
+        name=one.name,
         evse_uid=one.evse_uid,
         evse_id=one.evse_id,
         connector=one.connector_id,

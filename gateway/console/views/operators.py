@@ -22,7 +22,7 @@ from gateway.console.figures import zone_of
 from gateway.console.page import ConsolePage, paged
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
-from gateway.ocpi.operator_directory import LocationEntry, PriceQuestion, TariffDetails
+from gateway.ocpi.operator_directory import LocationEntry, PriceQuestion, TariffDetails, time_zone_of
 from gateway.ocpi.repository.operators import ConnectorRecord, ObjectPosition
 from gateway.people.roles import ActArea
 
@@ -277,7 +277,7 @@ def _asked(page: ConsolePage, found: TariffDetails) -> dict[str, str]:
     """What the form asks for; unless it does, 30 kWh in an hour from 2 o'clock of the next night."""
     query = page.request.query
     night = (page.services.now() + timedelta(days=1)).date()
-    first = f"{found.connectors[0].location_key}/{_name(found.connectors[0])}" if found.connectors else ""
+    first = found.connectors[0].name if found.connectors else ""
     return {
         "kwh": query.get("kwh", "30"),
         "minutes": query.get("minutes", "60"),
@@ -286,17 +286,12 @@ def _asked(page: ConsolePage, found: TariffDetails) -> dict[str, str]:
     }
 
 
-def _name(one: ConnectorRecord) -> str:
-    return f"{one.evse_uid}/{one.connector_id}"
-
-
 def _chosen(found: TariffDetails, name: str) -> ConnectorRecord | None:
-    return next((one for one in found.connectors if f"{one.location_key}/{_name(one)}" == name), None)
+    return next((one for one in found.connectors if one.name == name), None)
 
 
 def _zone_of(found: TariffDetails, name: str) -> str:
-    chosen = _chosen(found, name)
-    return (chosen.time_zone if chosen is not None else "") or "UTC"
+    return time_zone_of(_chosen(found, name))
 
 
 def _quoted(page: ConsolePage, found: TariffDetails, asked: dict[str, str]) -> tuple[Quote | None, str]:

@@ -127,6 +127,11 @@ class ConnectorRecord(FromRow):
     tariff_keys: Sequence[str]
     time_zone: str
 
+    @property
+    def name(self) -> str:
+        """What names it among its owner's: location in lower case, EVSE's uid, id."""
+        return f"{self.location_key}/{self.evse_uid}/{self.connector_id}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentTariff(FromRow):
@@ -241,6 +246,22 @@ async def list_connectors_with(
     """The connectors that name a tariff."""
     rows = _sql.connectors_with(connection, owner=owner, tariff_key=tariff_key, limit=limit)
     return [ConnectorRecord.from_row(row) async for row in rows]
+
+
+async def find_connectors_named(
+    connection: Connection, *, owner: str, tariff_key: str, name: str
+) -> list[ConnectorRecord]:
+    """Of the connectors that name a tariff those of a name; two at most.
+
+    `name` is with or without the location, in upper or lower case, as OCPI's ids are compared.
+    """
+    rows = _sql.connectors_named(connection, owner=owner, tariff_key=tariff_key, name=name)
+    return [ConnectorRecord.from_row(row) async for row in rows]
+
+
+async def find_greatest_power(connection: Connection, *, owner: str, tariff_key: str) -> int:
+    """Watts of the strongest connector that names a tariff; 0: none, or none is known."""
+    return int(await _sql.greatest_power(connection, owner=owner, tariff_key=tariff_key))
 
 
 def _after(position: ObjectPosition | None) -> Mapping[str, str | None]:
