@@ -5,6 +5,7 @@ Owns: their names and attributes. Must not know what a session is. Over https a 
 to this machine alone (RFC 6265bis; RFC 6761 section 6.3).
 """
 
+import re
 from typing import Final
 
 from aiohttp import web
@@ -12,9 +13,23 @@ from aiohttp import web
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SESSION: Final = "networkcore_session"
 _ATTEMPT: Final = "networkcore_sign_in"
+_WANTED: Final = "networkcore_wanted"
 LANGUAGE: Final = "networkcore_language"
 ZONE: Final = "networkcore_zone"
 _YEAR_SECONDS: Final = 31_536_000
+_HOUR_SECONDS: Final = 3600
+_OWN_PAGE: Final = re.compile(r"/console(?:/[\w./~:@%+*=,!$&'()-]*)?(?:\?[\w./~:@%+*=,!$&'()?-]*)?", re.ASCII)
+_LONGEST_ADDRESS: Final = 1000
+
+
+def own_page(address: str) -> str:
+    """A page of the console to go to after signing in; where the address is none, the first one.
+
+    What a link says is not believed: another host, with or without its scheme, is none.
+    """
+    if len(address) > _LONGEST_ADDRESS or _OWN_PAGE.fullmatch(address) is None or "//" in address:
+        return "/console"
+    return address
 
 
 class ConsoleCookies:
@@ -41,9 +56,17 @@ class ConsoleCookies:
         """Keep the secret of a sign-in under way."""
         self._set(request, response, _ATTEMPT, secret, max_age=max_age)
 
+    def wanted(self, request: web.Request) -> str:
+        """The page that was asked for before signing in."""
+        return own_page(request.cookies.get(self._name(_WANTED, request), ""))
+
+    def set_wanted(self, request: web.Request, response: web.StreamResponse, address: str) -> None:
+        """Keep the page that was asked for until the person has signed in."""
+        self._set(request, response, _WANTED, own_page(address), max_age=_HOUR_SECONDS)
+
     def clear(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Forget session and attempt."""
-        for name in (_SESSION, _ATTEMPT):
+        """Forget session, attempt and the page asked for."""
+        for name in (_SESSION, _ATTEMPT, _WANTED):
             self._set(request, response, name, "", max_age=0)
 
     def set_language(self, request: web.Request, response: web.StreamResponse, language: str) -> None:

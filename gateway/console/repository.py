@@ -89,6 +89,12 @@ async def list_events_of(
     return [ObjectEvent.from_row(row) async for row in found]
 
 
+async def list_disputes_of(connection: Connection, *, shard: int, session_id: UUID) -> list[UUID]:
+    """The ids of a session's disputes."""
+    found = _QUERIES.dispute_ids_of(connection, shard=shard, session_id=session_id, limit=_MOST)
+    return [row["id"] async for row in found]
+
+
 async def list_deliveries_of(
     connection: Connection, *, shard: int, event_ids: Sequence[UUID]
 ) -> list[ObjectDelivery]:

@@ -312,7 +312,9 @@ def _error_values(request: web.Request, rejection: ProblemDetails, t: Texts) -> 
 def _failed(page: ConsolePage, error: Exception) -> UnrenderedPage:
     rejection = _rejection(page.request, error, page.t)
     values = _error_values(page.request, rejection, page.t)
-    return page.respond("error.html", status=rejection.kind.status, **values)
+    answer = page.respond("error.html", status=rejection.kind.status, **values)
+    answer.headers.update(rejection.headers)
+    return answer
 
 
 def _failed_before_sign_in(request: web.Request, error: Exception) -> web.Response:

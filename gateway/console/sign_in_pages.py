@@ -76,7 +76,10 @@ class SignInPages:
             response = web.Response(status=_SEE_OTHER, headers={"Location": SIGN_IN_PATH, **PAGE_HEADERS})
             self.cookies.set_language(request, response, chosen or "en")
             return response
-        return self._page(request, "sign_in.html")
+        page = self._page(request, "sign_in.html")
+        if wanted := request.query.get("next"):
+            self.cookies.set_wanted(request, page, wanted)
+        return page
 
     async def _show_link(self, request: web.Request) -> web.Response:
         return self._page(request, "sign_in_link.html")
@@ -110,7 +113,9 @@ class SignInPages:
 
     def _begin(self, request: web.Request, signed_in: SignedIn) -> web.Response:
         _log.info("signed_in", person=signed_in.person.public_id, party_id=signed_in.person.party_id)
-        response = web.Response(status=_SEE_OTHER, headers={"Location": "/console", **PAGE_HEADERS})
+        response = web.Response(
+            status=_SEE_OTHER, headers={"Location": self.cookies.wanted(request), **PAGE_HEADERS}
+        )
         self.cookies.clear(request, response)
         self.cookies.set_session(request, response, signed_in.token)
         return response

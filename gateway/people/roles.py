@@ -56,7 +56,7 @@ _FINANCE: Final = frozenset({Scope.CAPTURE_WRITE, Scope.SETTLEMENT_WRITE})
 _AREAS: Final[Mapping[PersonRole, frozenset[ActArea]]] = MappingProxyType(
     {
         PersonRole.VIEWER: frozenset(),
-        PersonRole.DEVELOPER: frozenset({ActArea.WEBHOOKS, ActArea.KEYS}),
+        PersonRole.DEVELOPER: frozenset({ActArea.WEBHOOKS}),
         PersonRole.SUPPORT: frozenset({ActArea.PAYMENTS, ActArea.EXCEPTIONS, ActArea.CONTRACTS}),
         PersonRole.FINANCE: frozenset(
             {ActArea.PAYMENTS, ActArea.EXCEPTIONS, ActArea.APPROVALS, ActArea.PAYOUTS, ActArea.METERS}
@@ -69,21 +69,20 @@ PARTY_RIGHTS: Final[Mapping[PersonRole, RoleRights]] = MappingProxyType(
     {
         PersonRole.VIEWER: RoleRights(scopes=_PARTY_READS, areas=_AREAS[PersonRole.VIEWER]),
         PersonRole.DEVELOPER: RoleRights(
-            scopes=_PARTY_READS | _DEVELOPER, areas=frozenset({ActArea.WEBHOOKS})
+            scopes=_PARTY_READS | _DEVELOPER, areas=_AREAS[PersonRole.DEVELOPER]
         ),
         PersonRole.SUPPORT: RoleRights(
             scopes=_PARTY_READS | _SUPPORT, areas=frozenset({ActArea.PAYMENTS, ActArea.CONTRACTS})
         ),
         PersonRole.FINANCE: RoleRights(
             scopes=_PARTY_READS | _FINANCE,
-            areas=frozenset({ActArea.PAYMENTS, ActArea.PAYOUTS, ActArea.METERS}),
+            areas=frozenset({ActArea.PAYMENTS, ActArea.METERS}),
         ),
         PersonRole.ADMINISTRATOR: RoleRights(
             scopes=PARTY_SCOPES,
             areas=frozenset(
                 {
                     ActArea.PAYMENTS,
-                    ActArea.PAYOUTS,
                     ActArea.WEBHOOKS,
                     ActArea.KEYS,
                     ActArea.METERS,

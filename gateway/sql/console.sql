@@ -15,6 +15,9 @@ JOIN gateway.delivery d ON d.shard = :shard AND d.endpoint_id = w.id AND d.event
 WHERE e.shard = :shard AND e.id = ANY (:event_ids::uuid[])
 ORDER BY d.event_id, d.endpoint_id LIMIT :limit;
 
+-- name: dispute_ids_of
+SELECT id FROM gateway.dispute WHERE shard = :shard AND session_id = :session_id ORDER BY id LIMIT :limit;
+
 -- name: captured
 SELECT c.currency, count(*) AS payments, sum(c.amount_minor)::bigint AS amount_minor
 FROM gateway.capture c JOIN gateway.session s ON s.shard = c.shard AND s.id = c.session_id

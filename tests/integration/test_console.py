@@ -12,12 +12,17 @@ from typing_extensions import override
 from gateway.api.server import build_api
 from gateway.console.navigation import SECTIONS
 from gateway.console.server import Console
+from gateway.console.texts import catalogue
 from gateway.console.views.routes import FORMS, PAGES
 from gateway.database import Pool
+from gateway.errors import RateLimitExceededError
+from gateway.ids import parse_id, shard_of
+from gateway.limits.rate_limit import RateLimiter
 from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.roles import PersonRole
 from gateway.people.sign_in import SignInService
 from tests.fakes.console import HOSTILE, ConsoleOfTest, HostileTariff, Visitor, open_console, paid_session
+from tests.integration.test_payments import news
 
 LISTS = [path for path in PAGES if "{" not in path]
 PLATFORM_ONLY = {
@@ -308,3 +313,53 @@ async def test_static_files_bear_their_content_in_their_name_and_may_be_kept(con
         assert "immutable" in answer.headers["Cache-Control"]
     assert (await visitor.get("/console/static/console-000000000000.css")).status == 404
     assert re.findall(r"https?://", page) == []
+
+
+async def test_signing_in_leads_to_the_page_that_was_asked_for(console: ConsoleOfTest) -> None:
+    session = await paid_session(console.api)
+    _, link = await console.invite()
+    visitor = console.visitor()
+    sent = await visitor.get(f"/console/sessions/{session}?lines=all")
+    assert sent.status == 303
+    await visitor.get(sent.headers["Location"])
+    entered = await visitor.post(link, csrf="")
+    assert entered.headers["Location"] == f"/console/sessions/{session}?lines=all"
+    await visitor.post("/console/sign-out")
+    _, other = await console.invite()
+    assert (await visitor.post(other, csrf="")).headers["Location"] == "/console", "it is asked for once"
+
+
+async def test_a_link_of_another_site_says_not_where_signing_in_leads(console: ConsoleOfTest) -> None:
+    _, link = await console.invite()
+    visitor = console.visitor()
+    await visitor.get("/console/sign-in?next=https://evil.example/console")
+    assert (await visitor.post(link, csrf="")).headers["Location"] == "/console"
+
+
+async def test_whoever_asks_too_often_is_shown_when_to_try_again(
+    console: ConsoleOfTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exceeded(*_: object, **__: object) -> None:
+        raise RateLimitExceededError("too many", headers={"Retry-After": "7"})
+
+    visitor = await console.signed_in()
+    monkeypatch.setattr(RateLimiter, "take", exceeded)
+    answer = await visitor.get("/console/sessions")
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
+
+
+async def test_a_dispute_is_in_the_timeline_of_its_session(console: ConsoleOfTest) -> None:
+    session = await paid_session(console.api)
+    visitor = await console.signed_in()
+    before = (await visitor.get(f"/console/sessions/{session}")).text
+    assert catalogue()["event.dispute.opened"]["en"] not in before
+    session_id = parse_id("ses", session)
+    for state in ("opened", "won"):
+        await console.api.services.payments.disputes.record_update(  # type: ignore[attr-defined]
+            news(state), shard=shard_of(session_id), session_id=session_id
+        )
+    shown = (await visitor.get(f"/console/sessions/{session}")).text
+    for key in ("event.dispute.opened", "event.dispute.won"):
+        assert catalogue()[key]["en"] in shown, key
+    events = [(await visitor.get(one)).text for one in re.findall(r"/console/events/evt_\w+", shown)]
+    assert any("dispute.opened" in one for one in events)

@@ -143,6 +143,8 @@ async def test_keys_are_not_for_others_to_make(console: ConsoleOfTest) -> None:
         answer = await visitor.post("/console/keys", form)
         rejected = answer.status in {403, 404} or "rejected" in answer.headers.get("Location", "")
         assert rejected, (party, role)
+        page = await visitor.get(f"/console/keys?party={party}")
+        assert page.status == 403 or 'action="/console/keys' not in page.text, (party, role)
     chief = await console.signed_in(party="superapp", role="administrator")
     await chief.post("/console/keys", form | {"once": "y"})
     listed = await console.api.call("GET", "/v1/parties/parking/api-keys", party="admin")

@@ -135,8 +135,11 @@ async def _events(
     names = [shown["id"], shown["authorization"], *(one["id"] for one in refunds)]
     if shown["capture"]:
         names.append(shown["capture"]["id"])
-    shard = shard_of(parse_id("ses", shown["id"]))
+    session_id = parse_id("ses", shown["id"])
+    shard = shard_of(session_id)
     async with page.services.pool.acquire() as connection:
+        disputes = await repository.list_disputes_of(connection, shard=shard, session_id=session_id)
+        names += [format_id("dsp", one) for one in disputes]
         found = await repository.list_events_of(
             connection, shard=shard, object_ids=[one for one in names if one], party_id=page.own_party
         )

@@ -16,6 +16,7 @@ from clearing.tax.vat import SupplyLeg
 from gateway.console import figures
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.bar_chart import HEIGHT, draw_bars
+from gateway.console.cookies import own_page
 from gateway.console.csv_file import cell
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
@@ -391,3 +392,24 @@ def test_a_viewer_acts_nowhere_and_only_administrators_let_people_in() -> None:
         assert "admin" not in rights.scopes
         assert ActArea.APPROVALS not in rights.areas
     assert all(path.startswith("/console") for path in [*PAGES, *FORMS])
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("/console/sessions/ses_1?day=2026-10-29", "/console/sessions/ses_1?day=2026-10-29"),
+        ("/console?range=month", "/console?range=month"),
+        ("/console", "/console"),
+        ("", "/console"),
+        ("//evil.example/console", "/console"),
+        ("https://evil.example/console", "/console"),
+        ("/console//evil.example", "/console"),
+        ("/consolement", "/console"),
+        ("/v1/sessions", "/console"),
+        ("/console/\\evil.example", "/console"),
+        ("/console/a\r\nSet-Cookie: x=1", "/console"),
+        ("/console/" + "a" * 1000, "/console"),
+    ],
+)
+def test_only_a_page_of_the_console_is_gone_to_after_signing_in(address: str, page: str) -> None:
+    assert own_page(address) == page
