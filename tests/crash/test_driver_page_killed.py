@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 
 from gateway.database import Pool
-from gateway.driver_page.errors import DriverPageError
 from gateway.driver_page.service import DriverPaymentService, PayRequest
 from gateway.ids import parse_id
 from gateway.ocpi.last_update import OcpiLastUpdates
@@ -16,7 +15,7 @@ from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import build_payments
-from tests.fakes.driver_page import EVSE, Driver, open_driver_page
+from tests.fakes.driver_page import EVSE, Driver, ends_paid_once, open_driver_page
 from tests.fakes.dying_pool import Died, DyingPool
 from tests.fakes.workers import resolve_outcomes
 
@@ -86,16 +85,4 @@ async def goes_on(driver: Driver, offer: Any, asked: PayRequest) -> None:
     payment = await service.read(token, at_psp=True)
     payment = await service.read(token)
     assert payment.stage == "starting"
-    starts = [
-        body
-        for name, body in driver.operator.commands
-        if name == "START_SESSION" and body["authorization_reference"] == reference
-    ]
-    # One that was sent and not recorded is sent again under the same reference.
-    assert 1 <= len(starts) <= 2
-    before = driver.psp.capture_effects
-    await driver.complete(token, id=f"CDR-{token[-6:]}")
-    with suppress(DriverPageError):
-        await service.cancel(token)
-    assert driver.psp.capture_effects == before + 1
-    assert (await service.read(token)).stage == "paid"
+    await ends_paid_once(driver, token)

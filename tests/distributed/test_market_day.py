@@ -4,19 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from gateway.distribution.service import distribute
 from gateway.distribution.statement_check import check_statements
 from gateway.migrations import migrate
-from sandbox.market.day import running_market
-from sandbox.market.payout_phase import close_market
-from sandbox.market.plan import plan_day
-from sandbox.market.progress import NotesOnly
-from sandbox.market.proof import prove
-from sandbox.market.runner import run_day
-from sandbox.market.setup import open_market
 from tests.fakes.citus import RunningCluster, distributed_database, needs_citus
+from tests.fakes.market_day import proved_day
 
 pytestmark = [needs_citus, pytest.mark.slow]
 
@@ -24,19 +17,7 @@ pytestmark = [needs_citus, pytest.mark.slow]
 @pytest.mark.timeout(900)
 async def test_a_market_day_ends_with_its_proof(open_tmp_path: Path) -> None:
     async with distributed_database() as dsn:
-        async with running_market(
-            open_tmp_path / "day",
-            day=plan_day(sessions=24, seed=9),
-            workers=2,
-            migrate=migrate,
-            progress=NotesOnly(Console(stderr=True)),
-            database=RunningCluster(dsn),
-        ) as (context, _stack):
-            await open_market(context)
-            await run_day(context)
-            result = await close_market(context)
-        proof = prove(result.evidence)
-        assert proof.ok, proof
+        await proved_day(open_tmp_path / "day", RunningCluster(dsn))
         checked = await check_statements(dsn)
         assert [one for one in checked if one.is_at_fault] == []
 

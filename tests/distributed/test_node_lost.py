@@ -8,21 +8,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from rich.console import Console
 
 from gateway.audit.system_audit import audit_system
 from gateway.clock import SystemClock
 from gateway.database import Pool
-from gateway.migrations import migrate
-from sandbox.market.day import running_market
-from sandbox.market.payout_phase import close_market
-from sandbox.market.plan import plan_day
-from sandbox.market.progress import NotesOnly
-from sandbox.market.proof import prove
-from sandbox.market.runner import run_day
-from sandbox.market.setup import open_market
 from tests.fakes.api import open_api
 from tests.fakes.citus import Node, RunningCluster, distributed_database, needs_citus, nodes
+from tests.fakes.market_day import proved_day
 from tests.integration.test_statements_per_session import USAGE
 
 pytestmark = [needs_citus, pytest.mark.slow]
@@ -45,9 +37,9 @@ async def end_processes(node: Node, database: str) -> int:
 
 
 @asynccontextmanager
-async def nodes_that_die(database: str) -> AsyncIterator[Counter[int]]:
-    """End the processes of one node after another, the coordinator among them; how many ended at each."""
-    found, ended = await nodes(), Counter[int]()
+async def nodes_that_die(database: str, ended: Counter[int]) -> AsyncIterator[None]:
+    """End the processes of one node after another, the coordinator among them; `ended` counts at each."""
+    found = await nodes()
 
     async def go_on() -> None:
         for number in range(_DEATHS):
@@ -57,7 +49,7 @@ async def nodes_that_die(database: str) -> AsyncIterator[Counter[int]]:
 
     dying = asyncio.create_task(go_on())
     try:
-        yield ended
+        yield
     finally:
         dying.cancel()
         await asyncio.gather(dying, return_exceptions=True)
@@ -66,21 +58,10 @@ async def nodes_that_die(database: str) -> AsyncIterator[Counter[int]]:
 @pytest.mark.timeout(900)
 async def test_a_market_day_whose_nodes_die_ends_with_its_proof(open_tmp_path: Path) -> None:
     async with distributed_database() as dsn:
-        async with running_market(
-            open_tmp_path / "day",
-            day=plan_day(sessions=24, seed=9),
-            workers=2,
-            migrate=migrate,
-            progress=NotesOnly(Console(stderr=True)),
-            database=RunningCluster(dsn),
-        ) as (context, _stack):
-            await open_market(context)
-            async with nodes_that_die(dsn.rpartition("/")[2]) as ended:
-                await run_day(context)
-            result = await close_market(context)
+        ended = Counter[int]()
+        dying = nodes_that_die(dsn.rpartition("/")[2], ended)
+        await proved_day(open_tmp_path / "day", RunningCluster(dsn), beside=dying)
         assert set(ended) == set(range(len(await nodes()))), "a node did not die: the test shows nothing"
-        proof = prove(result.evidence)
-        assert proof.ok, proof
 
 
 async def _move_all(dsn: str) -> int:

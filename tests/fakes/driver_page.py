@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from html import unescape
@@ -17,6 +17,7 @@ from clearing.services import ClearingServices, build_clearing
 from gateway.database import Pool, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.driver_page import repository
+from gateway.driver_page.errors import DriverPageError
 from gateway.driver_page.repository import DriverPageRecord
 from gateway.driver_page.routes import driver_page_routes
 from gateway.driver_page.services import DriverPageServices, build_driver_page
@@ -231,6 +232,24 @@ def token_of(seen: Seen) -> str:
     found = re.search(r"/charge/([A-Za-z0-9_-]{43})", text)
     assert found, text
     return found[1]
+
+
+async def ends_paid_once(driver: Driver, token: str) -> None:
+    """A started charge goes its way to one capture, and a cancel that comes late changes nothing."""
+    service, reference = driver.services.driver_payments, await driver.authorization(token)
+    starts = [
+        body
+        for name, body in driver.operator.commands
+        if name == "START_SESSION" and body["authorization_reference"] == reference
+    ]
+    # One that was sent and not recorded is sent again under the same reference.
+    assert 1 <= len(starts) <= 2
+    before = driver.psp.capture_effects
+    await driver.complete(token, id=f"CDR-{token[-6:]}")
+    with suppress(DriverPageError):
+        await service.cancel(token)
+    assert driver.psp.capture_effects == before + 1
+    assert (await service.read(token)).stage == "paid"
 
 
 @asynccontextmanager

@@ -9,19 +9,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from rich.console import Console
 
 from gateway.database import named_queries
 from gateway.errors import MigrationError
 from gateway.migrations import PACKAGES, check_server, list_pending, migrate
-from sandbox.market.day import running_market
-from sandbox.market.payout_phase import close_market
-from sandbox.market.plan import plan_day
-from sandbox.market.progress import NotesOnly
-from sandbox.market.proof import prove
-from sandbox.market.runner import run_day
-from sandbox.market.setup import open_market
 from sandbox.postgres.embedded import EmbeddedPostgres
+from tests.fakes.market_day import proved_day
 
 PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
 needs_programs = pytest.mark.skipif(
@@ -59,19 +52,7 @@ async def test_the_migrations_apply_and_every_statement_prepares(open_tmp_path: 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_market_day_ends_with_its_proof(open_tmp_path: Path) -> None:
-    async with running_market(
-        open_tmp_path / "day",
-        day=plan_day(sessions=24, seed=9),
-        workers=2,
-        migrate=migrate,
-        progress=NotesOnly(Console(stderr=True)),
-        database=server(open_tmp_path / "day-postgres"),
-    ) as (context, _stack):
-        await open_market(context)
-        await run_day(context)
-        result = await close_market(context)
-    proof = prove(result.evidence)
-    assert proof.ok, proof
+    await proved_day(open_tmp_path / "day", server(open_tmp_path / "day-postgres"))
 
 
 def test_a_server_that_is_too_old_is_named() -> None:
