@@ -139,7 +139,7 @@ def test_a_parking_app_is_paid_from_its_account_and_reads_its_webhook(
     installed: Path, dev: dict[str, Any]
 ) -> None:
     program = ROOT / "examples/parking_app.py"
-    assert len(program.read_text(encoding="utf-8").splitlines()) <= 60
+    assert len(program.read_text(encoding="utf-8").splitlines()) <= 50
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         listen = f"http://127.0.0.1:{free.getsockname()[1]}"
