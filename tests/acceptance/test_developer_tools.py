@@ -242,6 +242,17 @@ def test_the_python_package_authorizes_completes_lists_and_verifies(
     assert done.stdout.splitlines() == WANTED
 
 
+def test_every_operation_and_every_schema_is_in_the_typescript_package(compiled: Path) -> None:
+    text = (compiled / "src/schema.d.ts").read_text(encoding="utf-8")
+    api = description()
+    for path, methods in api["paths"].items():
+        assert f'    "{path}": {{' in text, path
+        for operation in methods.values():
+            assert f'operations["{operation["operationId"]}"];' in text, operation["operationId"]
+    for name in api["components"]["schemas"]:
+        assert f"        {name}: " in text, name
+
+
 TYPESCRIPT_CALLS = """
 import { connect, listAll, NetworkcoreError, newKey, unwrap, verifyWebhook } from "./index.js";
 import { WebhookVerificationError, type Schemas } from "./index.js";
