@@ -56,8 +56,9 @@ def capture_api() -> Iterator[str]:
     euro, pound, forint = (STRIPE_AMOUNTS.rules[one].least_minor or 0 for one in ("EUR", "GBP", "HUF"))
     yield f"{euro / 100:.2f} EUR, {pound / 100:.2f} GBP, {forint // 100} HUF and so on"
     of = limits_at(default_rows(), datetime(2026, 11, 30, tzinfo=UTC))
+    percent = of[LimitName.USAGE_ENERGY_PERCENT]
     slack_kwh, slack_min = of[LimitName.USAGE_ENERGY_SLACK_WH] / 1000, of[LimitName.USAGE_TIME_SLACK_S] // 60
-    yield f"({of[LimitName.USAGE_ENERGY_PERCENT]} % of the energy and {slack_kwh} kWh, or {slack_min} minutes;"
+    yield f"({percent} % of the energy and {slack_kwh} kWh, or {slack_min} minutes;"
 
 
 def driver_page_guide() -> Iterator[str]:
