@@ -99,6 +99,21 @@ async def test_hostile_texts_are_shown_as_text(console: ConsoleOfTest) -> None:
     assert "<b>" not in typed.text
 
 
+async def test_only_an_acts_own_notice_is_shown(console: ConsoleOfTest) -> None:
+    session = await paid_session(console.api)
+    visitor, other = await console.signed_in(), await console.signed_in()
+    path = f"/console/sessions/{session}"
+    assert "Call 0800" not in (await visitor.get(f"{path}?notice=rejected:+Call+0800+1234")).text
+    assert "Call 0800" not in (await visitor.get(f"{path}?notice=rejected:+Call+0800+1234&proof=")).text
+    answer = await visitor.post(
+        f"{path}/refund", {"reason": "duplicate", "amount": "x"}, Referer=visitor.base + path
+    )
+    back = answer.headers["Location"]
+    assert 'role="alert"' in (await visitor.get(back)).text
+    assert 'role="alert"' not in (await other.get(back)).text, "it is of one sign-in"
+    assert 'role="alert"' not in (await visitor.get(back.replace("rejected", "rejected: by us"))).text
+
+
 async def test_another_partys_objects_are_not_found(console: ConsoleOfTest) -> None:
     session = await paid_session(console.api)
     platform = await console.signed_in()
