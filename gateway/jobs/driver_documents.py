@@ -36,7 +36,7 @@ class DriverDocumentJob:
     name: str = DOCUMENTS
 
     async def run_once(self) -> int:
-        """One batch of each chain, and what is pending. Returns how much of both was documented.
+        """The next batches of each chain, and what is pending. Returns how many chains and sellers went on.
 
         A batch that can't be documented delays its own chain only; its error is raised after the others are
         done.
