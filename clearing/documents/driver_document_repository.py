@@ -86,9 +86,11 @@ async def list_chains(connection: Connection) -> list[int]:
 
 
 async def find_next_batches(connection: Connection, chain: int, *, entries: int) -> list[tuple[UUID, int]]:
-    """The chain's next batches and their positions, locked for this worker.
+    """The chain's next batches and their positions, without a gap, locked for this worker.
 
-    It is one, or more of so few entries in all. Empty: there is none, or another worker has them.
+    The first of them, whatever its size, and those after it while all have at most `entries` entries
+    together. Empty: there is none, another worker has the chain, or the position after the last that is
+    documented is vacant. A vacant position is never passed over.
     """
     found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
     if not found:
@@ -96,8 +98,8 @@ async def find_next_batches(connection: Connection, chain: int, *, entries: int)
         found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
     chosen: list[tuple[UUID, int]] = []
     for row in found:
-        if row["id"] is None:
-            break
+        if row["position"] != row["documented"] + len(chosen) + 1:
+            break  # no batch, or one behind a vacant position
         entries -= row["entry_count"]
         if chosen and entries < 0:
             break
@@ -106,7 +108,7 @@ async def find_next_batches(connection: Connection, chain: int, *, entries: int)
 
 
 async def move_cursor(connection: Connection, chain: int, position: int) -> None:
-    """That batch is documented."""
+    """The chain is documented up to that batch."""
     await _sql.move_cursor(connection, chain=chain, position=position)
 
 

@@ -30,8 +30,8 @@ class StandingData:
 
     async def load_parties(self, connection: Connection) -> Mapping[str, Party]:
         """Every party by id, as stored now."""
-        epoch = (await reference_repository.load_epochs(connection))[_EPOCH]
-        if epoch != self._epoch:
+        # They are read by several statements: if one changes meanwhile, all are read again.
+        while (epoch := await _epoch(connection)) != self._epoch:
             self._parties, self._epoch = await party_repository.load_parties(connection), epoch
         return self._parties
 
@@ -44,3 +44,7 @@ class StandingData:
                 missing = set(names)
             self._rulings |= await session_repository.load_rulings(connection, sorted(missing))
         return self._rulings
+
+
+async def _epoch(connection: Connection) -> UUID:
+    return (await reference_repository.load_epochs(connection))[_EPOCH]

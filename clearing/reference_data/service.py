@@ -30,20 +30,21 @@ class ReferenceDataCache:
 
     async def load(self, connection: Connection) -> ReferenceData:
         """What is stored now, seen from the connection's transaction."""
-        epochs = await repository.load_epochs(connection)
-        if self._present is not None and epochs == self._epochs:
-            return self._present
-        if epochs["fx_rate"] != self._epochs.get("fx_rate"):
-            self._rates = await repository.load_rate_table(connection)
-        present = ReferenceData(
+        # They are read by several statements: if one changes meanwhile, all are read again.
+        while (epochs := await repository.load_epochs(connection)) != self._epochs or self._present is None:
+            if epochs["fx_rate"] != self._epochs.get("fx_rate"):
+                self._rates = await repository.load_rate_table(connection)
+            self._present, self._epochs = await self._read(connection), epochs
+        return self._present
+
+    async def _read(self, connection: Connection) -> ReferenceData:
+        return ReferenceData(
             parties=await party_repository.load_parties(connection),
             agreements=await party_repository.load_agreements(connection),
             rates_and_calendars=RatesAndCalendars(
                 vat=bundled_data.vat_rates(), fx=self._rates, calendars=bundled_data.calendars()
             ),
         )
-        self._present, self._epochs = present, epochs
-        return present
 
 
 class ReferenceDataService:
