@@ -88,18 +88,17 @@ async def list_chains(connection: Connection) -> list[int]:
 async def find_next_batches(connection: Connection, chain: int, *, entries: int) -> list[tuple[UUID, int]]:
     """The chain's next batches and their positions, without a gap, locked for this worker.
 
-    The first of them, whatever its size, and those after it while all have at most `entries` entries
-    together. Empty: there is none, another worker has the chain, or the position after the last that is
-    documented is vacant. A vacant position is never passed over.
+    As many as have up to `entries` entries in all, but at least one. Empty: the next one is not there, or
+    another worker documents the chain.
     """
     found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
     if not found:
         await _sql.open_cursor(connection, chain=chain)
         found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
     chosen: list[tuple[UUID, int]] = []
-    for row in found:
-        if row["position"] != row["documented"] + len(chosen) + 1:
-            break  # no batch, or one behind a vacant position
+    for place, row in enumerate(found, start=1):
+        if row["position"] != row["documented"] + place:  # none, or one is missing: nothing is passed over
+            break
         entries -= row["entry_count"]
         if chosen and entries < 0:
             break

@@ -27,6 +27,7 @@ from gateway.people.roles import ActArea
 _ONCE_BYTES: Final = 18
 _SEE_OTHER: Final = 303
 _OK: Final = 200
+_DONE: Final = "done"
 OF_ONE_ANSWER: Final = frozenset({"lang", "proof", "notice", "field"})  # no part of what a page shows
 
 
@@ -90,6 +91,8 @@ class ConsolePage:
     def notice(self) -> str:
         """What became of the act before, as `back` wrote it into the address; "" where a link made it up."""
         written = self.request.query.get("notice", "")
+        if written == _DONE:
+            return written
         proof = self.request.query.get("proof", "")
         proved = hmac.compare_digest(proof.encode(), self.signed_in.proof_of(written).encode())
         return written if proved else ""
@@ -154,8 +157,10 @@ class ConsolePage:
         `field_name` is the field that the problem is about: the page's script gives the form what was typed
         into it again, and marks that field.
         """
-        notice = f"rejected: {problem}" if problem else "done"
-        after = {"proof": self.signed_in.proof_of(notice), "notice": notice}
+        after = {"notice": _DONE}
+        if problem:
+            notice = f"rejected: {problem}"
+            after = {"notice": notice, "proof": self.signed_in.proof_of(notice)}
         if field_name:
             after["field"] = field_name
         mark = "&" if "?" in address else "?"

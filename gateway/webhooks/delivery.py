@@ -330,7 +330,7 @@ class WebhookDelivery:
     async def _record(self, results: Sequence[Result]) -> None:
         """Write results, which are the first of those that wait to be written."""
         # Acknowledged and no more to say: a statement that needs no transaction around it. A second one keeps
-        # the attempts at what is another worker's by now; if the process ends between them, these are not kept.
+        # attempts at what is another worker's by now; if the process ends between them, these are not kept.
         scope = transaction(self.pool) if takes_transaction(results) else self.pool.acquire()
         async with scope as connection:
             freed = await record(
