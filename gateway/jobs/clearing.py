@@ -37,7 +37,7 @@ from gateway.webhooks.events import EventType, NewEvent
 IN_FLIGHT: Final = 3  # batches at once: one computes while PostgreSQL writes the others
 _PORTION: Final = 32  # events made before the process turns to its other work
 _ROUNDS: Final = 8  # batches one after another in one round of the job
-# Trouble of the database itself, or books closed at this instant: the worker waits and tries again. So it does
+# Trouble of the database itself, or books closed at this instant: the worker waits and tries again. So too
 # where data or an index is corrupt: nothing is written in another way.
 _NO_SESSIONS_FAULT: Final = (
     ClosedPeriodError,
