@@ -77,13 +77,17 @@ class SignInPages:
             response = web.Response(status=_SEE_OTHER, headers={"Location": SIGN_IN_PATH, **PAGE_HEADERS})
             self.cookies.set_language(request, response, chosen or "en")
             return response
-        page = self._page(request, "sign_in.html")
+        return self._first(request, "sign_in.html")
+
+    async def _show_link(self, request: web.Request) -> web.Response:
+        return self._first(request, "sign_in_link.html")
+
+    def _first(self, request: web.Request, template: str) -> web.Response:
+        """A page to sign in on, which keeps the page that `next` asks for."""
+        page = self._page(request, template)
         if wanted := request.query.get("next"):
             self.cookies.set_wanted(request, page, wanted)
         return page
-
-    async def _show_link(self, request: web.Request) -> web.Response:
-        return self._page(request, "sign_in_link.html")
 
     async def _use_link(self, request: web.Request) -> web.Response:
         if not is_own_form(request, base_url=self.services.options.base_url):

@@ -351,6 +351,22 @@ async def test_a_link_of_another_site_says_not_where_signing_in_leads(console: C
     assert (await visitor.post(link, csrf="")).headers["Location"] == "/console"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "leads_to"),
+    [
+        ("/console?range=today%26day=2026-10-29", "/console?range=today&day=2026-10-29"),
+        ("//evil.example", "/console"),
+    ],
+)
+async def test_a_link_leads_to_the_page_that_it_names(
+    console: ConsoleOfTest, wanted: str, leads_to: str
+) -> None:
+    _, link = await console.invite()
+    visitor = console.visitor()
+    assert (await visitor.get(f"{link}?next={wanted}")).status == 200
+    assert (await visitor.post(f"{link}?next={wanted}", csrf="")).headers["Location"] == leads_to
+
+
 async def test_whoever_asks_too_often_is_shown_when_to_try_again(
     console: ConsoleOfTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
