@@ -6,6 +6,10 @@ VALUES (:id, :party_id, :url, :event_types, :filter, :signature, :secret, :encry
         :header_names, :headers, :headers_encryption_key, :api_version, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
+-- Until the transaction ends, no other one counts this party's endpoints.
+-- name: lock_party$
+SELECT id FROM gateway.party WHERE id = :party_id FOR NO KEY UPDATE;
+
 -- name: count_endpoints$
 SELECT count(*) FROM gateway.webhook_endpoint WHERE party_id = :party_id AND state <> 'deleted';
 

@@ -162,6 +162,11 @@ async def add_endpoint(
     )
 
 
+async def lock_party(connection: Connection, *, party_id: str) -> None:
+    """Lock a party until the transaction ends: who counts its endpoints waits."""
+    await _QUERIES.lock_party(connection, party_id=party_id)
+
+
 async def count_endpoints(connection: Connection, *, party_id: str) -> int:
     """How many endpoints a party has."""
     counted: int = await _QUERIES.count_endpoints(connection, party_id=party_id)
