@@ -85,6 +85,11 @@ class ConsolePage:
         """The party whose objects the person sees; None for the platform, which sees everybody's."""
         return None if self.calls.platform else self.signed_in.person.party_id
 
+    @property
+    def cursor(self) -> str | None:
+        """Where the page of a list begins; None for its first page."""
+        return self.request.query.get("cursor") or None
+
     def query(self, *names: str) -> dict[str, str]:
         """Those of these parameters that the address has, without empty ones."""
         return {name: self.request.query[name] for name in names if self.request.query.get(name)}

@@ -14,7 +14,6 @@ from gateway.payments.records import (
     AuthorizationRecord,
     CaptureRecord,
     SessionRecord,
-    SnapshotRecord,
 )
 
 _sql = named_queries("gateway", "payments.sql")
@@ -86,12 +85,6 @@ async def find_capture_by_id(connection: Connection, *, shard: int, capture_id: 
     """A capture by its own id."""
     row = await _sql.load_capture_by_id(connection, shard=shard, id=capture_id)
     return None if row is None else CaptureRecord.from_row(row)
-
-
-async def find_snapshot(connection: Connection, *, sha256: str) -> SnapshotRecord | None:
-    """A frozen tariff."""
-    row = await _sql.load_snapshot(connection, sha256=sha256)
-    return None if row is None else SnapshotRecord.from_row(row)
 
 
 async def record_start(

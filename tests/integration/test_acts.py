@@ -14,7 +14,8 @@ from gateway.acts.repository import watch_tables
 from gateway.acts.service import SEALED_AT_ONCE, seal_acts, verify_acts
 from gateway.acts.tables import NOT_WATCHED, WATCHED
 from gateway.api.operation_scopes import is_administrative
-from gateway.audit.system_audit import AuditResult, audit_system
+from gateway.audit.checks import AuditResult
+from gateway.audit.system_audit import audit_system
 from gateway.cli.main import networkcore
 from gateway.clock import SystemClock
 from gateway.database import Pool, connect, transaction
