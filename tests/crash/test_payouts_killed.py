@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.database import Pool, transaction
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.parties import add_parties
 from tests.integration.test_disbursements import NOW, System
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(200)]
@@ -33,9 +32,7 @@ async def due(pool: Pool) -> System:
         for party in CPOS:
             await system.service.reference_data.register_party(connection, party, now=NOW)
             await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
-        for name in [party.id for party in CPOS] + [world.SUPERAPP.id]:
-            row = PartyRecord(id=name, kind="cpo", created_at=NOW)
-            await party_repository.add_party(connection, row)
+        await add_parties(connection, {party.id: party.kind.value for party in (*CPOS, world.SUPERAPP)})
         sessions = [world.session(number, party) for number, party in enumerate(CPOS)]
         await system.service.sessions.clear_batch(
             connection, sessions, now=NOW, batch_id=world.session_id(999)

@@ -25,11 +25,10 @@ from gateway.jobs.bank_alerts import list_calendar_alerts
 from gateway.jobs.bank_inbox import BankInboxJob, Inbox, unread
 from gateway.jobs.bank_outbox import BankOutboxJob, Outbox
 from gateway.jobs.disbursements import DisbursementJob, PspRail
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Hands
+from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp
 from tests.integration.test_disbursements import FRIDAY, NOW, THURSDAY, System, of
 
@@ -53,9 +52,7 @@ async def system(pool: Pool) -> System:
     opened = System(pool)
     await opened.open()
     async with transaction(pool) as connection:
-        for known in world.PARTIES.values():
-            row = PartyRecord(id=known.id, kind=known.kind.value, created_at=NOW)
-            await party_repository.add_party(connection, row)
+        await add_parties(connection, {one.id: one.kind.value for one in world.PARTIES.values()})
     await confirm(opened, DUTCH)
     await opened.clear(1)
     return opened

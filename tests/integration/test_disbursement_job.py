@@ -14,8 +14,6 @@ from clearing.payouts.disbursement import Paid
 from clearing.reporting.summary import read_summary
 from gateway.database import Pool, transaction
 from gateway.jobs.disbursements import DisbursementJob, PspRail
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
 from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     Psp,
@@ -24,6 +22,7 @@ from gateway.payments.psp.port import (
     Transferred,
 )
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.parties import add_parties
 from tests.integration.test_disbursements import NOW, THURSDAY, System
 
 CPOS = tuple(
@@ -125,9 +124,7 @@ async def run(pool: Pool) -> Run:
         for party in CPOS:
             await system.service.reference_data.register_party(connection, party, now=NOW)
             await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
-        for name in [party.id for party in CPOS] + [world.SUPERAPP.id]:
-            row = PartyRecord(id=name, kind="cpo", created_at=NOW)
-            await party_repository.add_party(connection, row)
+        await add_parties(connection, {party.id: party.kind.value for party in (*CPOS, world.SUPERAPP)})
         sessions = [world.session(number, party) for number, party in enumerate(CPOS)]
         await system.service.sessions.clear_batch(
             connection, sessions, now=NOW, batch_id=world.session_id(999)

@@ -812,8 +812,8 @@ UNION ALL SELECT min(e.at) FROM (
     FROM gateway.payment_authorization AS a
     JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
     WHERE a.state = 'authorized') AS e WHERE e.at > $1::timestamptz
--- A hold that may be helped is checked every hour. What the PSP has ended or taken waits for a person or for the
--- deadline of its CDR, and a challenge for its own deadline below: looks in between find what the last one found.
+-- A hold that may be helped is checked every hour. What the PSP has ended or taken waits for a person or for
+-- the deadline of its CDR, and a challenge for its own deadline below: looks in between find nothing new.
 UNION ALL SELECT min(CASE WHEN state = 'authorized' AND capture_before > $1::timestamptz THEN next_check_at
                           ELSE greatest(next_check_at, $1::timestamptz + $2::interval) END)
     FROM gateway.payment_authorization
