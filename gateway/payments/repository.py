@@ -33,6 +33,12 @@ async def find_session(connection: Connection, *, shard: int, session_id: UUID) 
     return None if row is None else SessionRecord.from_row(row)
 
 
+async def is_shown_to(connection: Connection, party_id: str | None, *, shard: int, session_id: UUID) -> bool:
+    """Whether a session, and so what belongs to it, is the party's to read; None: the platform reads all."""
+    session = await find_session(connection, shard=shard, session_id=session_id)
+    return session is not None and party_id in {None, session.demand_partner_id, session.cpo_id}
+
+
 async def find_authorization(
     connection: Connection, *, shard: int, authorization_id: UUID
 ) -> AuthorizationRecord | None:

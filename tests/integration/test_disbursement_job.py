@@ -22,8 +22,7 @@ from gateway.payments.psp.port import (
     Transferred,
 )
 from tests.fakes import clearing_fixtures as world
-from tests.fakes.parties import add_parties
-from tests.integration.test_disbursements import NOW, THURSDAY, System
+from tests.integration.test_disbursements import THURSDAY, System, open_due
 
 CPOS = tuple(
     replace(world.NL_CPO, id=f"NL-{number:03}", connected_account=f"acct_{number}") for number in range(11)
@@ -118,17 +117,7 @@ class Run:
 
 @pytest.fixture
 async def run(pool: Pool) -> Run:
-    system = System(pool)
-    await system.open()
-    async with transaction(pool) as connection:
-        for party in CPOS:
-            await system.service.reference_data.register_party(connection, party, now=NOW)
-            await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
-        await add_parties(connection, {party.id: party.kind.value for party in (*CPOS, world.SUPERAPP)})
-        sessions = [world.session(number, party) for number, party in enumerate(CPOS)]
-        await system.service.sessions.clear_batch(
-            connection, sessions, now=NOW, batch_id=world.session_id(999)
-        )
+    system = await open_due(pool, CPOS)
     return Run(system=system, psp=SlowPsp(), hands=Hands())
 
 

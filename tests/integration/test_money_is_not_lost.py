@@ -49,10 +49,11 @@ from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.requests import PspMethod
 from gateway.payments.service import build_payments
 from gateway.task_kinds import TaskKind
+from tests.fakes.api import START, OneTariff
 from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp, Payment
 from tests.fakes.tasks import correction_job, jobs_by_kind
-from tests.integration.test_payments import START, Hands, OneTariff, System, cdr
+from tests.integration.test_payments import Hands, System, cdr
 
 _LEAST_CHARGE_MINOR = 50
 

@@ -13,9 +13,10 @@ from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.records import MissingCdrAction, MissingCdrPolicy, last_known_cdr_id
 from gateway.payments.service import build_payments
+from tests.fakes.api import START, OneTariff
 from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp
-from tests.integration.test_payments import START, Hands, OneTariff, System
+from tests.integration.test_payments import Hands, System
 
 UPDATED = START + timedelta(hours=1)
 

@@ -56,10 +56,11 @@ from gateway.payments.requests import (
 )
 from gateway.payments.service import build_payments
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.api import START, TARIFF, OneTariff
 from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp
 from tests.fakes.tasks import correction_job
-from tests.integration.test_payments import START, TARIFF, Hands, OneTariff, System, cdr
+from tests.integration.test_payments import Hands, System, cdr
 
 
 class Forgetful(FakePsp):
