@@ -11,6 +11,7 @@ import pytest
 
 from gateway.database import Connection, named_queries, named_statement, register_json
 from gateway.ids import new_id, shard_of
+from tests.fakes.parties import add_parties
 
 SESSIONS = 4000
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -91,10 +92,7 @@ async def filled(database_url: str) -> AsyncIterator[tuple[Connection, dict[str,
     """Rows of thousands of sessions, and the ids of one of them."""
     connection = await asyncpg.connect(database_url)
     await register_json(connection)
-    await connection.execute(
-        "INSERT INTO gateway.party (id, kind, created_at) VALUES ('DE-ABC', 'cpo', now()), "
-        "('parking', 'demand_partner', now())"
-    )
+    await add_parties(connection, {"DE-ABC": "cpo", "parking": "demand_partner"})
     await connection.execute(
         "INSERT INTO gateway.tariff_snapshot VALUES ($1, '2.2.1', '{}', 'EUR', now())", "0" * 64
     )

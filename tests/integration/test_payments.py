@@ -29,28 +29,16 @@ from gateway.payments.psp.dispute_port import DisputeUpdate, ReversalUpdate
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.requests import (
     AuthorizationRequest,
-    ChargePoint,
     Estimate,
-    EvseUnknown,
     PartnerAccount,
     PspMethod,
-    TariffMissing,
 )
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
+from tests.fakes.api import START, OneTariff
 from tests.fakes.psp import FakePsp
 from tests.fakes.workers import resolve_outcomes
-
-START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
-TARIFF = {
-    "country_code": "DE",
-    "party_id": "ABC",
-    "id": "T1",
-    "currency": "EUR",
-    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.50, "vat": 19.0, "step_size": 1}]}],
-    "last_updated": "2026-10-01T00:00:00Z",
-}
 
 
 @dataclass
@@ -64,27 +52,6 @@ class Hands:
 
     def wall_now(self) -> datetime:
         return self.at
-
-
-class OneTariff:
-    """A tariff source with one EVSE."""
-
-    async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None, choice: Any = None
-    ) -> ChargePoint | EvseUnknown | TariffMissing:
-        if evse_id != "DE*ABC*E1":
-            return EvseUnknown()
-        return ChargePoint(
-            cpo_id="DE-ABC",
-            location_id="L1",
-            evse_id=evse_id,
-            time_zone="Europe/Berlin",
-            country="DE",
-            tax_jurisdiction="DE",
-            max_power_w=150_000,
-            tariff_raw=json.dumps(TARIFF).encode(),
-            tariff_version="2.2.1",
-        )
 
 
 @dataclass

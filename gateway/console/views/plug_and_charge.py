@@ -13,6 +13,7 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway.api import problems
+from gateway.api.field_types import id_of_cursor
 from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
 from gateway.console.calls import ActOutcome
@@ -209,7 +210,7 @@ async def decisions(page: ConsolePage) -> web.StreamResponse:
     return page.respond(
         "decisions.html",
         found=paged(
-            await listed(_before(page), _PAGE + 1),
+            await listed(id_of_cursor(page.cursor, _DECISION), _PAGE + 1),
             limit=_PAGE,
             cursor=lambda one: format_id(_DECISION, one.id),
         ),
@@ -250,13 +251,3 @@ async def decision(page: ConsolePage) -> web.Response:
 
 def _is_file(page: ConsolePage) -> bool:
     return page.request.query.get("format") == "csv"
-
-
-def _before(page: ConsolePage) -> UUID | None:
-    cursor = page.request.query.get("cursor")
-    try:
-        return None if not cursor else parse_id(_DECISION, cursor)
-    except MalformedIdError:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS, "cursor: this list did not return it; start without one."
-        ) from None
