@@ -56,7 +56,7 @@ _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
 _EXPLAINED: Final = frozenset({400, 403, 404, 409, 429, 500, 503})  # those with a text of their own
 _MAY_PASS: Final = frozenset({429, 500, 503})
-_MENDED_BY_THE_PERSON: Final = frozenset({400, 409, 422})
+_MENDED_BY_THE_PERSON: Final = frozenset({400, 409, 413, 422})
 _OWN_PAGE: Final = frozenset({"same-origin", "none"})
 _Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -211,8 +211,11 @@ class Console:
         request = page.request
         check_origin(request)
         with_file = request.content_type == "multipart/form-data"
-        if (request.content_length or 0) > (_MAX_FILE_FORM_BYTES if with_file else _MAX_FORM_BYTES):
-            raise ProblemError(problems.BODY_TOO_LARGE, "The form is too long.")
+        most = _MAX_FILE_FORM_BYTES if with_file else _MAX_FORM_BYTES
+        if (request.content_length or 0) > most:
+            raise ProblemError(
+                problems.BODY_TOO_LARGE, f"The form has {request.content_length:,} bytes; at most {most:,}."
+            )
         posted = await request.post()
         fields = {name: value for name, value in posted.items() if isinstance(value, str)}
         files = {

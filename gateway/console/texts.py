@@ -18,8 +18,15 @@ LANGUAGES: Final[Mapping[str, str]] = {
 _DEFAULT: Final = "en"
 # The counts that a language says in the singular (Unicode CLDR, plural rules): French also says none so.
 _ONE: Final[Mapping[str, frozenset[str]]] = {"en": frozenset({"1"}), "fr": frozenset({"0", "1"})}
-# What pages share, payments and books; what operators, developers and the night shift read; words for codes.
-FILES: Final = ("texts.json", "texts_operators.json", "texts_operations.json", "texts_words.json")
+# What pages share, payments and books; what operators, developers and the night shift read; trust of Plug &
+# Charge; words for codes.
+FILES: Final = (
+    "texts.json",
+    "texts_operators.json",
+    "texts_operations.json",
+    "texts_trust.json",
+    "texts_words.json",
+)
 
 
 @cache

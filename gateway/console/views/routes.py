@@ -25,6 +25,7 @@ from gateway.console.views import (
     saved_views,
     session,
     sessions,
+    trust_forms,
 )
 
 _View = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
@@ -66,6 +67,7 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/plug-and-charge/contracts/{emaid}": plug_and_charge.contract,
     "/console/plug-and-charge/roots": plug_and_charge.roots,
     "/console/plug-and-charge/roots/{sha256}": plug_and_charge.root,
+    "/console/plug-and-charge/cross-certificates": trust_forms.cross_certificates,
     "/console/plug-and-charge/revocation": plug_and_charge.revocation,
     "/console/keys": keys.keys,
     "/console/requests": keys.requests,
@@ -103,7 +105,11 @@ FORMS: Final[Mapping[str, _View]] = {
     "/console/plug-and-charge/contracts/{emaid}/certificates/{sha256}": plug_and_charge_acts.block_leaf,
     "/console/plug-and-charge/roots": plug_and_charge_acts.add_root,
     "/console/plug-and-charge/roots/{sha256}": plug_and_charge_acts.act_on_root,
+    "/console/plug-and-charge/roots/{sha256}/authorities": trust_forms.act_on_authority,
+    "/console/plug-and-charge/cross-certificates": trust_forms.add_cross_certificate,
+    "/console/plug-and-charge/cross-certificates/{sha256}": trust_forms.retire_cross_certificate,
     "/console/plug-and-charge/revocation": plug_and_charge_acts.refresh_revocation,
+    "/console/plug-and-charge/revocation/lists": trust_forms.upload_list,
     "/console/keys": keys.create,
     "/console/keys/{id}": keys.act_on_key,
     "/console/webhooks/{id}/replay": developers.replay,
