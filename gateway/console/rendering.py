@@ -19,7 +19,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from gateway.console import figures
-from gateway.console.object_pages import object_page
+from gateway.console.object_pages import object_page, split_at_ids
 
 PATH: Final = "/console"
 STATIC_PATH: Final = f"{PATH}/static"
@@ -91,6 +91,7 @@ def environment() -> Environment:
         key_text=_key_text,
         decimal=_decimal,
         object_page=lambda name, platform: object_page(name, platform=platform),
+        pieces=split_at_ids,
     )
     made.globals["static"] = static_address
     made.globals["last_day"] = lambda chosen: (chosen.until - timedelta(days=1)).date().isoformat()

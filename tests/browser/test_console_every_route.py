@@ -6,21 +6,18 @@ widths and the dark theme are in test_console_pages.py.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Final
 
 from playwright.async_api import Locator
 
 from gateway.console.views.routes import PAGES
 from gateway.database import Pool
-from sandbox.pki.hierarchy import Suite, build_pki
 from tests.browser.conftest import PHONE, WIDE, OpenPage, WatchedPage, serious_findings
 from tests.browser.test_console_pages import with_cookies
-from tests.fakes.api import START
-from tests.fakes.console import ConsoleOfTest, HostileTariff, open_console, paid_session
-from tests.fakes.console_operators import OPERATOR, add_decision, add_operator
-from tests.fakes.pnc_authorize import ROOT
+from tests.fakes.console import ConsoleOfTest, open_console, paid_session
+from tests.fakes.console_everything import console_with_everything
+from tests.fakes.console_operators import OPERATOR
 from tests.fakes.pnc_market import EMAID
 from tests.integration.test_console_money import with_difference
 
@@ -70,33 +67,6 @@ _TARGET_SIZE: Final = {"runOnly": ["target-size"], "resultTypes": ["violations"]
 def test_every_route_is_looked_at() -> None:
     known = {*LISTS, *LINKED, DELIVERY, *ADDRESSES, *WITH_DIFFERENCE, *FILES}
     assert set(PAGES) == known, "add an address of the page to this file"
-
-
-@asynccontextmanager
-async def console_with_everything(pool: Pool) -> AsyncIterator[ConsoleOfTest]:
-    async with open_console(pool, tariffs=HostileTariff()) as console:
-        await paid_session(console.api)
-        await add_operator(pool)
-        await add_decision(pool)
-        contract = {
-            "emaid": EMAID,
-            "party": "superapp",
-            "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
-            "valid_from": "2026-10-01T00:00:00Z",
-        }
-        made = await console.api.call("POST", "/v1/plug-and-charge/contracts", contract, party="admin")
-        assert made.status in {200, 201}, made.text
-        root = {
-            "environment": "sandbox",
-            "kind": "mo_root",
-            "pem": build_pki(suite=Suite.P256, now=START, name="A Mobility Operator").root.pem,
-            "policy": "soft",
-            "policy_reason": "its responder is being built",
-            "revocation_sources": [],
-        }
-        added = await console.api.call("POST", f"{ROOT}/trust-anchors", root, party="admin")
-        assert added.status == 201, added.text
-        yield console
 
 
 async def linked(

@@ -168,7 +168,7 @@ async def test_a_key_shows_its_version_and_is_given_another(console: ConsoleOfTe
 
 
 async def test_events_are_newest_first_page_by_page(console: ConsoleOfTest) -> None:
-    for number in range(14):
+    for number in range(24):
         assert (await console.api.authorize(key=f"more{number}")).status == 201
     console.api.clock.pass_wall(5)
     forward = (await console.api.call("GET", "/v1/events?limit=100", party="admin")).json

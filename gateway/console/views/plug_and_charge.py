@@ -244,6 +244,7 @@ async def decision(page: ConsolePage) -> web.Response:
     return page.respond(
         "decision.html",
         decision=found,
+        contract=await _contract_of(page, found),
         id=format_id(_DECISION, found.id),
         checks=explain(found),
         tones={
@@ -253,6 +254,13 @@ async def decision(page: ConsolePage) -> web.Response:
             CheckResult.NOT_REACHED: "",
         },
     )
+
+
+async def _contract_of(page: ConsolePage, found: AuthorizationDecision) -> dict[str, Any] | None:
+    """The contract that a vehicle named; None where there is none that the person may see."""
+    if not page.calls.platform or not found.emaid:
+        return None
+    return await page.calls.read_where_there("getContract", emaid=found.emaid)
 
 
 def _is_file(page: ConsolePage) -> bool:
