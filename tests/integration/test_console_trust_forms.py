@@ -157,7 +157,11 @@ async def test_a_cross_certificate_is_shown_used_and_retired(console: ConsoleOfT
     (used,) = await listed(console, "cross-certificates")
     assert used["sha256"] == digest
     says(await chief.post(CROSS, form | {"once": "e"}), "in use already")
-    for wrong, said in ((pki.root.pem, "self-issued"), ("", "certificate"), (bridge.pem + stranger.pem, "expected one")):
+    for wrong, said in (
+        (pki.root.pem, "self-issued"),
+        ("", "certificate"),
+        (bridge.pem + stranger.pem, "expected one"),
+    ):
         answer = await chief.post(CROSS, {"pem": wrong, "reason": "kept text", "once": "f"})
         assert answer.status == 400
         says(answer, said, 'role="alert"', 'value="kept text"')
@@ -183,7 +187,9 @@ async def test_a_list_is_uploaded_from_a_file_and_revokes_what_it_names(console:
     await trust(console, pki, "mo_root")
     leaf = pki.issue(EMAID)
     now = console.api.clock.now()
-    der = revocation_list(pki.second, now=now - timedelta(minutes=5), serials=[leaf.certificate.serial_number])
+    der = revocation_list(
+        pki.second, now=now - timedelta(minutes=5), serials=[leaf.certificate.serial_number]
+    )
     chief = await console.signed_in(role="administrator")
     says(await chief.get(REVOCATION), 'name="file"', 'enctype="multipart/form-data"')
     place, authority = f"{REVOCATION}/lists", pki.second.pem

@@ -211,4 +211,3 @@ def _unfit(text: str) -> ProblemError:
 
 def _rejected(form: str, text: str) -> FormRejection:
     return FormRejection(form=form, text=text, status=problems.INVALID_PARAMETERS.status)
-
