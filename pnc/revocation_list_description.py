@@ -30,8 +30,8 @@ class RevokedCertificate:
 class RevocationListDescription:
     """A CRL as a person reads it: verified, of a complete scope.
 
-    `sha256` is of its DER and `authority_sha256` of the authority's key and name, in hex. `revoked` counts the
-    certificates that it lists, `newest` are up to 20 of them, the last revoked first. `points` are the
+    `sha256` is of its DER and `authority_sha256` of the authority's key and name, in hex. `revoked` counts
+    the certificates that it lists, `newest` are up to 20 of them, the last revoked first. `points` are the
     distribution points that it is limited to, none where it is not.
     """
 

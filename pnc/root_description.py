@@ -1,7 +1,7 @@
 """What a certificate holds, in plain values, and whether it may have the part that somebody gives it.
 
-Owns: that description of a root, a contract authority and a cross certificate, read before each is added. Must
-not know who asks, or where trust is stored. Nothing is written.
+Owns: that description of a root, a contract authority and a cross certificate, read before each is added.
+Must not know who asks, or where trust is stored. Nothing is written.
 """
 
 from dataclasses import dataclass

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 OBJECTS: Final = "/console/objects/"
-# By the prefix of the id (gateway.ids): the address before the id. What has no page of its own is found on its
-# session's, by an address that asks for the object.
+# By the prefix of the id (gateway.ids): the address before the id. What has no page of its own is found on
+# its session's, by an address that asks for the object.
 _PAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ses": "/console/sessions/",

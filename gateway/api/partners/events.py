@@ -30,7 +30,7 @@ class EventsQuery(QueryModel):
     limit: int = Field(20, ge=1, le=MAX_PAGE)
     cursor: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="`next_cursor` of the previous page; without it the list starts at the first event of `order`",
+        description="`next_cursor` of the previous page; without one the list starts at its first event",
     )
     order: EventOrder = Field(
         EventOrder.OLDEST_FIRST,
@@ -79,8 +79,8 @@ ENDPOINTS: Final = (
         operation="listEvents",
         summary="List events",
         description=(
-            "Lists events after the cursor, oldest first unless `order` says `newest_first`. Store `next_cursor` "
-            "for the next request. An event is listed about a second after it happened."
+            "Lists events after the cursor, oldest first unless `order` says `newest_first`. Store "
+            "`next_cursor` for the next request. An event is listed about a second after it happened."
         ),
         tag="Events",
         handler=list_all,
