@@ -1,4 +1,4 @@
-"""Forms on contract authorities, cross certificates and CRLs: shown first, confirmed, recorded, and by whom."""
+"""Forms on contract authorities, cross certificates and CRLs: shown, confirmed, recorded, and by whom."""
 
 import csv
 import io
