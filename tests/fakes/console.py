@@ -165,11 +165,8 @@ class HostileTariff:
         return replace(found, location_id=HOSTILE[:36], tariff_raw=json.dumps(tariff).encode())
 
 
-async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) -> str:
-    """A session that was captured, cleared and paid out, with hostile texts wherever a party may write.
-
-    `settles`: parties that are paid in another currency than `PARTIES` says.
-    """
+async def add_parties(api: Api, *, settles: Mapping[str, str] | None = None) -> None:
+    """The parties and the rates of the market; names and addresses are hostile."""
     await api.services.clearing.reference_data.import_bundled_rates(api.services.pool, now=api.clock.now())
     for name, (kind, country, currency, zone) in PARTIES.items():
         party = {
@@ -186,8 +183,31 @@ async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) ->
         }
         made = await api.call("POST", "/v1/parties", party, party="admin")
         assert made.status == 201, made.text
+
+
+async def add_agreement(api: Api) -> None:
+    """What the parties earn."""
     agreed = await api.call("POST", "/v1/agreements", AGREEMENT, party="admin")
     assert agreed.status == 201, agreed.text
+
+
+async def clear(api: Api) -> int:
+    """A round of clearing; how many sessions it had."""
+    clearing = api.services.clearing
+    job = ClearingJob(
+        pool=api.services.pool, clock=api.clock, sessions=clearing.sessions, batch_size=10, chain=0
+    )
+    api.clock.pass_wall(5)
+    return await job.run_once()
+
+
+async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) -> str:
+    """A session that was captured, cleared and paid out, with hostile texts wherever a party may write.
+
+    `settles`: parties that are paid in another currency than `PARTIES` says.
+    """
+    await add_parties(api, settles=settles)
+    await add_agreement(api)
     hook = {"url": "https://127.0.0.1:9/hook", "events": ["*"]}
     assert (await api.call("POST", "/v1/webhook-endpoints", hook, party="parking")).status == 201
     begun = await api.authorize(key="a1", session_ref=HOSTILE[:60], metadata={"note": HOSTILE})
@@ -195,15 +215,10 @@ async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) ->
     body = {"cdr": json.loads(cdr())}
     ended = await api.call("POST", f"/v1/sessions/{session}/complete", body, key="c1")
     assert ended.json["capture"]["state"] == "succeeded", ended.text
-    clearing = api.services.clearing
-    job = ClearingJob(
-        pool=api.services.pool, clock=api.clock, sessions=clearing.sessions, batch_size=10, chain=0
-    )
-    api.clock.pass_wall(5)
-    assert await job.run_once() == 1
+    assert await clear(api) == 1
     api.clock.at += timedelta(days=7)
     payouts = DisbursementJob(
-        pool=api.services.pool, clock=api.clock, clearing=clearing, rail=PspRail(psp=api.psp)
+        pool=api.services.pool, clock=api.clock, clearing=api.services.clearing, rail=PspRail(psp=api.psp)
     )
     assert await payouts.run() == 2
     api.clock.wall = datetime.now(UTC) + timedelta(
