@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from playwright.async_api import Locator
+from playwright.async_api import BrowserContext, Locator
 
 from gateway.console.views.routes import PAGES
 from gateway.database import Pool
@@ -27,6 +27,7 @@ LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "/console/payouts/{id}": ("/console/payouts", r"/console/payouts/dis_\w+"),
     "/console/webhooks/{id}": ("/console/webhooks", r"/console/webhooks/whe_\w+"),
     "/console/events/{id}": ("/console/events", r"/console/events/evt_\w+"),
+    "/console/objects/{id}": ("/console/events", r"/console/objects/cap_\w+"),
     "/console/requests/{id}": ("/console/requests", r"/console/requests/rql_\w+"),
     "/console/operators/connections/{id}": (
         "/console/operators",
@@ -220,6 +221,31 @@ async def test_a_difference_is_resolved_and_approved_by_keyboard(pool: Pool, ope
             await tab_to(other, other.page.get_by_role("button", name="Approve"))
             await other.page.keyboard.press("Enter")
             await other.page.wait_for_url("**notice=done")
+
+
+async def test_an_id_is_copied_by_its_button_or_else_selected(pool: Pool, open_page: OpenPage) -> None:
+    async with open_console(pool) as console:
+        session = await paid_session(console.api)
+
+        async def prepare(context: BrowserContext) -> None:
+            await with_cookies(console)(context)
+            await context.grant_permissions(["clipboard-read", "clipboard-write"], origin=console.base)
+
+        async with open_page(prepare=prepare) as watched:
+            page = watched.page
+            for path in (f"/console/sessions/{session}", "/console/events"):
+                await watched.go(console.base + path)
+                button = page.locator("main .copy").first
+                await button.click()
+                await page.wait_for_selector(".copy.copied")
+                copied = await page.evaluate("navigator.clipboard.readText()")
+                assert copied == await button.get_attribute("data-copy")
+            await page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+            other = page.locator("main .copy").nth(1)
+            await other.click()
+            await page.wait_for_function("getSelection().toString() !== ''")
+            selected = await page.evaluate("getSelection().toString()")
+            assert selected.replace("\n", "") == await other.get_attribute("data-copy")
 
 
 async def test_rows_stay_rows_for_a_screen_reader_on_a_phone(pool: Pool, open_page: OpenPage) -> None:

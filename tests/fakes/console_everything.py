@@ -46,7 +46,7 @@ async def console_with_everything(pool: Pool) -> AsyncIterator[ConsoleOfTest]:
         await _trust(console)
         await _people(console)
         await add_attempts(pool)
-        await _stop_task(pool, session)
+        await stop_task(pool, session)
         console.api.clock.pass_wall(5)
         assert console.api.client.app is not None
         await console.api.client.app[REQUEST_LOG].store()
@@ -117,7 +117,7 @@ async def _people(console: ConsoleOfTest) -> None:
     assert saved.headers["Location"].endswith("notice=done")
 
 
-async def _stop_task(pool: Pool, session: str) -> None:
+async def stop_task(pool: Pool, session: str) -> None:
     """A task that gave up: an exception about a session."""
     session_id = parse_id("ses", session)
     shard = shard_of(session_id)

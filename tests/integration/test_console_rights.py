@@ -73,8 +73,7 @@ async def test_an_exception_is_assigned_and_resolved_by_two_people_who_may(pool:
         for role in ("viewer", "developer"):
             visitor = await console.signed_in(role=role)
             page = (await visitor.get(path)).text
-            assert "/assign" not in page, role
-            assert "/resolve" not in page, role
+            assert not re.search("/assign|/resolve", page), role
             for act in ("assign", "resolve"):
                 form = {"assignee": identity(support), "note": "x", "action": "reject"}
                 assert became(await visitor.post(f"{path}/{act}", form)).startswith("rejected"), role
