@@ -120,6 +120,8 @@ async def test_an_authority_a_cross_certificate_and_a_list_are_seen_and_confirme
         await accept(watched, "Let this authority issue contracts")
         await page.wait_for_url("**notice=done")
         await watched.check()
+        await page.locator("#authorities summary").click()
+        await watched.check()
         await page.locator("#authorities input[name=reason]").first.fill("ended")
         await accept(watched, re.compile("^Remove: "))
         await page.wait_for_url("**notice=done")
