@@ -218,7 +218,7 @@ async def test_a_list_is_uploaded_from_a_file_and_revokes_what_it_names(console:
     says(await with_file(chief, place, text, **given), sha256(der).hexdigest())
     for content, changes, said in (
         (None, {}, "choose a file"),
-        (b"not a list at all, but some text", {}, "PEM of an X509 CRL"),
+        (b"not a list at all, but some text", {}, "expected a CRL in DER"),
         (b"\x30\x03\x02\x01\x01", {}, "read"),
         (der, {"authority": pki.first.pem}, "not signed by"),
         (der, {"authority": "nonsense"}, "certificate"),
@@ -247,7 +247,13 @@ async def test_trust_is_no_others_to_change(console: ConsoleOfTest) -> None:
         for path in (f"{ROOTS}/{anchor}", CROSS, REVOCATION):
             page = await visitor.get(path)
             assert page.status == (200 if party == "platform" or path.startswith(ROOTS) else 403), path
-            for field in ('name="authority"', 'name="pem"', 'name="file"', "<summary>Remove", "<summary>Retire"):
+            for field in (
+                'name="authority"',
+                'name="pem"',
+                'name="file"',
+                "<summary>Remove",
+                "<summary>Retire",
+            ):
                 assert field not in page.text, (role, path)
         csrf = await visitor.csrf()
         for step in ({}, {"confirmed": "yes"}):

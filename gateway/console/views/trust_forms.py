@@ -179,7 +179,10 @@ def _file(page: ConsolePage) -> bytes:
         )
     if file.content.startswith(_DER):
         return file.content
-    return crl_bytes(file.content.decode("ascii", errors="replace"))
+    try:
+        return crl_bytes(file.content.decode("ascii", errors="replace"))
+    except ProblemError:
+        raise _unfit("crl: expected a CRL in DER, in PEM, or in base64 of its DER.") from None
 
 
 def _shown_list(page: ConsolePage) -> bytes:
