@@ -240,7 +240,9 @@ async def test_an_id_is_copied_by_its_button_or_else_selected(pool: Pool, open_p
                 await page.wait_for_selector(".copy.copied")
                 copied = await page.evaluate("navigator.clipboard.readText()")
                 assert copied == await button.get_attribute("data-copy")
-            await page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+            await page.evaluate(
+                "() => { navigator.clipboard.writeText = async () => { throw new Error('no'); }; }"
+            )
             other = page.locator("main .copy").nth(1)
             await other.click()
             await page.wait_for_function("getSelection().toString() !== ''")
