@@ -27,7 +27,6 @@ LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "/console/payouts/{id}": ("/console/payouts", r"/console/payouts/dis_\w+"),
     "/console/webhooks/{id}": ("/console/webhooks", r"/console/webhooks/whe_\w+"),
     "/console/events/{id}": ("/console/events", r"/console/events/evt_\w+"),
-    "/console/objects/{id}": ("/console/events", r"/console/objects/cap_\w+"),
     "/console/requests/{id}": ("/console/requests", r"/console/requests/rql_\w+"),
     "/console/operators/connections/{id}": (
         "/console/operators",
@@ -53,8 +52,9 @@ WITH_DIFFERENCE: Final[Mapping[str, tuple[str, str]]] = {
     "/console/exceptions/{id}": ("/console/exceptions", r"/console/exceptions/exc_\w+"),
     "/console/reconciliation/{id}": ("/console/reconciliation", r"/console/reconciliation/rdf_\w+"),
 }
-FILES: Final = frozenset(  # downloads, which no browser shows as a page
+FILES: Final = frozenset(  # downloads, and an address that leads to a session: no pages of their own
     {
+        "/console/objects/{id}",
         "/console/sessions/{id}/receipt",
         "/console/payouts/{id}/statement",
         "/console/evidence/{id}",
