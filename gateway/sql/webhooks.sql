@@ -485,6 +485,14 @@ WHERE (:party_id::text IS NULL OR e.party_id = :party_id) AND e.id > :after AND 
   AND (:types::text[] IS NULL OR e.type = ANY (:types))
 ORDER BY e.id LIMIT :limit;
 
+-- The same backwards: those before an id, newest first.
+-- name: list_newest_events
+SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of
+WHERE (:party_id::text IS NULL OR e.party_id = :party_id) AND e.id < :before
+  AND (:types::text[] IS NULL OR e.type = ANY (:types))
+ORDER BY e.id DESC LIMIT :limit;
+
 -- name: select_event^
 SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
 FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = :shard AND o.id = e.data_of

@@ -383,6 +383,25 @@ async def list_events(
     return [EventRecord.from_row(row) async for row in found]
 
 
+async def list_newest_events(
+    connection: Connection,
+    *,
+    party_id: str | None,
+    types: Sequence[str] | None,
+    before: UUID,
+    limit: int,
+) -> list[EventRecord]:
+    """Events with id < before, newest first."""
+    found = _QUERIES.list_newest_events(
+        connection,
+        party_id=party_id,
+        types=None if types is None else list(types),
+        before=before,
+        limit=limit,
+    )
+    return [EventRecord.from_row(row) async for row in found]
+
+
 async def find_event(
     connection: Connection, *, shard: int, event_id: UUID, party_id: str | None
 ) -> EventRecord | None:

@@ -147,6 +147,16 @@ class HostileTariff:
         return replace(found, location_id=HOSTILE[:36], tariff_raw=json.dumps(tariff).encode())
 
 
+async def clear(api: Api) -> int:
+    """A round of clearing; how many sessions it had."""
+    clearing = api.services.clearing
+    job = ClearingJob(
+        pool=api.services.pool, clock=api.clock, sessions=clearing.sessions, batch_size=10, chain=0
+    )
+    api.clock.pass_wall(5)
+    return await job.run_once()
+
+
 async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) -> str:
     """A session that was captured, cleared and paid out, with hostile texts wherever a party may write.
 
@@ -160,15 +170,10 @@ async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) ->
     body = {"cdr": json.loads(cdr())}
     ended = await api.call("POST", f"/v1/sessions/{session}/complete", body, key="c1")
     assert ended.json["capture"]["state"] == "succeeded", ended.text
-    clearing = api.services.clearing
-    job = ClearingJob(
-        pool=api.services.pool, clock=api.clock, sessions=clearing.sessions, batch_size=10, chain=0
-    )
-    api.clock.pass_wall(5)
-    assert await job.run_once() == 1
+    assert await clear(api) == 1
     api.clock.at += timedelta(days=7)
     payouts = DisbursementJob(
-        pool=api.services.pool, clock=api.clock, clearing=clearing, rail=PspRail(psp=api.psp)
+        pool=api.services.pool, clock=api.clock, clearing=api.services.clearing, rail=PspRail(psp=api.psp)
     )
     assert await payouts.run() == 2
     api.clock.wall = datetime.now(UTC) + timedelta(

@@ -55,7 +55,15 @@ async def create_party(api: Api, party_id: str, *, by: str = "admin", **fields: 
 async def create_market(
     api: Api, *, name: str | None = None, settles: Mapping[str, str] | None = None, street: str | None = None
 ) -> None:
-    """Rates, the parties of `MARKET` and the agreement of their sessions.
+    """Rates, the parties of `MARKET` and the agreement of their sessions, as `create_parties` says."""
+    await create_parties(api, name=name, settles=settles, street=street)
+    await agree(api)
+
+
+async def create_parties(
+    api: Api, *, name: str | None = None, settles: Mapping[str, str] | None = None, street: str | None = None
+) -> None:
+    """Rates and the parties of `MARKET`.
 
     `name` is that of every party, `street` gives each an address, `settles` names currencies of payout.
     """
@@ -75,6 +83,10 @@ async def create_market(
             connected_account=f"acct_{kind}",
             **({} if street is None else {"address": address}),
         )
+
+
+async def agree(api: Api) -> None:
+    """What the parties of `MARKET` earn of a session."""
     agreed = await api.call("POST", "/v1/agreements", AGREEMENT, party="admin")
     assert agreed.status == 201, agreed.text
 

@@ -24,6 +24,7 @@ READS = [
     ("payment_lists.sql", "list_authorizations", {"metadata": {}}, "payment_authorization_pkey", ""),
     ("payment_lists.sql", "list_captures", {}, "capture_id_shard_key", ""),
     ("webhooks.sql", "list_events", {}, "event_pkey", "id"),
+    ("webhooks.sql", "list_newest_events", {"before": UUID(int=(1 << 128) - 1)}, "event_pkey", "id"),
     ("webhooks.sql", "list_deliveries", {"endpoint_id": 0}, "delivery_pkey", "endpoint_id"),
     ("webhooks.sql", "list_attempts", {"endpoint_id": 0, "event_id": 0}, "delivery_pkey", "event_id"),
     ("console.sql", "list_deliveries_of", {"event_ids": [0]}, "delivery_pkey", "event_id"),
