@@ -8,6 +8,7 @@ Each call is one transaction on the given connection, or takes part in the one t
 
 from typing import Any, Final
 
+from pnc.certificate import Certificate
 from pnc.contract_authority import key_sha256
 from pnc.distinguished_name import name_text
 from pnc.errors import UnfitAuthorityError, UnknownRecordError
@@ -80,14 +81,27 @@ async def list_contract_authorities(executor: Executor, *, environment: str) -> 
     return await repository.list_contract_authorities(executor, environment=environment)
 
 
-def _named(authority: str) -> tuple[bytes, str]:
-    text = authority.strip()
-    if len(text) == 2 * _DIGEST_BYTES:
-        try:
-            return bytes.fromhex(text), ""
-        except ValueError:
-            pass  # base64 of the same length is no certificate either: read_one says so
-    certificate = read_one(text)
+def hash_of_key(text: str) -> bytes | None:
+    """The SHA-256 of a public key that a text names in hex; None where it is something else."""
+    stripped = text.strip()
+    if len(stripped) != 2 * _DIGEST_BYTES:
+        return None
+    try:
+        return bytes.fromhex(stripped)
+    except ValueError:
+        return None  # base64 of the same length is no certificate either: read_one says so
+
+
+def check_authority(certificate: Certificate) -> None:
+    """Check that a certificate is an authority's. Raises UnfitAuthorityError."""
     if not certificate.extensions.is_authority:
         raise UnfitAuthorityError("authority: the certificate is not an authority's")
+
+
+def _named(authority: str) -> tuple[bytes, str]:
+    digest = hash_of_key(authority)
+    if digest is not None:
+        return digest, ""
+    certificate = read_one(authority)
+    check_authority(certificate)
     return key_sha256(certificate), name_text(certificate.subject)

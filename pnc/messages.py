@@ -16,13 +16,14 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
-
-from jsonschema import Draft6Validator, ValidationError
+from typing import TYPE_CHECKING, Any, Final
 
 from pnc.authorization import CertificateStatus, IdTokenStatus
 from pnc.errors import CallError, MalformedHashDataError, PncInvariantViolation
 from pnc.hash_data import HashEntry, read_entry
+
+if TYPE_CHECKING:
+    from jsonschema import Draft6Validator, ValidationError
 
 MAX_DETAIL_CHARACTERS: Final = 255  # errorDescription of a CALLERROR
 MAX_TRANSACTION_ID: Final = 36
@@ -253,7 +254,7 @@ def check_message(package: str, name: str, payload: object) -> None:
     raise CallError(code=code, description=_describe(failure), path=failure.json_path)
 
 
-def _describe(failure: ValidationError) -> str:
+def _describe(failure: "ValidationError") -> str:
     """Describe what the schema requires, without repeating the payload: it may hold a whole certificate."""
     match failure.validator:
         case "required" | "additionalProperties":
@@ -266,7 +267,9 @@ def _describe(failure: ValidationError) -> str:
 
 
 @cache
-def _validator(package: str, name: str) -> Draft6Validator:
+def _validator(package: str, name: str) -> "Draft6Validator":
+    from jsonschema import Draft6Validator  # noqa: PLC0415 - slow to load, and most processes check no message
+
     text = files("ocpp").joinpath(package, "schemas", f"{name}.json").read_text("utf-8-sig")
     return Draft6Validator(json.loads(text))
 

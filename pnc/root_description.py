@@ -1,25 +1,28 @@
-"""What a root certificate holds, in plain values, and whether it may be trusted: read before it is added.
+"""What a certificate holds, in plain values, and whether it may have the part that somebody gives it.
 
-Owns: that description. Must not know who asks, or where trust is stored. Nothing is written.
+Owns: that description of a root, a contract authority and a cross certificate, read before each is added.
+Must not know who asks, or where trust is stored. Nothing is written.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from pnc.certificate import Certificate
+from pnc.contract_authority import key_sha256
+from pnc.contract_authority_administration import check_authority, hash_of_key
 from pnc.distinguished_name import name_text
 from pnc.errors import UnfitAuthorityError
 from pnc.profile import EDITION_OF_KEY
-from pnc.trust_administration import check_root, read_one
+from pnc.trust_administration import check_cross_certificate, check_root, read_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootDescription:
-    """A root as a person reads it.
+    """A root, or another authority's certificate, as a person reads it.
 
     `sha256` is of the certificate, in hex; `serial` in hex;
     `roles` are its domain components; `path_length` None: not limited. `ocsp_urls` and `crl_urls` are what
-    the root names for itself. `problem` says why it may not be trusted, "" that it may.
+    it names for itself. `problem` says why it may not have the part that it is described for, "" that it may.
     """
 
     sha256: str
@@ -47,6 +50,42 @@ def describe_root(text: str, *, now: datetime) -> RootDescription:
     return describe_certificate(read_one(text), now=now)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityDescription:
+    """Who is to issue contracts: `key_sha256` in hex, and the certificate where it was given."""
+
+    key_sha256: str
+    certificate: RootDescription | None
+
+
+def describe_contract_authority(text: str, *, now: datetime) -> AuthorityDescription:
+    """Describe an authority given by its certificate, or by the SHA-256 of its key in hex, at `now`.
+
+    A certificate that is not valid at `now` has that as its `problem`.
+
+    Raises UnfitAuthorityError: neither an authority's certificate nor a SHA-256.
+    """
+    key = hash_of_key(text)
+    if key is not None:
+        return AuthorityDescription(key_sha256=key.hex(), certificate=None)
+    certificate = read_one(text)
+    check_authority(certificate)
+    return AuthorityDescription(
+        key_sha256=key_sha256(certificate).hex(),
+        certificate=_description(certificate, problem=_validity_problem(certificate, now)),
+    )
+
+
+def describe_cross_certificate(text: str, *, now: datetime) -> RootDescription:
+    """Describe a certificate that one root is said to have issued for another, at `now`.
+
+    Raises UnfitAuthorityError: not exactly one certificate, or not one that may lead to a root.
+    """
+    certificate = read_one(text)
+    check_cross_certificate(certificate)
+    return _description(certificate, problem=_validity_problem(certificate, now))
+
+
 def describe_certificate(certificate: Certificate, *, now: datetime) -> RootDescription:
     """Describe a certificate as a root at `now`."""
     try:
@@ -54,6 +93,16 @@ def describe_certificate(certificate: Certificate, *, now: datetime) -> RootDesc
         problem = ""
     except UnfitAuthorityError as error:
         problem = str(error)
+    return _description(certificate, problem=problem)
+
+
+def _validity_problem(certificate: Certificate, now: datetime) -> str:
+    if now > certificate.not_after:
+        return f"certificate: it expired at {certificate.not_after.isoformat()}"
+    return ""
+
+
+def _description(certificate: Certificate, *, problem: str) -> RootDescription:
     edition = EDITION_OF_KEY.get(certificate.key)
     facts = certificate.extensions
     return RootDescription(

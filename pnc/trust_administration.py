@@ -161,11 +161,7 @@ async def add_cross_certificate(
         ConflictingRecordError: it is in use already.
     """
     cross = read_one(certificate)
-    if cross.self_issued:
-        raise UnfitAuthorityError("certificate: self-issued; a root is added as an anchor")
-    rejection = authority_rejection(cross, _CROSS_RULES)
-    if rejection is not None:
-        raise UnfitAuthorityError(f"certificate: {rejection.detail}")
+    check_cross_certificate(cross)
     async with connection.transaction():
         version = await repository.raise_version(connection, environment=environment)
         if not await repository.add_cross_certificate(
@@ -320,6 +316,15 @@ def check_root(root: Certificate, now: datetime) -> None:
         raise UnfitAuthorityError("certificate: the root is not signed by its own key")
     if now > root.not_after:
         raise UnfitAuthorityError(f"certificate: the root expired at {root.not_after.isoformat()}")
+
+
+def check_cross_certificate(cross: Certificate) -> None:
+    """Check that a certificate is one that an authority issued for another. Raises UnfitAuthorityError."""
+    if cross.self_issued:
+        raise UnfitAuthorityError("certificate: self-issued; a root is added as an anchor")
+    rejection = authority_rejection(cross, _CROSS_RULES)
+    if rejection is not None:
+        raise UnfitAuthorityError(f"certificate: {rejection.detail}")
 
 
 def check_policy(policy: RevocationPolicy, reason: str) -> None:

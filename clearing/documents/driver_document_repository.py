@@ -107,7 +107,7 @@ async def find_next_batches(connection: Connection, chain: int, *, entries: int)
 
 
 async def move_cursor(connection: Connection, chain: int, position: int) -> None:
-    """That batch is documented."""
+    """The chain is documented up to that batch."""
     await _sql.move_cursor(connection, chain=chain, position=position)
 
 

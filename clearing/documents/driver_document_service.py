@@ -1,4 +1,4 @@
-"""Issuing drivers' documents from the journal, batch by batch, in the caller's transaction.
+"""Issuing drivers' documents from the journal, in the order of its batches, in the caller's transaction.
 
 Owns: the order of steps and what a correction refers to. Must not know: what makes a document right
 (`driver_document`), its XML or its print. A batch is documented once: its chain's cursor moves in the same

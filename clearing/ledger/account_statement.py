@@ -233,16 +233,7 @@ class AccountProof:
             self.balance += line.amount_minor if line.credit_account == self.account else -line.amount_minor
             self.lines += 1
             hashes.append(hash_chain.transfer_hash(line, blind=bytes.fromhex(transfer["blind"])))
-        about = hash_chain.entry_header(
-            subject_id=UUID(entry["subject_id"]),
-            kind=entry["kind"],
-            reference=entry["reference"],
-            tariff_sha256=entry["tariff_sha256"],
-            cdr_id=entry["cdr_id"],
-            legs_sha256=entry["legs_sha256"],
-        )
-        path = [(side, bytes.fromhex(sibling)) for side, sibling in entry["path"]]
-        return hash_chain.root_from_path(hash_chain.seal_entry(about, hashes), path)
+        return hash_chain.root_of_shown_entry(entry, hashes)
 
     def _follow(self, number: int, line: Mapping[str, Any]) -> None:
         """Batches of a chain come once and in order, and a direct successor names the one before it."""

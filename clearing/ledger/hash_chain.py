@@ -10,10 +10,10 @@ to the root can prove its part; it can't guess another party's amounts, since ea
 own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256, shake_256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from clearing.ledger.journal_entry import Transfer
@@ -101,6 +101,20 @@ def root_from_path(leaf: bytes, path: Sequence[tuple[str, bytes]]) -> bytes:
     for side, sibling in path:
         node = _node(sibling, node) if side == "left" else _node(node, sibling)
     return node
+
+
+def root_of_shown_entry(entry: Mapping[str, Any], transfer_hashes: Sequence[bytes]) -> bytes:
+    """The root that an entry leads to: its header and its path as a statement or a trace shows them."""
+    header = entry_header(
+        subject_id=UUID(entry["subject_id"]),
+        kind=entry["kind"],
+        reference=entry["reference"],
+        tariff_sha256=entry["tariff_sha256"],
+        cdr_id=entry["cdr_id"],
+        legs_sha256=entry["legs_sha256"],
+    )
+    path = [(side, bytes.fromhex(sibling)) for side, sibling in entry["path"]]
+    return root_from_path(seal_entry(header, transfer_hashes), path)
 
 
 def batch_hash(*, previous: bytes, root: bytes, chain: int, position: int, booked_at: datetime) -> bytes:

@@ -32,9 +32,11 @@ from clearing.ledger.journal_entry import Deltas, EntryKind, JournalEntry, Trans
 _sql = named_queries("ledger")
 _SCHEMA = "clearing"
 BLINDING_KEY_BYTES = 32
-# Citus passes on what a node says of a copied row without its code. What had another reason comes back as the
-# rows are inserted one by one.
-_WITHOUT_CODE = "XX000"
+# The SQLSTATEs with which a copy is rejected because another writer posted one of its entries: of PostgreSQL,
+# and of Citus, which passes on what a node says of a copied row without its code (XX000, internal_error). Not
+# the rest of class XX: data or an index is corrupt. An XX000 of another reason is rejected again as the rows
+# are inserted, or its rows are written: the caller logs each.
+_POSTED_MEANWHILE = frozenset({"23505", "XX000"})
 _COPY_FROM = 32  # entries from which on a copy is worth its savepoint
 _ENTRY_COLUMNS = (
     "shard",
@@ -110,13 +112,14 @@ def new_seal(batch_id: UUID, chain: int, now: datetime) -> Seal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostedBatch:
-    """The entries that this writer posted, by key, and the batch's hash.
+    """The entries that this writer posted, by key, and the batch's hash: None when there was nothing to post.
 
-    None when there was nothing to post.
+    `copy_rejected`: the SQLSTATE with which the server rejected their copy, so that they were inserted.
     """
 
     keys: frozenset[EntryKey]
     hash: bytes | None
+    copy_rejected: str | None = None
 
 
 def key_of(entry: JournalEntry) -> EntryKey:
@@ -169,15 +172,15 @@ async def post(connection: Connection, entries: Sequence[JournalEntry], *, seal:
     """
     ordered = sorted(entries, key=attrgetter("shard", "subject_id", "kind", "reference"))
     sealed = [(entry, entry_hash(entry, seal.blinding_key)) for entry in ordered]
-    fresh = await _insert_entries(connection, sealed, seal)
+    fresh, rejected = await _insert_entries(connection, sealed, seal)
     if len(fresh) < len(sealed):
         sealed = [(entry, digest) for entry, digest in sealed if key_of(entry) in fresh]
     if not sealed:
-        return PostedBatch(keys=frozenset(), hash=None)
+        return PostedBatch(keys=frozenset(), hash=None, copy_rejected=rejected)
     posted = [entry for entry, _ in sealed]
     count = await _copy_rows(connection, posted)
     digest = await _seal(connection, posted, [digest for _, digest in sealed], count, seal)
-    return PostedBatch(keys=fresh, hash=digest)
+    return PostedBatch(keys=fresh, hash=digest, copy_rejected=rejected)
 
 
 def entry_hash(entry: JournalEntry, blinding_key: bytes) -> bytes:
@@ -203,11 +206,12 @@ def entry_hash(entry: JournalEntry, blinding_key: bytes) -> bytes:
 
 async def _insert_entries(
     connection: Connection, sealed: Sequence[_Sealed], seal: Seal
-) -> frozenset[EntryKey]:
-    """Insert the entries that are not posted yet; their keys.
+) -> tuple[frozenset[EntryKey], str | None]:
+    """Insert the entries that are not posted yet; their keys, and with which SQLSTATE a copy was rejected.
 
     What was posted before is known by now, so a batch is copied, which is the fastest way in. Where another
-    writer posts one of them meanwhile, the copy waits for it, fails whole, and the others go in one by one.
+    writer posts one of them meanwhile, the copy waits for it and fails whole, and one statement inserts the
+    others.
     """
     if len(sealed) >= _COPY_FROM:
         try:
@@ -218,14 +222,12 @@ async def _insert_entries(
                     columns=_ENTRY_COLUMNS,
                     records=[_entry_record(entry, digest, seal) for entry, digest in sealed],
                 )
-        except UniqueViolationError:
-            return await _insert_missing(connection, sealed, seal)
-        except InternalServerError as error:
-            if error.sqlstate != _WITHOUT_CODE:  # damaged pages and indexes have codes of their own
+        except (UniqueViolationError, InternalServerError) as error:
+            if error.sqlstate not in _POSTED_MEANWHILE:
                 raise
-            return await _insert_missing(connection, sealed, seal)
-        return frozenset(key_of(entry) for entry, _ in sealed)
-    return await _insert_missing(connection, sealed, seal)
+            return await _insert_missing(connection, sealed, seal), error.sqlstate
+        return frozenset(key_of(entry) for entry, _ in sealed), None
+    return await _insert_missing(connection, sealed, seal), None
 
 
 def _entry_record(entry: JournalEntry, digest: bytes, seal: Seal) -> tuple[object, ...]:

@@ -37,6 +37,15 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceFilter:
+    """Which open differences are asked for; None: any."""
+
+    owner: str | None = None
+    pair: str | None = None
+    min_age_days: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDifference:
     """An open difference: `amount_minor` is left minus right, its age counts from `since`."""
 

@@ -11,7 +11,7 @@ from clearing.connection import Connection
 from clearing.receivables.service import ReceivablesService
 from clearing.reconciliation import repository
 from clearing.reconciliation.open_items_report import receivable_line, suspense_line
-from clearing.reconciliation.report import DifferenceAge, OpenDifference, OpenSum
+from clearing.reconciliation.report import DifferenceAge, DifferenceFilter, OpenDifference, OpenSum
 from clearing.reconciliation.resolution_service import ResolutionService
 from clearing.reconciliation.service import ReconciliationService
 from clearing.reference_data.service import ReferenceDataService
@@ -31,26 +31,21 @@ async def open_lines(
 
 async def list_differences(
     connection: Connection,
+    wanted: DifferenceFilter,
     *,
     today: date,
-    difference_id: UUID | None = None,
-    owner: str | None = None,
-    pair: str | None = None,
-    min_age_days: int = 0,
     after: UUID | None = None,
-    limit: int = 1,
+    limit: int,
 ) -> Sequence[OpenDifference]:
-    """Open differences with the sums of their sides, or the one of an id, whatever its state."""
-    return await repository.list_differences(
-        connection,
-        today=today,
-        difference_id=difference_id,
-        owner=owner,
-        pair=pair,
-        min_age_days=min_age_days,
-        after=after,
-        limit=limit,
-    )
+    """Open differences with the sums of their sides, those after one, up to `limit`."""
+    return await repository.list_differences(connection, wanted, today=today, after=after, limit=limit)
+
+
+async def find_difference(
+    connection: Connection, difference_id: UUID, *, today: date
+) -> OpenDifference | None:
+    """One difference with the sums of its sides, open or resolved."""
+    return await repository.find_difference(connection, difference_id, today=today)
 
 
 async def sum_open_items(connection: Connection) -> Sequence[OpenSum]:

@@ -3,15 +3,15 @@
 Owns: rows to values and back. Must not know: what agrees and what differs.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
 from clearing.reconciliation.comparison import Difference, OpenGroup, OpenItem, WithinTolerance
-from clearing.reconciliation.report import DifferenceAge, ItemCount, OpenDifference, OpenSum
+from clearing.reconciliation.report import DifferenceAge, DifferenceFilter, ItemCount, OpenDifference, OpenSum
 
 _sql = named_queries("reconciliation")
 _PAGE: Final = 5_000
@@ -218,30 +218,37 @@ async def read_differences(connection: Connection, *, today: date) -> AsyncItera
 
 async def list_differences(
     connection: Connection,
+    wanted: DifferenceFilter,
     *,
     today: date,
-    difference_id: UUID | None = None,
-    owner: str | None = None,
-    pair: str | None = None,
-    min_age_days: int = 0,
-    after: UUID | None = None,
-    limit: int = 1,
+    after: UUID | None,
+    limit: int,
 ) -> list[OpenDifference]:
-    """Open differences with the sums of their sides, or the one of an id, whatever its state."""
-    found = await rows(
-        _sql.listed_differences(
-            connection,
-            id=difference_id,
-            owner=owner,
-            of_pair=pair,
-            since=None if difference_id else today - timedelta(days=min_age_days),
-            after=after,
-            limit=limit,
-        )
+    """Open differences with the sums of their sides, those after one, up to `limit`."""
+    found = _sql.listed_differences(
+        connection,
+        id=None,
+        owner=wanted.owner,
+        of_pair=wanted.pair,
+        since=today - timedelta(days=wanted.min_age_days),
+        after=after,
+        limit=limit,
     )
-    return [
-        OpenDifference(**dict(row.items()), age_days=max(0, (today - row["since"]).days)) for row in found
-    ]
+    return [_aged(row, today=today) for row in await rows(found)]
+
+
+async def find_difference(
+    connection: Connection, difference_id: UUID, *, today: date
+) -> OpenDifference | None:
+    """One difference with the sums of its sides, whatever its state."""
+    found = _sql.listed_differences(
+        connection, id=difference_id, owner=None, of_pair=None, since=None, after=None, limit=1
+    )
+    return next((_aged(row, today=today) for row in await rows(found)), None)
+
+
+def _aged(row: Mapping[str, Any], *, today: date) -> OpenDifference:
+    return OpenDifference(**dict(row.items()), age_days=max(0, (today - row["since"]).days))
 
 
 async def sum_open_items(connection: Connection) -> list[OpenSum]:

@@ -21,29 +21,46 @@ from clearing.reference_data.dataset import RatesAndCalendars, ReferenceData
 
 
 @dataclass(slots=True, kw_only=True)
+class PartyCache:
+    """The parties: the same mapping for as long as their epoch does not change."""
+
+    _present: Mapping[str, Party] = field(default_factory=dict)
+    _epoch: UUID | None = None
+
+    async def load(self, connection: Connection) -> Mapping[str, Party]:
+        """Every party by id, as stored now."""
+        # They are read by several statements: if one changes meanwhile, all are read again.
+        while (epoch := (await repository.load_epochs(connection))["party"]) != self._epoch:
+            self._present, self._epoch = await party_repository.load_parties(connection), epoch
+        return self._present
+
+
+@dataclass(slots=True, kw_only=True)
 class ReferenceDataCache:
     """The present reference data: the same object for as long as no epoch changed."""
 
     _present: ReferenceData | None = None
     _epochs: dict[str, UUID] = field(default_factory=dict)
     _rates: RateTable = field(default_factory=lambda: RateTable(()))
+    _parties: PartyCache = field(default_factory=PartyCache)
 
     async def load(self, connection: Connection) -> ReferenceData:
         """What is stored now, seen from the connection's transaction."""
-        epochs = await repository.load_epochs(connection)
-        if self._present is not None and epochs == self._epochs:
-            return self._present
-        if epochs["fx_rate"] != self._epochs.get("fx_rate"):
-            self._rates = await repository.load_rate_table(connection)
-        present = ReferenceData(
-            parties=await party_repository.load_parties(connection),
+        # They are read by several statements: if one changes meanwhile, all are read again.
+        while (epochs := await repository.load_epochs(connection)) != self._epochs or self._present is None:
+            if epochs["fx_rate"] != self._epochs.get("fx_rate"):
+                self._rates = await repository.load_rate_table(connection)
+            self._present, self._epochs = await self._read(connection), epochs
+        return self._present
+
+    async def _read(self, connection: Connection) -> ReferenceData:
+        return ReferenceData(
+            parties=await self._parties.load(connection),
             agreements=await party_repository.load_agreements(connection),
             rates_and_calendars=RatesAndCalendars(
                 vat=bundled_data.vat_rates(), fx=self._rates, calendars=bundled_data.calendars()
             ),
         )
-        self._present, self._epochs = present, epochs
-        return present
 
 
 class ReferenceDataService:

@@ -198,18 +198,9 @@ def _prove(record: Mapping[str, Any], batch: Mapping[str, Any], entry: Mapping[s
         hash_chain.transfer_hash(transfer, blind=bytes.fromhex(one["blind"]))
         for transfer, one in zip(transfers, entry["transfers"], strict=True)
     ]
-    header = hash_chain.entry_header(
-        subject_id=UUID(entry["subject_id"]),
-        kind=entry["kind"],
-        reference=entry["reference"],
-        tariff_sha256=entry["tariff_sha256"],
-        cdr_id=entry["cdr_id"],
-        legs_sha256=entry["legs_sha256"],
-    )
-    path = [(side, bytes.fromhex(sibling)) for side, sibling in entry["path"]]
     expected = hash_chain.batch_hash(
         previous=bytes.fromhex(batch["previous_hash"]),
-        root=hash_chain.root_from_path(hash_chain.seal_entry(header, hashes), path),
+        root=hash_chain.root_of_shown_entry(entry, hashes),
         chain=batch["chain"],
         position=batch["position"],
         booked_at=datetime.fromisoformat(batch["booked_at"]),

@@ -30,13 +30,17 @@ _AT_ONCE: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearingBatch:
-    """What became of a batch. `already` were in the journal before: nothing was posted for them again."""
+    """What became of a batch. `already` were in the journal before: nothing was posted for them again.
+
+    `copy_rejected`: the SQLSTATE with which the server rejected the copy of its entries, which were inserted.
+    """
 
     batch_id: UUID
     cleared: Sequence[ClearedSession]
     uncleared: Sequence[UnclearedSession]
     already: Sequence[UUID]
     hash: bytes | None
+    copy_rejected: str | None = None
 
 
 class SessionClearingService:
@@ -106,6 +110,7 @@ class SessionClearingService:
             uncleared=[uncleared for _, uncleared in result.uncleared],
             already=sorted(known | {entry.subject_id for entry in result.entries} - fresh),
             hash=posted.hash,
+            copy_rejected=posted.copy_rejected,
         )
 
     async def _present_processor(self, connection: Connection) -> BatchProcessor:

@@ -159,18 +159,24 @@ def fingerprint(text: str) -> bytes:
 
 
 def before(query: Any, prefix: str) -> UUID | None:
-    """The id that a list's cursor names.
+    """The id that a list's cursor names. Raises ProblemError: the cursor is none of ours."""
+    return id_of_cursor(query.cursor, prefix)
 
-    Raises:
-        ProblemError: the cursor is none of ours.
-    """
-    if query.cursor is None:
+
+def id_of_cursor(cursor: str | None, prefix: str) -> UUID | None:
+    """The id that a cursor names, None without one. Raises ProblemError: the cursor is none of ours."""
+    if cursor is None:
         return None
     try:
-        return parse_id(prefix, query.cursor)
+        return parse_id(prefix, cursor)
     except MalformedIdError:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS,
-            "cursor: this list did not return it; start without one.",
-            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
-        ) from None
+        raise foreign_cursor() from None
+
+
+def foreign_cursor() -> ProblemError:
+    """A cursor that the list it was sent to did not return."""
+    return ProblemError(
+        problems.INVALID_PARAMETERS,
+        "cursor: this list did not return it; start without one.",
+        errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
+    )

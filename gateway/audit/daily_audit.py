@@ -6,7 +6,7 @@ beside the next checkpoint it writes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -16,26 +16,22 @@ from clearing.connection import UniqueViolationError
 from clearing.daily_audit import service as ledger_audit
 from clearing.daily_audit.checkpoint import DEFAULT_SHARES, SealedCheckpoint
 from clearing.daily_audit.run import LedgerRun, describe
-from clearing.ledger import service as ledger_service
-from clearing.ledger.journal_entry import PSP_RECEIVABLE
-from clearing.reporting.disbursements import sum_transfers_under_way
 from clearing.reporting.open_items import list_psp_differences
 from gateway.acts.service import verify_acts
 from gateway.audit import daily_audit_repository, system_audit_repository
-from gateway.audit.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
-from gateway.audit.system_audit import (
-    DETAILS,
+from gateway.audit.checks import (
+    SHOWN,
     AuditCheck,
     AuditResult,
-    SystemAudit,
     account_finding,
     act_check,
     act_findings,
-    in_no_book,
-    named_lines,
-    psp_left_out,
-    psp_not_compared,
+    agrees_unless,
+    session_findings,
 )
+from gateway.audit.psp_comparison import OwnFigures, compare_with_psp
+from gateway.audit.psp_record import own_figures, psp_checks, psp_findings, psp_not_compared, without_record
+from gateway.audit.system_audit import SystemAudit
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import SHARD_COUNT, format_id
@@ -45,7 +41,6 @@ from gateway.payments.psp.movement_port import PspTotals
 from gateway.payments.psp.port import Psp
 from gateway.personal_data import retention_service
 
-_SHOWN: Final = 100
 _COMPARED_WITH_PSP: Final = frozenset({"psp_balance", "psp_converted"})
 # Sessions begun and PSP movements made in the last hour are read once more: their rows may commit late.
 _OVERLAP: Final = timedelta(hours=1)
@@ -104,14 +99,14 @@ async def audit_daily(
         await _prove_accounts(connection, run)
         after = await _own_figures(connection, run)
         waiting = await unbooked_charge_repository.sum_by_currency(connection)
-        differences = await list_psp_differences(connection, limit=_SHOWN)
+        differences = await list_psp_differences(connection, limit=SHOWN)
         open_work = await system_audit_repository.open_work(connection)
         retention = await retention_service.find_latest_run(connection)
         acts = await verify_acts(connection)
     checks = [*_own_checks(run), act_check(acts)]
     run.findings += act_findings(acts)
     if records is None:
-        checks.append(psp_not_compared("no key of the PSP is set") if psp_expected else psp_left_out())
+        checks.append(without_record(expected=psp_expected))
     elif isinstance(records, PspOutcomeUnknown):
         checks.append(psp_not_compared(records.reason))
     else:
@@ -120,9 +115,8 @@ async def audit_daily(
             for one in compare_with_psp(records.all, before=before, after=after)
             if one.check in _COMPARED_WITH_PSP
         ]
-        checks += _psp_checks(compared, after)
-        run.findings += _psp_findings(compared, differences)
-        run.findings += [in_no_book(one) for one in waiting if one.waiting]
+        checks += [*psp_checks(compared, after), _TOTALS_LEFT_OUT]
+        run.findings += psp_findings(compared, differences=differences, unbooked=waiting)
         sealed_psp = records.sealed
     audit = SystemAudit(
         clearing=report, findings=run.findings, checks=checks, open_work=open_work, retention=retention
@@ -189,11 +183,7 @@ async def _prove_sessions(connection: Connection, run: _Run, sessions: Sequence[
     run.sessions += len(sessions)
     run.open.update(await daily_audit_repository.find_open(connection, sessions))
     failed = await daily_audit_repository.find_failed_checks(connection, sessions)
-    run.findings += [
-        AuditFinding(check=check, subject=format_id("ses", one), detail=DETAILS[check])
-        for check, found in failed.items()
-        for one in found[:_SHOWN]
-    ]
+    run.findings += session_findings(failed)
     cleared = await daily_audit_repository.sum_cleared(connection, sessions)
     posted = await ledger_audit.sum_captured(connection, sessions)
     for session, currency in sorted({*cleared, *posted}):
@@ -230,7 +220,7 @@ def _own_checks(run: _Run) -> list[AuditCheck]:
         AuditCheck(
             name=one.name,
             subject="all",
-            result=AuditResult.DIFFERS if wrong.intersection(one.checks) else AuditResult.AGREES,
+            result=agrees_unless(wrong.intersection(one.checks)),
             compared=one.compared,
             left_out=one.rests_on,
         )
@@ -242,14 +232,14 @@ def _own_checks(run: _Run) -> list[AuditCheck]:
         AuditCheck(
             name="sessions",
             subject="all",
-            result=AuditResult.DIFFERS if failed - {"funded_account"} else AuditResult.AGREES,
+            result=agrees_unless(failed - {"funded_account"}),
             compared=f"{run.sessions} sessions (new, open, booked again): authorization, capture, journal",
             left_out=older,
         ),
         AuditCheck(
             name="funded_accounts",
             subject="all",
-            result=AuditResult.DIFFERS if "funded_account" in failed else AuditResult.AGREES,
+            result=agrees_unless("funded_account" in failed),
             compared=f"{run.accounts} funded accounts with their fundings, captures and holds",
             left_out=f"the other accounts; {older}" if older else "",
         ),
@@ -317,58 +307,17 @@ def _added(first: Iterable[PspTotals], second: Iterable[PspTotals]) -> dict[str,
 
 async def _own_figures(connection: Connection, run: _Run) -> dict[str, OwnFigures]:
     """Ours by currency of one instant, for the PSP's balance and conversions."""
-    accounts = {
-        one.currency: one for one in await ledger_service.list_balances(connection, prefix=PSP_RECEIVABLE)
-    }
-    unbooked = {one.currency: one for one in await unbooked_charge_repository.sum_by_currency(connection)}
-    under_way = await daily_audit_repository.sum_under_way(connection, sorted(run.open))
-    transfers = await sum_transfers_under_way(connection)
-    converted = run.ledger.figures.converted
-    found: dict[str, OwnFigures] = {}
-    for currency in sorted({*accounts, *converted, *unbooked, *under_way, *transfers}):
-        account, waiting = accounts.get(currency), unbooked.get(currency)
-        found[currency] = OwnFigures(
-            debit=account.debit_minor if account else 0,
-            credit=account.credit_minor if account else 0,
-            converted=converted.get(currency, 0),
-            unposted=waiting.unposted - waiting.fee if waiting else 0,
-            under_way=replace(under_way.get(currency, UnderWay()), transfers=transfers.get(currency, 0)),
-        )
-    return found
-
-
-def _psp_checks(compared: Sequence[PspComparison], after: Mapping[str, OwnFigures]) -> list[AuditCheck]:
-    checks = [
-        AuditCheck(
-            name=one.check,
-            subject=one.currency,
-            result=AuditResult.AGREES if one.agrees else AuditResult.DIFFERS,
-            compared=one.detail,
-            left_out=""
-            if one.low == one.high
-            else "; ".join(after.get(one.currency, OwnFigures()).under_way.named(one.currency)),
-        )
-        for one in compared
-    ]
-    left_out = AuditCheck(
-        name="psp_totals",
-        subject="all",
-        result=AuditResult.LEFT_OUT,
-        compared="nothing",
-        left_out="captures and refunds at the PSP as sums of their own: only the full audit adds ours up",
+    return await own_figures(
+        connection,
+        converted=run.ledger.figures.converted,
+        under_way=await daily_audit_repository.sum_under_way(connection, sorted(run.open)),
     )
-    return [*checks, left_out]
 
 
-def _psp_findings(
-    compared: Sequence[PspComparison], differences: Mapping[str, Sequence[str]]
-) -> list[AuditFinding]:
-    return [
-        AuditFinding(
-            check=one.check,
-            subject=one.currency,
-            detail=one.detail + named_lines(differences.get(one.currency, ())),
-        )
-        for one in compared
-        if not one.agrees
-    ]
+_TOTALS_LEFT_OUT: Final = AuditCheck(
+    name="psp_totals",
+    subject="all",
+    result=AuditResult.LEFT_OUT,
+    compared="nothing",
+    left_out="captures and refunds at the PSP as sums of their own: only the full audit adds ours up",
+)

@@ -3,27 +3,18 @@
 Owns: the queries and the size of a page. Must not know: which sessions are asked for, what a finding says.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from gateway.audit.psp_comparison import UnderWay
+from gateway.audit.system_audit_repository import checks_of, under_way_of
 from gateway.database import Connection, named_queries
 from gateway.ids import shard_of
 
 _sql = named_queries("gateway", "daily_audit.sql")
 PAGE: Final = 5000
-# Each check by the name of its finding, as in the full audit.
-_CHECKS: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "captured_is_price": _sql.capture_above_price,
-        "capture_matches_authorization": _sql.capture_without_authorization,
-        "authorization_has_capture": _sql.captured_without_capture,
-        "capture_is_cleared": _sql.uncleared_capture,
-        "price_is_captured": _sql.uncaptured_price,
-    }
-)
+_CHECKS: Final = checks_of(_sql)
 
 
 async def read_shard(connection: Connection, shard: int, *, after: UUID) -> AsyncIterator[list[UUID]]:
@@ -72,12 +63,7 @@ async def list_accounts(connection: Connection, *, share: int, shares: int) -> l
 
 async def sum_under_way(connection: Connection, open_sessions: Sequence[UUID]) -> dict[str, UnderWay]:
     """What has begun and is not in every book yet, by currency; transfers are clearing's."""
-    found: dict[str, UnderWay] = {}
-    async for row in _sql.under_way(connection, **_keys(open_sessions)):
-        figures = dict(row)
-        currency = figures.pop("currency")
-        found[currency] = UnderWay(**figures)
-    return found
+    return await under_way_of(_sql.under_way(connection, **_keys(open_sessions)))
 
 
 def _keys(sessions: Sequence[UUID]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Owns: the checks whose result must be empty, and the totals that are compared. M
 says, the PSP, the ledger.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,16 +14,22 @@ from gateway.audit.psp_comparison import UnderWay
 from gateway.database import Connection, named_queries
 
 _sql = named_queries("gateway", "audit.sql")
-# Each check by the name of its finding.
-_CHECKS: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "captured_is_price": _sql.capture_above_price,
-        "capture_matches_authorization": _sql.capture_without_authorization,
-        "authorization_has_capture": _sql.captured_without_capture,
-        "capture_is_cleared": _sql.uncleared_capture,
-        "price_is_captured": _sql.uncaptured_price,
-    }
-)
+
+
+def checks_of(queries: Any) -> Mapping[str, Any]:
+    """The statements of a file that look for sessions which fail a check, by the name of the check."""
+    return MappingProxyType(
+        {
+            "captured_is_price": queries.capture_above_price,
+            "capture_matches_authorization": queries.capture_without_authorization,
+            "authorization_has_capture": queries.captured_without_capture,
+            "capture_is_cleared": queries.uncleared_capture,
+            "price_is_captured": queries.uncaptured_price,
+        }
+    )
+
+
+_CHECKS: Final = checks_of(_sql)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +85,17 @@ async def sum_psp_records(connection: Connection) -> dict[str, tuple[int, int]]:
 
 async def sum_under_way(connection: Connection) -> dict[str, UnderWay]:
     """What has begun and is not in every book yet, by currency; transfers are clearing's."""
-    return {
-        row["currency"]: UnderWay(
-            captures=row["captures"],
-            refunds=row["refunds"],
-            uncleared=row["uncleared"],
-            uncleared_fees=row["uncleared_fees"],
-            corrections=row["corrections"],
-            top_ups=row["top_ups"],
-        )
-        async for row in _sql.under_way(connection)
-    }
+    return await under_way_of(_sql.under_way(connection))
+
+
+async def under_way_of(rows: AsyncIterable[Any]) -> dict[str, UnderWay]:
+    """Rows of a currency and its amounts under way, by currency."""
+    found = {}
+    async for row in rows:
+        figures = dict(row)
+        currency = figures.pop("currency")
+        found[currency] = UnderWay(**figures)
+    return found
 
 
 async def open_work(connection: Connection) -> OpenWork:

@@ -19,8 +19,10 @@ from rich.table import Table
 from clearing.audit import ProofLine
 from clearing.daily_audit.checkpoint import DEFAULT_SHARES, MAX_SHARES, SealedCheckpoint
 from clearing.money import to_major
+from gateway.audit.checks import AuditResult
 from gateway.audit.daily_audit import DailyAudit, audit_daily
-from gateway.audit.system_audit import PSP_RECORD, AuditResult, SystemAudit, audit_system, record_audit
+from gateway.audit.psp_record import PSP_RECORD
+from gateway.audit.system_audit import SystemAudit, audit_system, record_audit
 from gateway.cli.clock import read_clock
 from gateway.cli.tables import open_console
 from gateway.cli.transaction import open_pool

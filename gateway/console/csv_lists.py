@@ -128,6 +128,12 @@ ROOTS: Final = CsvList(
     columns=("sha256", "kind", "subject", "not_after", "added_at"),
     limit="",
 )
+CROSS_CERTIFICATES: Final = CsvList(
+    name="cross-certificates",
+    operation="listCrossCertificates",
+    columns=("sha256", "subject", "issuer", "added_at", "retired_at"),
+    limit="",
+)
 API_KEYS: Final = CsvList(
     name="api-keys",
     operation="listApiKeys",

@@ -88,6 +88,11 @@ class ConsolePage:
         return None if self.calls.platform else self.signed_in.person.party_id
 
     @property
+    def cursor(self) -> str | None:
+        """Where the page of a list begins; None for its first page."""
+        return self.request.query.get("cursor") or None
+
+    @property
     def notice(self) -> str:
         """What became of the act before, as `back` wrote it into the address; "" where a link made it up."""
         written = self.request.query.get("notice", "")

@@ -19,7 +19,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from gateway.console import figures
-from gateway.console.object_pages import object_page
+from gateway.console.object_pages import object_page, split_at_ids
 
 PATH: Final = "/console"
 STATIC_PATH: Final = f"{PATH}/static"
@@ -89,8 +89,10 @@ def environment() -> Environment:
         code=_code,
         clock=_clock,
         key_text=_key_text,
+        known_text=_known_text,
         decimal=_decimal,
         object_page=lambda name, platform: object_page(name, platform=platform),
+        pieces=split_at_ids,
     )
     made.globals["static"] = static_address
     made.globals["last_day"] = lambda chosen: (chosen.until - timedelta(days=1)).date().isoformat()
@@ -207,3 +209,9 @@ def _clock(context: Context, value: datetime, range_name: str) -> str:
 def _key_text(context: Context, key: str) -> str:
     """The text of a key that comes from the API's codes."""
     return str(context["t"].of_key(key))
+
+
+@pass_context
+def _known_text(context: Context, key: str) -> str:
+    """The text of a key that may have none: "" then."""
+    return str(context["t"].of_known(key) or "")

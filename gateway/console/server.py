@@ -57,7 +57,7 @@ _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
 _EXPLAINED: Final = frozenset({400, 403, 404, 409, 429, 500, 503})  # those with a text of their own
 _MAY_PASS: Final = frozenset({429, 500, 503})
-_MENDED_BY_THE_PERSON: Final = frozenset({400, 409, 422})
+_MENDED_BY_THE_PERSON: Final = frozenset({400, 409, 413, 422})
 _Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -212,8 +212,11 @@ class Console:
         if not is_own_form(request, base_url=self._services.options.base_url):
             raise ProblemError(problems.MISSING_SCOPE, "The form was sent by another site.")
         with_file = request.content_type == "multipart/form-data"
-        if (request.content_length or 0) > (_MAX_FILE_FORM_BYTES if with_file else _MAX_FORM_BYTES):
-            raise ProblemError(problems.BODY_TOO_LARGE, "The form is too long.")
+        most = _MAX_FILE_FORM_BYTES if with_file else _MAX_FORM_BYTES
+        if (request.content_length or 0) > most:
+            raise ProblemError(
+                problems.BODY_TOO_LARGE, f"The form has {request.content_length:,} bytes; at most {most:,}."
+            )
         posted = await request.post()
         fields = {name: value for name, value in posted.items() if isinstance(value, str)}
         files = {

@@ -18,8 +18,16 @@ LANGUAGES: Final[Mapping[str, str]] = {
 _DEFAULT: Final = "en"
 # The counts that a language says in the singular (Unicode CLDR, plural rules): French also says none so.
 _ONE: Final[Mapping[str, frozenset[str]]] = {"en": frozenset({"1"}), "fr": frozenset({"0", "1"})}
-# What pages share, payments and books; what operators, developers and the night shift read; words for codes.
-FILES: Final = ("texts.json", "texts_operators.json", "texts_operations.json", "texts_words.json")
+# What pages share, payments and books; what operators, developers and the night shift read; what audits
+# compare; trust of Plug & Charge; words for codes.
+FILES: Final = (
+    "texts.json",
+    "texts_operators.json",
+    "texts_operations.json",
+    "texts_audits.json",
+    "texts_trust.json",
+    "texts_words.json",
+)
 
 
 @cache
@@ -49,6 +57,11 @@ class Texts:
         """The text of a key that comes from the API; its last part, readable, where there is none."""
         found = catalogue().get(key)
         return key.partition(".")[2].replace("_", " ") if found is None else found[self.language]
+
+    def of_known(self, key: str) -> str | None:
+        """The text of a key that may have none: what the catalogue does not know says so in its own words."""
+        found = catalogue().get(key)
+        return None if found is None else found[self.language]
 
     def of_code(self, kind: str, code: str) -> str:
         """A code of the API in words; the code itself, readable, where the catalogue has no word for it."""

@@ -76,7 +76,7 @@ SEVERAL_SHARDS: Final = {
         gateway/disputes: list_disputes
         gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
-        gateway/webhooks: list_deliveries list_events
+        gateway/webhooks: list_deliveries list_events list_newest_events
         clearing/disbursements: list_disbursements open_payables select_disbursement select_disbursements
     """,
     "reports, sums and the exceptions of the whole system": """

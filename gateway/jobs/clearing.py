@@ -37,7 +37,8 @@ from gateway.webhooks.events import EventType, NewEvent
 IN_FLIGHT: Final = 3  # batches at once: one computes while PostgreSQL writes the others
 _PORTION: Final = 32  # events made before the process turns to its other work
 _ROUNDS: Final = 8  # batches one after another in one round of the job
-# Trouble of the database itself, or books closed at this instant: the worker waits and tries again.
+# Trouble of the database itself, or books closed at this instant: the worker waits and tries again. So too
+# where data or an index is corrupt: nothing is written in another way.
 _NO_SESSIONS_FAULT: Final = (
     ClosedPeriodError,
     asyncpg.PostgresConnectionError,
@@ -45,6 +46,8 @@ _NO_SESSIONS_FAULT: Final = (
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.TransactionRollbackError,
     asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.DataCorruptedError,
+    asyncpg.exceptions.IndexCorruptedError,
     OSError,
 )
 _log = structlog.get_logger(__name__)
@@ -64,6 +67,7 @@ class ClearingJob(ShardJob):
     tariffs: TariffSnapshotService = field(default_factory=TariffSnapshotService)
     stored_tariffs: StoredTariffs = field(default_factory=StoredTariffs)
     chance: random.Random = field(default_factory=random.SystemRandom)
+    _copies_rejected: int = 0  # since the start of the process
 
     @property
     @override
@@ -173,6 +177,11 @@ class ClearingJob(ShardJob):
         batch = await self.sessions.clear_batch(
             connection, captured, now=self.clock.now(), batch_id=new_id(), chain=self.chain
         )
+        if batch.copy_rejected is not None:
+            self._copies_rejected += 1
+            _log.warning(
+                "clearing_copy_rejected", sqlstate=batch.copy_rejected, since_start=self._copies_rejected
+            )
         marked = await self._mark(connection, batch)
         await self._publish(connection, batch, marked)
         _log.info(

@@ -79,7 +79,7 @@ class OcpiTariffSource:
         for connector in sorted(named, key=lambda connector: not connector.tariff_keys):
             if connector is read.meant:
                 tariff = choose(read.tariffs, at=at, choice=choice)
-            else:  # the tariffs of the one before are not in force
+            else:  # its tariffs were not read with the connectors
                 tariff = await self._tariff(connection, connector, at=at, choice=choice)
             if tariff is not None and connector.time_zone:
                 return _charge_point(connector, tariff, choice, evse_power_w=_evse_power_w(named, connector))

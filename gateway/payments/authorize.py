@@ -44,7 +44,6 @@ from gateway.payments.records import (
     PspRequestKind,
     PspRequestRecord,
     SessionRecord,
-    SnapshotRecord,
     session_name,
 )
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
@@ -54,6 +53,7 @@ from gateway.payments.state_machine import FINAL_STATES, PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.views import AuthorizationView
+from gateway.stored_tariffs import StoredTariff
 from gateway.webhooks.events import event_rows
 
 _TRIES: Final = 3  # an earlier authorization that has ended is replaced; another request may be faster
@@ -301,8 +301,8 @@ class AuthorizationService:
             ended = found.id
         if not done:
             raise _not_opened(authorization)
-        self.snapshots.keep(
-            SnapshotRecord(
+        self.snapshots.stored.keep(
+            StoredTariff(
                 sha256=hold.snapshot.sha256,
                 version=str(hold.snapshot.version),
                 canonical=hold.snapshot.canonical,
@@ -355,7 +355,7 @@ class AuthorizationService:
 
     async def _write(
         self,
-        snapshot: TariffSnapshot | SnapshotRecord,
+        snapshot: TariffSnapshot | StoredTariff,
         session: SessionRecord,
         authorization: AuthorizationRecord,
         psp_request: PspRequestRecord | None,

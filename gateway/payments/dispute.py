@@ -105,17 +105,10 @@ class DisputeService:
             found = await dispute_repository.load(
                 connection, shard=shard_of(dispute_id), dispute_id=dispute_id
             )
-            session = None
-            if found is not None:
-                session = await repository.find_session(
-                    connection, shard=found.shard, session_id=found.session_id
-                )
-        if (
-            found is None
-            or session is None
-            or party_id not in {None, session.demand_partner_id, session.cpo_id}
-        ):
-            raise NotFoundError(f"no dispute {format_id('dsp', dispute_id)}")
+            if found is None or not await repository.is_shown_to(
+                connection, party_id, shard=found.shard, session_id=found.session_id
+            ):
+                raise NotFoundError(f"no dispute {format_id('dsp', dispute_id)}")
         return found
 
     async def list(self, *, party_id: str | None, before: UUID | None, limit: int) -> Sequence[DisputeRecord]:

@@ -239,16 +239,6 @@ class PspRequestRecord(FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotRecord(FromRow):
-    """A frozen tariff: canonical JSON and its hash."""
-
-    sha256: str
-    version: str
-    canonical: bytes
-    currency: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRecord(FromRow):
     """A partner's funded account in one currency; free to hold: balance - held + credit limit."""
 

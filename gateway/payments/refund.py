@@ -199,17 +199,10 @@ class RefundService:
         """One refund. Raises NotFoundError when there is none or it is another party's."""
         async with self.pool.acquire() as connection:
             found = await refund_repository.load(connection, shard=shard_of(refund_id), refund_id=refund_id)
-            session = None
-            if found is not None:
-                session = await repository.find_session(
-                    connection, shard=found.shard, session_id=found.session_id
-                )
-        if (
-            found is None
-            or session is None
-            or party_id not in {None, session.demand_partner_id, session.cpo_id}
-        ):
-            raise NotFoundError(f"no refund {format_id('ref', refund_id)}")
+            if found is None or not await repository.is_shown_to(
+                connection, party_id, shard=found.shard, session_id=found.session_id
+            ):
+                raise NotFoundError(f"no refund {format_id('ref', refund_id)}")
         return found
 
     async def list(

@@ -14,7 +14,6 @@ from gateway.payments.records import (
     AuthorizationRecord,
     CaptureRecord,
     SessionRecord,
-    SnapshotRecord,
 )
 
 _sql = named_queries("gateway", "payments.sql")
@@ -32,6 +31,12 @@ async def find_session(connection: Connection, *, shard: int, session_id: UUID) 
     """One session."""
     row = await _sql.load_session(connection, shard=shard, id=session_id)
     return None if row is None else SessionRecord.from_row(row)
+
+
+async def is_shown_to(connection: Connection, party_id: str | None, *, shard: int, session_id: UUID) -> bool:
+    """Whether a session, and so what belongs to it, is the party's to read; None: the platform reads all."""
+    session = await find_session(connection, shard=shard, session_id=session_id)
+    return session is not None and party_id in {None, session.demand_partner_id, session.cpo_id}
 
 
 async def find_authorization(
@@ -86,12 +91,6 @@ async def find_capture_by_id(connection: Connection, *, shard: int, capture_id: 
     """A capture by its own id."""
     row = await _sql.load_capture_by_id(connection, shard=shard, id=capture_id)
     return None if row is None else CaptureRecord.from_row(row)
-
-
-async def find_snapshot(connection: Connection, *, sha256: str) -> SnapshotRecord | None:
-    """A frozen tariff."""
-    row = await _sql.load_snapshot(connection, sha256=sha256)
-    return None if row is None else SnapshotRecord.from_row(row)
 
 
 async def record_start(

@@ -295,17 +295,10 @@ class PaymentService:
             found = await repository.find_capture_by_id(
                 connection, shard=shard_of(capture_id), capture_id=capture_id
             )
-            session = None
-            if found is not None:
-                session = await repository.find_session(
-                    connection, shard=found.shard, session_id=found.session_id
-                )
-        if (
-            found is None
-            or session is None
-            or not (admin or party_id in {session.demand_partner_id, session.cpo_id})
-        ):
-            raise NotFoundError(f"no capture {format_id('cap', capture_id)}")
+            if found is None or not await repository.is_shown_to(
+                connection, None if admin else party_id, shard=found.shard, session_id=found.session_id
+            ):
+                raise NotFoundError(f"no capture {format_id('cap', capture_id)}")
         return found
 
     async def explain_price(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:

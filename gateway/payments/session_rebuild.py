@@ -14,15 +14,16 @@ from clearing.errors import ClearingError
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import shard_of
-from gateway.payments import psp_record, repository
+from gateway.payments import psp_record
 from gateway.payments import unbooked_charge_repository as charges
 from gateway.payments.errors import EvseNotFoundError, TariffMissingError
 from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp_record import RecordedSession
 from gateway.payments.quotes import QuoteService
-from gateway.payments.records import SnapshotRecord, session_name
+from gateway.payments.records import session_name
 from gateway.payments.requests import ChargePoint, TariffChoice
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.stored_tariffs import StoredTariff
 
 
 class CantRebuildSessionError(Exception):
@@ -82,7 +83,7 @@ class SessionRebuilder:
 
     async def _recorded_tariff(
         self, connection: Connection, recorded: RecordedSession, *, at: datetime
-    ) -> tuple[ChargePoint, SnapshotRecord]:
+    ) -> tuple[ChargePoint, StoredTariff]:
         """The charge point, and the tariff of the very hash that was recorded."""
         try:
             point = await self.quotes.charge_point(
@@ -95,14 +96,14 @@ class SessionRebuilder:
             frozen = self.snapshots.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
         except (EvseNotFoundError, TariffMissingError, ClearingError) as error:
             raise CantRebuildSessionError(f"its session can't be rebuilt: {error}") from error
-        known = await repository.find_snapshot(connection, sha256=recorded.tariff_sha256 or "")
+        known = await self.snapshots.stored.find(connection, recorded.tariff_sha256 or "")
         if known is not None:
             return point, known
         if frozen.sha256 != recorded.tariff_sha256:
             raise CantRebuildSessionError(
                 f"the tariff that was shown ({recorded.tariff_sha256}) is not known here: refund it"
             )
-        return point, SnapshotRecord(
+        return point, StoredTariff(
             sha256=frozen.sha256,
             version=str(frozen.version),
             canonical=frozen.canonical,

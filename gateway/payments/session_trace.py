@@ -14,6 +14,7 @@ from gateway.database import Pool, transaction
 from gateway.errors import RecordConflictError, RecordNotFoundError
 from gateway.ids import format_id, shard_of
 from gateway.payments import repository
+from gateway.stored_tariffs import StoredTariffs
 
 
 async def read_trace(pool: Pool, session_id: UUID) -> Mapping[str, Any]:
@@ -30,7 +31,7 @@ async def read_trace(pool: Pool, session_id: UUID) -> Mapping[str, Any]:
         if found is None:
             raise RecordNotFoundError(f"there is no session {format_id('ses', session_id)}")
         session, _, capture = found
-        snapshot = await repository.find_snapshot(connection, sha256=session.tariff_sha256)
+        snapshot = await StoredTariffs().find(connection, session.tariff_sha256)
         if session.cdr is None or session.cdr_version is None or snapshot is None:
             raise RecordConflictError(
                 f"session {format_id('ses', session_id)} has no CDR yet: there is nothing to trace"

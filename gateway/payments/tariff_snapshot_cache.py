@@ -1,21 +1,15 @@
-"""Frozen tariffs in memory: found by their hash, they never change.
+"""The frozen tariffs of sessions for those who hold no connection.
 
-Owns: the bounded cache, least recently used removed first. Must not know: how a tariff is priced.
+Owns: that a missing one is lost evidence. Must not know: how a tariff is priced, how many are kept.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final
 
 from gateway.database import Pool
-from gateway.payments import repository
 from gateway.payments.errors import NotFoundError
-from gateway.payments.records import SnapshotRecord
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.views import TariffReference
-
-_KEPT: Final = 1_000
-_LARGEST_BYTES: Final = 65_536  # larger ones are read each time, so that the cache stays below 64 MiB
+from gateway.stored_tariffs import StoredTariff, StoredTariffs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,30 +18,19 @@ class TariffSnapshotCache:
 
     pool: Pool
     tariffs: TariffSnapshotService
-    _known: OrderedDict[str, SnapshotRecord] = field(default_factory=OrderedDict)
+    stored: StoredTariffs = field(default_factory=lambda: StoredTariffs(most=1_000))
 
-    async def get(self, sha256: str) -> SnapshotRecord:
+    async def get(self, sha256: str) -> StoredTariff:
         """The tariff of a hash that a session carries. Raises NotFoundError, which means lost evidence."""
-        known = self._known.get(sha256)
-        if known is not None:
-            self._known.move_to_end(sha256)
-            return known
-        async with self.pool.acquire() as connection:
-            found = await repository.find_snapshot(connection, sha256=sha256)
+        found = self.stored.known(sha256)
+        if found is None:
+            async with self.pool.acquire() as connection:
+                found = await self.stored.find(connection, sha256)
         if found is None:
             raise NotFoundError(f"tariff snapshot {sha256} is missing")
-        self.keep(found)
         return found
 
     async def reference(self, sha256: str) -> TariffReference:
         """The tariff as public objects name it. Raises NotFoundError, as `get` does."""
         found = await self.get(sha256)
         return self.tariffs.reference(sha256=sha256, canonical=found.canonical, version=found.version)
-
-    def keep(self, snapshot: SnapshotRecord) -> None:
-        """Remember a snapshot that is stored."""
-        if len(snapshot.canonical) > _LARGEST_BYTES:
-            return
-        self._known[snapshot.sha256] = snapshot
-        if len(self._known) > _KEPT:
-            self._known.popitem(last=False)

@@ -9,7 +9,13 @@ from uuid import UUID
 
 from clearing.audit import AuditReport, audit_ledger
 from clearing.reconciliation import report_service
-from clearing.reconciliation.report import BankPosition, DifferenceAge, OpenDifference, OpenSum
+from clearing.reconciliation.report import (
+    BankPosition,
+    DifferenceAge,
+    DifferenceFilter,
+    OpenDifference,
+    OpenSum,
+)
 from clearing.reconciliation.service import ReconciliationService
 from clearing.reporting.summary import Summary, read_summary
 from gateway.audit_run_repository import AuditRun, find_latest_run
@@ -44,29 +50,23 @@ class FinancialReportService:
     clock: Clock
 
     async def list_differences(
-        self, *, owner: str | None, pair: str | None, min_age_days: int, after: UUID | None, limit: int
+        self, wanted: DifferenceFilter, *, after: UUID | None, limit: int
     ) -> Sequence[OpenDifference]:
         """Open differences in the order of their pair and reference, those after one, up to `limit`."""
         async with self.pool.acquire() as connection:
             return await report_service.list_differences(
-                connection,
-                today=self.clock.now().date(),
-                owner=owner,
-                pair=pair,
-                min_age_days=min_age_days,
-                after=after,
-                limit=limit,
+                connection, wanted, today=self.clock.now().date(), after=after, limit=limit
             )
 
     async def get_difference(self, difference_id: UUID) -> OpenDifference:
         """One difference, open or resolved. Raises RecordNotFoundError."""
         async with self.pool.acquire() as connection:
-            found = await report_service.list_differences(
-                connection, today=self.clock.now().date(), difference_id=difference_id
+            found = await report_service.find_difference(
+                connection, difference_id, today=self.clock.now().date()
             )
-        if not found:
+        if found is None:
             raise RecordNotFoundError("There is no such difference")
-        return found[0]
+        return found
 
     async def read_position(self) -> ReconciliationPosition:
         """What each side has open, the bank's balance beside ours, and differences by owner and age."""

@@ -98,12 +98,12 @@ class ResolutionAdministration:
         async with self.pool.acquire() as connection:
             of = None
             if difference_id is not None:
-                found = await report_service.list_differences(
-                    connection, today=self.clock.now().date(), difference_id=difference_id
+                found = await report_service.find_difference(
+                    connection, difference_id, today=self.clock.now().date()
                 )
-                if not found:
+                if found is None:
                     raise RecordNotFoundError("There is no such difference")
-                of = (found[0].pair, found[0].reference)
+                of = (found.pair, found.reference)
             return await approvals.list_requests(connection, state=state, of=of, before=before, limit=limit)
 
     async def list_suspense(self, *, after: UUID | None = None, limit: int) -> Sequence[SuspenseItem]:

@@ -21,13 +21,21 @@ WHERE to_regclass(:name) IS NOT NULL;
 -- name: set_act!
 SELECT set_config('networkcore.act', :act::text, true);
 
--- What the act's transaction wrote, if no trigger has recorded it.
+-- What the act's transaction wrote, if no trigger has recorded it. The coordinator of a distributed database has no
+-- transaction id where all rows that were written lie on nodes. It holds, until the transaction ends, the lock of each
+-- table that a statement was to write, also where that found no row.
 -- name: record_operation!
 INSERT INTO gateway.admin_act (kind, principal, key_prefix, party_id, scope, request_id, operation, path, reason)
 SELECT 'carried_out', a.act ->> 'principal', a.act ->> 'key_prefix', a.act ->> 'party_id', a.act ->> 'scope',
        a.act ->> 'request_id', a.act ->> 'operation', a.act ->> 'path', a.act ->> 'reason'
 FROM (SELECT current_setting('networkcore.act')::jsonb AS act) AS a
-WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+WHERE (pg_current_xact_id_if_assigned() IS NOT NULL
+       OR to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AND EXISTS (
+           SELECT 1 FROM pg_locks
+           WHERE pid = pg_backend_pid() AND locktype = 'relation' AND mode = 'RowExclusiveLock'
+             AND relation IN (SELECT oid FROM pg_class WHERE relkind = 'r'
+                              AND relnamespace::regnamespace::text IN ('gateway', 'clearing', 'pnc'))
+             AND relation <> 'gateway.admin_act'::regclass))
   AND NOT EXISTS (SELECT 1 FROM gateway.admin_act WHERE transaction_id = pg_current_xact_id_if_assigned());
 
 -- name: record_reading!

@@ -19,9 +19,6 @@ SELECT * FROM gateway.capture WHERE shard = :shard AND session_id = :session_id;
 -- name: load_capture_by_id^
 SELECT * FROM gateway.capture WHERE shard = :shard AND id = :id;
 
--- name: load_snapshot^
-SELECT sha256, version, canonical, currency FROM gateway.tariff_snapshot WHERE sha256 = :sha256;
-
 -- name: current_authorization^
 -- The authorization that counts for a session: the active one, else the latest.
 SELECT * FROM gateway.payment_authorization

@@ -2,4 +2,4 @@
 
 -- name: tariffs
 -- Each tariff once, however many sessions it priced.
-SELECT sha256, canonical, version FROM gateway.tariff_snapshot WHERE sha256 = ANY(:hashes::text[]);
+SELECT sha256, canonical, version, currency FROM gateway.tariff_snapshot WHERE sha256 = ANY(:hashes::text[]);

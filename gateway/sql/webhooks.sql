@@ -6,6 +6,10 @@ VALUES (:id, :party_id, :url, :event_types, :filter, :signature, :secret, :encry
         :header_names, :headers, :headers_encryption_key, :api_version, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
+-- Until the transaction ends, no other one counts this party's endpoints.
+-- name: lock_party$
+SELECT id FROM gateway.party WHERE id = :party_id FOR NO KEY UPDATE;
+
 -- name: count_endpoints$
 SELECT count(*) FROM gateway.webhook_endpoint WHERE party_id = :party_id AND state <> 'deleted';
 
@@ -480,6 +484,14 @@ FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.
 WHERE (:party_id::text IS NULL OR e.party_id = :party_id) AND e.id > :after AND e.id < :horizon
   AND (:types::text[] IS NULL OR e.type = ANY (:types))
 ORDER BY e.id LIMIT :limit;
+
+-- The same backwards: those before an id, newest first.
+-- name: list_newest_events
+SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at
+FROM gateway.event AS e LEFT JOIN gateway.event AS o ON o.shard = e.shard AND o.id = e.data_of
+WHERE (:party_id::text IS NULL OR e.party_id = :party_id) AND e.id < :before
+  AND (:types::text[] IS NULL OR e.type = ANY (:types))
+ORDER BY e.id DESC LIMIT :limit;
 
 -- name: select_event^
 SELECT e.id, e.party_id, e.type, e.object_id, coalesce(e.data, o.data, '{}') AS data, e.created_at

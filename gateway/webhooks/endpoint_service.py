@@ -99,10 +99,7 @@ class WebhookEndpointService:
         key = new_signing_key(wishes.signature)
         headers = changed_headers({}, wishes.headers)
         async with transaction(self.pool) as connection:
-            if await repository.count_endpoints(connection, party_id=party_id) >= MAX_ENDPOINTS:
-                raise TooManyEndpointsError(
-                    f"A party has at most {MAX_ENDPOINTS} endpoints; delete one first"
-                )
+            await repository.lock_party(connection, party_id=party_id)
             await repository.add_endpoint(
                 connection,
                 endpoint_id=endpoint_id,
@@ -115,6 +112,11 @@ class WebhookEndpointService:
                 api_version=wishes.api_version,
                 now=self.clock.wall_now(),
             )
+            # Counted with it, so that a repeat of what was accepted is none too many.
+            if await repository.count_endpoints(connection, party_id=party_id) > MAX_ENDPOINTS:
+                raise TooManyEndpointsError(
+                    f"A party has at most {MAX_ENDPOINTS} endpoints; delete one first"
+                )
             stored = await _find(connection, endpoint_id, party_id=party_id)
         return EndpointWithSecret(endpoint=stored, secret=self._shown_secret(stored))
 

@@ -42,6 +42,20 @@ class EventService:
                 limit=limit,
             )
 
+    async def list_newest(
+        self, *, party_id: str | None, types: Sequence[str] | None, before: UUID | None, limit: int
+    ) -> Sequence[EventRecord]:
+        """Events before `before`, else up to now, newest first."""
+        horizon = _horizon(self.clock.wall_now())
+        async with self.pool.acquire() as connection:
+            return await repository.list_newest_events(
+                connection,
+                party_id=party_id,
+                types=types,
+                before=horizon if before is None else min(before, horizon),
+                limit=limit,
+            )
+
     async def find(self, event_id: UUID, *, party_id: str | None) -> EventRecord | None:
         """One event; None where there is none or it is another party's."""
         async with self.pool.acquire() as connection:

@@ -162,6 +162,11 @@ async def add_endpoint(
     )
 
 
+async def lock_party(connection: Connection, *, party_id: str) -> None:
+    """Lock a party until the transaction ends: who counts its endpoints waits."""
+    await _QUERIES.lock_party(connection, party_id=party_id)
+
+
 async def count_endpoints(connection: Connection, *, party_id: str) -> int:
     """How many endpoints a party has."""
     counted: int = await _QUERIES.count_endpoints(connection, party_id=party_id)
@@ -373,6 +378,25 @@ async def list_events(
         types=None if types is None else list(types),
         after=after or _FIRST,
         horizon=horizon,
+        limit=limit,
+    )
+    return [EventRecord.from_row(row) async for row in found]
+
+
+async def list_newest_events(
+    connection: Connection,
+    *,
+    party_id: str | None,
+    types: Sequence[str] | None,
+    before: UUID,
+    limit: int,
+) -> list[EventRecord]:
+    """Events with id < before, newest first."""
+    found = _QUERIES.list_newest_events(
+        connection,
+        party_id=party_id,
+        types=None if types is None else list(types),
+        before=before,
         limit=limit,
     )
     return [EventRecord.from_row(row) async for row in found]

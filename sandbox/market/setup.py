@@ -54,6 +54,9 @@ async def open_market(context: SimulationContext) -> None:
         name = f"agreement/{agreement['id']}"
         await context.checkpoints.once(name, partial(_post, context, "/v1/agreements", agreement, name))
     progress.advance("agreements")
+    for party_id in WEBHOOK_PARTIES:  # before anything happens that they are to hear of
+        await _add_webhook_endpoint(context, party_id)
+    progress.advance("webhook endpoints")
     await _add_funds(context)
     progress.advance("funds")
     for cpo in CPOS:
@@ -62,9 +65,6 @@ async def open_market(context: SimulationContext) -> None:
     for cpo in CPOS:
         await context.checkpoints.once(f"published/{cpo.party_id}", partial(operators.publish, context, cpo))
     progress.advance("locations and tariffs")
-    for party_id in WEBHOOK_PARTIES:
-        await _add_webhook_endpoint(context, party_id)
-    progress.advance("webhook endpoints")
     await _issue_contracts(context)
     progress.advance("contracts")
     if "opened" not in context.checkpoints:

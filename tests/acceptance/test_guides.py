@@ -7,7 +7,6 @@ import secrets
 import shlex
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import pytest
 from gateway.cli.main import networkcore
 from sandbox.pki.hierarchy import Suite, build_pki
 from tests.fakes import bank, ocpi_objects
+from tests.fakes.command import networkcore as run_networkcore
 from tests.guides import GUIDES, README, Call, calls_of, commands_of, reads_of, section, shell_blocks, text_of
 from tests.unit.clearing import meter_builders
 
@@ -169,14 +169,8 @@ def command(line: str, folder: Path, dev: Mapping[str, Any]) -> subprocess.Compl
         }
     if line.startswith(CALLS_THE_PSP):
         settings |= psp_settings(dev)
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *shlex.split(line)[1:]],
-        cwd=folder,
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    return run_networkcore(
+        *shlex.split(line)[1:], cwd=folder, environment=os.environ | settings, timeout_s=120
     )
 
 

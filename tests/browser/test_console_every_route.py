@@ -6,21 +6,18 @@ widths and the dark theme are in test_console_pages.py.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Final
 
-from playwright.async_api import Locator
+from playwright.async_api import BrowserContext, Locator
 
 from gateway.console.views.routes import PAGES
 from gateway.database import Pool
-from sandbox.pki.hierarchy import Suite, build_pki
 from tests.browser.conftest import PHONE, WIDE, OpenPage, WatchedPage, serious_findings
 from tests.browser.test_console_pages import with_cookies
-from tests.fakes.api import START
-from tests.fakes.console import ConsoleOfTest, HostileTariff, open_console, paid_session
-from tests.fakes.console_operators import OPERATOR, add_decision, add_operator
-from tests.fakes.pnc_authorize import ROOT
+from tests.fakes.console import ConsoleOfTest, open_console, paid_session
+from tests.fakes.console_everything import console_with_everything
+from tests.fakes.console_operators import OPERATOR
 from tests.fakes.pnc_market import EMAID
 from tests.integration.test_console_money import with_difference
 
@@ -55,8 +52,9 @@ WITH_DIFFERENCE: Final[Mapping[str, tuple[str, str]]] = {
     "/console/exceptions/{id}": ("/console/exceptions", r"/console/exceptions/exc_\w+"),
     "/console/reconciliation/{id}": ("/console/reconciliation", r"/console/reconciliation/rdf_\w+"),
 }
-FILES: Final = frozenset(  # downloads, which no browser shows as a page
+FILES: Final = frozenset(  # downloads, and an address that leads to a session: no pages of their own
     {
+        "/console/objects/{id}",
         "/console/sessions/{id}/receipt",
         "/console/payouts/{id}/statement",
         "/console/evidence/{id}",
@@ -70,33 +68,6 @@ _TARGET_SIZE: Final = {"runOnly": ["target-size"], "resultTypes": ["violations"]
 def test_every_route_is_looked_at() -> None:
     known = {*LISTS, *LINKED, DELIVERY, *ADDRESSES, *WITH_DIFFERENCE, *FILES}
     assert set(PAGES) == known, "add an address of the page to this file"
-
-
-@asynccontextmanager
-async def console_with_everything(pool: Pool) -> AsyncIterator[ConsoleOfTest]:
-    async with open_console(pool, tariffs=HostileTariff()) as console:
-        await paid_session(console.api)
-        await add_operator(pool)
-        await add_decision(pool)
-        contract = {
-            "emaid": EMAID,
-            "party": "superapp",
-            "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
-            "valid_from": "2026-10-01T00:00:00Z",
-        }
-        made = await console.api.call("POST", "/v1/plug-and-charge/contracts", contract, party="admin")
-        assert made.status in {200, 201}, made.text
-        root = {
-            "environment": "sandbox",
-            "kind": "mo_root",
-            "pem": build_pki(suite=Suite.P256, now=START, name="A Mobility Operator").root.pem,
-            "policy": "soft",
-            "policy_reason": "its responder is being built",
-            "revocation_sources": [],
-        }
-        added = await console.api.call("POST", f"{ROOT}/trust-anchors", root, party="admin")
-        assert added.status == 201, added.text
-        yield console
 
 
 async def linked(
@@ -250,6 +221,33 @@ async def test_a_difference_is_resolved_and_approved_by_keyboard(pool: Pool, ope
             await tab_to(other, other.page.get_by_role("button", name="Approve"))
             await other.page.keyboard.press("Enter")
             await other.page.wait_for_url("**notice=done")
+
+
+async def test_an_id_is_copied_by_its_button_or_else_selected(pool: Pool, open_page: OpenPage) -> None:
+    async with open_console(pool) as console:
+        session = await paid_session(console.api)
+
+        async def prepare(context: BrowserContext) -> None:
+            await with_cookies(console)(context)
+            await context.grant_permissions(["clipboard-read", "clipboard-write"], origin=console.base)
+
+        async with open_page(prepare=prepare) as watched:
+            page = watched.page
+            for path in (f"/console/sessions/{session}", "/console/events"):
+                await watched.go(console.base + path)
+                button = page.locator("main .copy").first
+                await button.click()
+                await page.wait_for_selector(".copy.copied")
+                copied = await page.evaluate("navigator.clipboard.readText()")
+                assert copied == await button.get_attribute("data-copy")
+            await page.evaluate(
+                "() => { navigator.clipboard.writeText = async () => { throw new Error('no'); }; }"
+            )
+            other = page.locator("main .copy").nth(1)
+            await other.click()
+            await page.wait_for_function("getSelection().toString() !== ''")
+            selected = await page.evaluate("getSelection().toString()")
+            assert selected.replace("\n", "") == await other.get_attribute("data-copy")
 
 
 async def test_rows_stay_rows_for_a_screen_reader_on_a_phone(pool: Pool, open_page: OpenPage) -> None:

@@ -6,16 +6,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from playwright.async_api import Dialog
+from playwright.async_api import Dialog, FilePayload
 
 from gateway.database import Pool
-from sandbox.pki.hierarchy import ContractPki, Suite, build_pki
+from sandbox.pki.hierarchy import ContractPki, Suite, build_pki, cross_sign, revocation_list
 from tests.browser.conftest import PHONE, TABLET, WIDE, OpenPage, WatchedPage
 from tests.browser.test_console_pages import with_cookies
 from tests.fakes.api import START
 from tests.fakes.console import ConsoleOfTest, open_console, paid_session
 from tests.fakes.pnc_market import EMAID, OCSP_URL
 from tests.integration.test_console_plug_and_charge import CONTRACT, ROOTS, contract_of, store_contract, trust
+from tests.integration.test_console_trust_forms import CROSS, REVOCATION
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def opened(
             yield console, pki, watched
 
 
-async def accept(watched: WatchedPage, button: str) -> None:
+async def accept(watched: WatchedPage, button: str | re.Pattern[str]) -> None:
     """Press a button, and say yes where the page asks."""
 
     async def yes(dialog: Dialog) -> None:
@@ -104,6 +105,56 @@ async def test_a_contract_is_blocked_paid_otherwise_and_ended(
         await watched.check()
 
 
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (PHONE, "dark")])
+async def test_an_authority_a_cross_certificate_and_a_list_are_seen_and_confirmed(
+    pool: Pool, open_page: OpenPage, width: int, theme: Any
+) -> None:
+    async with opened(pool, open_page, width=width, theme=theme) as (console, pki, watched):
+        page = watched.page
+        await trust(console, pki)
+        await watched.go(console.base + ROOTS)
+        await page.get_by_role("link", name=re.compile("A Mobility Operator")).click()
+        await page.locator("#authority").fill(pki.second.pem)
+        await page.locator("#authorities button").last.click()
+        await watched.check()
+        await accept(watched, "Let this authority issue contracts")
+        await page.wait_for_url("**notice=done")
+        await watched.check()
+        await page.locator("#authorities summary").click()
+        await watched.check()
+        await page.locator("#authorities input[name=reason]").first.fill("ended")
+        await accept(watched, re.compile("^Remove: "))
+        await page.wait_for_url("**notice=done")
+        assert "None is named" in await page.locator("#authorities").inner_text()
+
+        other = build_pki(suite=Suite.P256, now=START, name="Another Operator")
+        await watched.go(console.base + CROSS)
+        await page.locator("#pem").fill(cross_sign(other.root, by=pki.root, now=START).pem)
+        await accept(watched, "Show the certificate")
+        await watched.check()
+        await accept(watched, "Use this cross certificate")
+        await page.wait_for_url("**notice=done")
+        await watched.check()
+
+        await watched.go(console.base + REVOCATION)
+        await watched.check()
+        crl = revocation_list(pki.second, now=console.api.clock.now(), serials=range(1, 31))
+        await page.locator("#crl-authority").fill(pki.first.pem)
+        for name, content in (("wrong.crl", b"no list"), ("of-another.crl", crl)):
+            file: FilePayload = {"name": name, "mimeType": "application/pkix-crl", "buffer": content}
+            await page.locator("#file").set_input_files(file)
+            await accept(watched, "Show the list")
+            assert await page.get_by_role("alert").is_visible()
+            await watched.check()
+        await page.locator("#crl-authority").fill(pki.second.pem)
+        await page.locator("#file").set_input_files(file)
+        await accept(watched, "Show the list")
+        await watched.check()
+        assert "The 20 that were revoked last." in await page.locator("main").inner_text()
+        await accept(watched, "Store this list")
+        await page.wait_for_url("**notice=done")
+
+
 @pytest.mark.parametrize("language", ["de", "fr", "it"])
 async def test_the_forms_fit_a_phone_in_each_language(pool: Pool, open_page: OpenPage, language: str) -> None:
     async with opened(pool, open_page, width=PHONE, locale=language) as (console, pki, watched):
@@ -113,9 +164,28 @@ async def test_the_forms_fit_a_phone_in_each_language(pool: Pool, open_page: Ope
         await watched.go(console.base + ROOTS)
         found = re.search(rf"{ROOTS}/[0-9a-f]{{64}}", await watched.page.content())
         assert found is not None
-        for path in (ROOTS, found[0], CONTRACT, "/console/plug-and-charge/revocation"):
+        for path in (ROOTS, found[0], CONTRACT, REVOCATION, CROSS):
             await watched.go(console.base + path)
             await watched.check(axe=False)
+        other = build_pki(suite=Suite.P256, now=START, name="Another Operator")
+        await watched.page.locator("#pem").fill(cross_sign(other.root, by=pki.root, now=START).pem)
+        await watched.page.locator("#add button").click()
+        await watched.page.wait_for_selector("input[name=confirmed]", state="attached")
+        await watched.check(axe=False)
+        await watched.go(console.base + found[0])
+        await watched.page.locator("#authority").fill("ab" * 32)
+        await watched.page.locator("#authorities button").last.click()
+        await watched.page.wait_for_selector("input[name=confirmed]", state="attached")
+        await watched.check(axe=False)
+        await watched.go(console.base + REVOCATION)
+        crl = revocation_list(pki.second, now=console.api.clock.now(), serials=[4711])
+        await watched.page.locator("#crl-authority").fill(pki.second.pem)
+        await watched.page.locator("#file").set_input_files(
+            {"name": "a.crl", "mimeType": "application/pkix-crl", "buffer": crl}
+        )
+        await watched.page.locator("#upload button").click()
+        await watched.page.wait_for_selector("input[name=confirmed]", state="attached")
+        await watched.check(axe=False)
         await watched.go(console.base + ROOTS)
         await watched.page.locator("#pem").fill(root)
         await watched.page.locator("#add button").click()

@@ -12,35 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.database import Pool, transaction
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
+from gateway.database import Pool
 from tests.fakes import clearing_fixtures as world
-from tests.integration.test_disbursements import NOW, System
+from tests.integration.test_disbursements import open_due
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(200)]
 CPOS = tuple(
     replace(world.NL_CPO, id=f"NL-{number:03}", connected_account=f"acct_{number}") for number in range(60)
 )
 KILLS, PATIENCE_S = 6, 60.0
-
-
-async def due(pool: Pool) -> System:
-    """A market in which each CPO and the partner of every driver is to be paid."""
-    system = System(pool)
-    await system.open()
-    async with transaction(pool) as connection:
-        for party in CPOS:
-            await system.service.reference_data.register_party(connection, party, now=NOW)
-            await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
-        for name in [party.id for party in CPOS] + [world.SUPERAPP.id]:
-            row = PartyRecord(id=name, kind="cpo", created_at=NOW)
-            await party_repository.add_party(connection, row)
-        sessions = [world.session(number, party) for number, party in enumerate(CPOS)]
-        await system.service.sessions.clear_batch(
-            connection, sessions, now=NOW, batch_id=world.session_id(999)
-        )
-    return system
 
 
 async def unpaid(pool: Pool) -> int:
@@ -55,7 +35,7 @@ async def unpaid(pool: Pool) -> int:
 async def test_workers_killed_while_paying_pay_each_party_once(
     pool: Pool, database_url: str, tmp_path: Path
 ) -> None:
-    system, rng = await due(pool), random.Random(7)
+    system, rng = await open_due(pool, CPOS), random.Random(7)
     environment = os.environ | {"PAYING_SINCE": str(time.time())}
     command = [sys.executable, "-m", "tests.crash.paying", database_url, str(tmp_path)]
     for _ in range(KILLS):

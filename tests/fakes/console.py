@@ -25,6 +25,7 @@ from gateway.scopes import ALL_SCOPES
 from pnc.revocation_checker import RevocationChecker
 from pnc.service import PlugAndChargeService
 from tests.fakes.api import START, TARIFF, Answer, Api, OneTariff, cdr, open_api
+from tests.fakes.parties import create_market
 from tests.fakes.pnc_market import ScriptedFetcher
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
@@ -133,25 +134,6 @@ async def open_console(
 
 
 HOSTILE = "<script>document.title='x'</script>&\"'<img src=x onerror=alert(1)>"
-PARTIES = {
-    "platform": ("platform", "CH", "CHF", "Europe/Zurich"),
-    "DE-ABC": ("cpo", "DE", "EUR", "Europe/Berlin"),
-    "parking": ("demand_partner", "DE", "EUR", "Europe/Berlin"),
-    "superapp": ("demand_partner", "DE", "EUR", "Europe/Berlin"),
-}
-AGREEMENT = {
-    "id": "a1",
-    "cpo": "DE-ABC",
-    "valid_from": "2026-01-01T00:00:00Z",
-    "terms": {
-        "legal_model": "reseller",
-        "currency": "EUR",
-        "shares": [
-            {"role": "platform", "basis_points": 400},
-            {"role": "demand_partner", "basis_points": 800},
-        ],
-    },
-}
 
 
 class HostileTariff:
@@ -165,29 +147,22 @@ class HostileTariff:
         return replace(found, location_id=HOSTILE[:36], tariff_raw=json.dumps(tariff).encode())
 
 
+async def clear(api: Api) -> int:
+    """A round of clearing; how many sessions it had."""
+    clearing = api.services.clearing
+    job = ClearingJob(
+        pool=api.services.pool, clock=api.clock, sessions=clearing.sessions, batch_size=10, chain=0
+    )
+    api.clock.pass_wall(5)
+    return await job.run_once()
+
+
 async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) -> str:
     """A session that was captured, cleared and paid out, with hostile texts wherever a party may write.
 
-    `settles`: parties that are paid in another currency than `PARTIES` says.
+    `settles`: parties that are paid in another currency than the market says.
     """
-    await api.services.clearing.reference_data.import_bundled_rates(api.services.pool, now=api.clock.now())
-    for name, (kind, country, currency, zone) in PARTIES.items():
-        party = {
-            "id": name,
-            "kind": kind,
-            "name": HOSTILE,
-            "country": country,
-            "vat_id": None if name == "platform" else "DE136695976",
-            "taxable_dealer": kind == "platform",
-            "settlement_currency": (settles or {}).get(name, currency),
-            "time_zone": zone,
-            "connected_account": f"acct_{kind}",
-            "address": {"street": HOSTILE, "post_code": "1000", "town": "Hafen", "country": country},
-        }
-        made = await api.call("POST", "/v1/parties", party, party="admin")
-        assert made.status == 201, made.text
-    agreed = await api.call("POST", "/v1/agreements", AGREEMENT, party="admin")
-    assert agreed.status == 201, agreed.text
+    await create_market(api, name=HOSTILE, settles=settles, street=HOSTILE)
     hook = {"url": "https://127.0.0.1:9/hook", "events": ["*"]}
     assert (await api.call("POST", "/v1/webhook-endpoints", hook, party="parking")).status == 201
     begun = await api.authorize(key="a1", session_ref=HOSTILE[:60], metadata={"note": HOSTILE})
@@ -195,15 +170,10 @@ async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) ->
     body = {"cdr": json.loads(cdr())}
     ended = await api.call("POST", f"/v1/sessions/{session}/complete", body, key="c1")
     assert ended.json["capture"]["state"] == "succeeded", ended.text
-    clearing = api.services.clearing
-    job = ClearingJob(
-        pool=api.services.pool, clock=api.clock, sessions=clearing.sessions, batch_size=10, chain=0
-    )
-    api.clock.pass_wall(5)
-    assert await job.run_once() == 1
+    assert await clear(api) == 1
     api.clock.at += timedelta(days=7)
     payouts = DisbursementJob(
-        pool=api.services.pool, clock=api.clock, clearing=clearing, rail=PspRail(psp=api.psp)
+        pool=api.services.pool, clock=api.clock, clearing=api.services.clearing, rail=PspRail(psp=api.psp)
     )
     assert await payouts.run() == 2
     api.clock.wall = datetime.now(UTC) + timedelta(

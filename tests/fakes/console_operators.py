@@ -4,16 +4,20 @@ Its texts are hostile wherever an operator may write one.
 """
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from clearing.pricing import json_document as document
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Pool, transaction
-from gateway.ids import format_id, new_id
+from gateway.ids import format_id, new_id, parse_id
 from gateway.ocpi.locations import keep_location
-from gateway.ocpi.repository import handshakes, objects, peers
+from gateway.ocpi.repository import handshakes, objects, peers, pulls
 from gateway.ocpi.repository.handshakes import HandshakeStep
 from gateway.ocpi.repository.objects import NewTariff
+from gateway.ocpi.repository.peers import PeerEndpoint, PeerRole, Registration
+from gateway.webhooks.repository import SecretRecord
 from pnc.authorization import AuthorizationDecision, AuthorizationDecisionState
 from pnc.rejection_reasons import RejectionReason
 from pnc.repository import decisions
@@ -70,6 +74,69 @@ async def add_operator(pool: Pool) -> str:
             now=START,
         )
     return format_id("ocp", peer_id)
+
+
+URL = "https://cpo.example/ocpi/2.2.1"
+READ_TO = START - timedelta(minutes=7)
+
+
+async def add_traffic(pool: Pool, name: str) -> None:
+    """What a registered connection has: modules, a list that was read, one that fails, and messages of ours.
+
+    Of three messages one waits, one was refused, and one has stopped.
+    """
+    peer_id = parse_id("ocp", name)
+    sealed = SecretRecord(key=None, content=b"theirs")
+    async with transaction(pool) as connection:
+        peer = await peers.load_peer(connection, peer_id=peer_id)
+        assert peer is not None
+        registration = Registration(
+            version=OcpiVersion.V2_2_1,
+            versions_url="https://cpo.example/ocpi/versions",
+            outbound_raw=False,
+            roles=[PeerRole(role="CPO", country_code="DE", party_code="ABC", name=HOSTILE)],
+            endpoints=[
+                PeerEndpoint(module="locations", role="SENDER", url=f"{URL}/locations"),
+                PeerEndpoint(module="tariffs", role="SENDER", url=f"{URL}/tariffs"),
+                PeerEndpoint(module="tokens", role="RECEIVER", url=f"{URL}/tokens"),
+                PeerEndpoint(module="aheadofus", role="SENDER", url=f"{URL}/aheadofus"),
+            ],
+        )
+        done = await peers.register(
+            connection, peer=peer, registration=registration, sealed=sealed, token_hash=bytes(32), now=START
+        )
+        assert done
+        modules = ("locations", "tariffs")
+        await pulls.plan_peer(connection, peer_id=peer_id, modules=modules, now=START, due_at=START)
+        read, failing = [await pulls.load(connection, peer_id=peer_id, module=one) for one in modules]
+        assert read is not None
+        assert failing is not None
+        whole = replace(read, seen=41, total=42, rejected=1)
+        await pulls.finish(connection, whole, since=READ_TO, due_at=START + timedelta(hours=1), now=START)
+        await pulls.fail(
+            connection,
+            failing,
+            reason="HTTP 503 from the operator",
+            from_start=False,
+            list_short=False,
+            due_at=START + timedelta(minutes=1),
+            now=START,
+        )
+        for number, (error, stopped) in enumerate(
+            ((None, False), ("OCPI 2001: unknown token", False), ("HTTP 404", True))
+        ):
+            await connection.execute(
+                "INSERT INTO gateway.ocpi_outbox (id, party_id, module, method, path, object_id, body, "
+                "created_at, run_at, attempts, last_error, exception_at) "
+                "VALUES ($1, $2, 'tokens', 'PUT', 'x', $3, '{}', $4, $4, $5, $6, $7)",
+                new_id(),
+                OPERATOR,
+                f"token-{number}",
+                START + timedelta(seconds=number),
+                number,
+                error,
+                START if stopped else None,
+            )
 
 
 async def add_decision(pool: Pool, *, operator: str = OPERATOR) -> str:

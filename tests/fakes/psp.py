@@ -235,6 +235,7 @@ class FakePsp:
         self.capture_before: datetime | None = None
         self.answering = asyncio.Event()  # cleared: a hold's answer does not come until it is set
         self.answering.set()
+        self.circuit_closed = True
         # Called with the kind of each request when it arrives.
         self.on_request: Callable[[str], None] = lambda _kind: None
         self._numbers = itertools.count(1)
@@ -258,7 +259,7 @@ class FakePsp:
 
     @property
     def responding(self) -> bool:
-        return True
+        return self.circuit_closed
 
     @property
     def account(self) -> str:

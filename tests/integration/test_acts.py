@@ -14,7 +14,8 @@ from gateway.acts.repository import watch_tables
 from gateway.acts.service import SEALED_AT_ONCE, seal_acts, verify_acts
 from gateway.acts.tables import NOT_WATCHED, WATCHED
 from gateway.api.operation_scopes import is_administrative
-from gateway.audit.system_audit import AuditResult, audit_system
+from gateway.audit.checks import AuditResult
+from gateway.audit.system_audit import audit_system
 from gateway.cli.main import networkcore
 from gateway.clock import SystemClock
 from gateway.database import Pool, connect, transaction
@@ -22,6 +23,7 @@ from gateway.ids import parse_id
 from gateway.jobs.act_seals import PAUSE, ActSealJob
 from gateway.migrations import load_migrations
 from tests.fakes.api import Api, Hands, open_api
+from tests.fakes.parties import party_body
 
 TWO_PARTIES = "INSERT INTO gateway.party VALUES ('aa', 'cpo', now()), ('bb', 'cpo', now())"
 TABLES = """
@@ -31,15 +33,11 @@ SELECT n.nspname || '.' || c.relname AS name,
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN ('gateway', 'clearing', 'pnc') AND c.relkind IN ('r', 'p')
 """
-PARTY = {
-    "id": "DE-NEW",
-    "kind": "cpo",
-    "name": "New Charging GmbH",
-    "country": "DE",
-    "settlement_currency": "EUR",
-    "time_zone": "Europe/Berlin",
-    "contact": {"name": "Anna Example", "email": "anna@new.example", "telephone": "+49 30 123"},
-}
+PARTY = party_body(
+    "DE-NEW",
+    name="New Charging GmbH",
+    contact={"name": "Anna Example", "email": "anna@new.example", "telephone": "+49 30 123"},
+)
 
 
 @pytest.fixture

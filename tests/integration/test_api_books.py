@@ -8,29 +8,14 @@ import pytest
 
 from gateway.database import Pool
 from tests.fakes.api import Api, open_api
-from tests.integration.test_api_disbursements import AGREEMENT, PARTIES, settle
+from tests.fakes.parties import create_market
+from tests.integration.test_api_disbursements import settle
 
 
 @pytest.fixture
 async def api(pool: Pool) -> AsyncIterator[Api]:
     async with open_api(pool) as opened:
-        await opened.services.clearing.reference_data.import_bundled_rates(pool, now=opened.clock.now())
-        for name, (kind, country, currency, zone) in PARTIES.items():
-            body = {
-                "id": name,
-                "kind": kind,
-                "name": name,
-                "country": country,
-                "vat_id": None if name == "platform" else "DE136695976",
-                "taxable_dealer": kind == "platform",
-                "settlement_currency": currency,
-                "time_zone": zone,
-                "connected_account": f"acct_{kind}",
-            }
-            made = await opened.call("POST", "/v1/parties", body, party="admin")
-            assert made.status == 201, made.text
-        agreed = await opened.call("POST", "/v1/agreements", AGREEMENT, party="admin")
-        assert agreed.status == 201, agreed.text
+        await create_market(opened)
         await settle(opened)
         yield opened
 

@@ -9,6 +9,7 @@ import pytest
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
 from tests.fakes.api import EVSE, Api, authorization_body, cdr, open_api
+from tests.fakes.parties import create_party
 from tests.fakes.psp import CHALLENGE
 
 
@@ -138,19 +139,7 @@ async def test_an_account_that_does_not_cover_the_hold_is_a_402(api: Api) -> Non
 
 
 async def test_a_funded_account_bears_the_hold_and_shows_it(api: Api) -> None:
-    await api.call(
-        "POST",
-        "/v1/parties",
-        {
-            "id": "superapp",
-            "kind": "demand_partner",
-            "name": "Super app",
-            "country": "DE",
-            "settlement_currency": "EUR",
-            "time_zone": "Europe/Berlin",
-        },
-        party="admin",
-    )
+    await create_party(api, "superapp", kind="demand_partner")
     path = "/v1/partner-accounts/superapp/EUR"
     funded = await api.call(
         "POST", f"{path}/fundings", {"amount": 5000, "reference": "bank-1"}, party="admin", key="f1"

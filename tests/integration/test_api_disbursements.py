@@ -11,66 +11,14 @@ from gateway.database import Pool
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from tests.fakes.api import Api, cdr, open_api
-
-PARTIES = {
-    "platform": ("platform", "CH", "CHF", "Europe/Zurich"),
-    "DE-ABC": ("cpo", "DE", "EUR", "Europe/Berlin"),
-    "parking": ("demand_partner", "DE", "EUR", "Europe/Berlin"),
-    "superapp": ("demand_partner", "DE", "EUR", "Europe/Berlin"),
-}
-
-
-async def open_books(api: Api) -> None:
-    """Rates, the parties and the agreement of their sessions."""
-    await api.services.clearing.reference_data.import_bundled_rates(api.services.pool, now=api.clock.now())
-    for name, (kind, country, currency, zone) in PARTIES.items():
-        made = await api.call(
-            "POST",
-            "/v1/parties",
-            {
-                "id": name,
-                "kind": kind,
-                "name": name,
-                "country": country,
-                "vat_id": None if name == "platform" else "DE136695976",
-                "taxable_dealer": kind == "platform",
-                "settlement_currency": currency,
-                "time_zone": zone,
-                "connected_account": f"acct_{kind}",
-                "address": {
-                    "street": "Werft 1",
-                    "post_code": "1000",
-                    "town": "Hafen",
-                    "country": country,
-                },
-            },
-            party="admin",
-        )
-        assert made.status == 201, made.text
-    agreed = await api.call("POST", "/v1/agreements", AGREEMENT, party="admin")
-    assert agreed.status == 201, agreed.text
+from tests.fakes.parties import AGREEMENT, create_market, party_body
 
 
 @pytest.fixture
 async def api(pool: Pool) -> AsyncIterator[Api]:
     async with open_api(pool) as opened:
-        await open_books(opened)
+        await create_market(opened, street="Werft 1")
         yield opened
-
-
-AGREEMENT = {
-    "id": "a1",
-    "cpo": "DE-ABC",
-    "valid_from": "2026-01-01T00:00:00Z",
-    "terms": {
-        "legal_model": "reseller",
-        "currency": "EUR",
-        "shares": [
-            {"role": "platform", "basis_points": 400},
-            {"role": "demand_partner", "basis_points": 800},
-        ],
-    },
-}
 
 
 async def settle(api: Api, *, number: int = 1) -> str:
@@ -229,17 +177,6 @@ async def test_an_agreement_is_never_edited_and_a_wrong_one_is_named(api: Api) -
         "POST", "/v1/agreements", {**AGREEMENT, "id": "a2", "cpo": "XX-NO"}, party="admin"
     )
     assert unknown.status in {400, 404}, unknown.text
-    other = await api.call(
-        "POST",
-        "/v1/parties",
-        {
-            "id": "DE-ABC",
-            "kind": "emsp",
-            "name": "x",
-            "country": "DE",
-            "settlement_currency": "EUR",
-            "time_zone": "Europe/Berlin",
-        },
-        party="admin",
-    )
+    body = party_body("DE-ABC", kind="emsp")
+    other = await api.call("POST", "/v1/parties", body, party="admin")
     assert (other.status, other.json["code"]) == (409, "already_exists")

@@ -4,15 +4,9 @@ from typing import Any
 
 from gateway.database import Pool
 from tests.fakes.api import Api, open_api
+from tests.fakes.parties import party_body
 
-PARTY = {
-    "id": "NL-XYZ",
-    "kind": "cpo",
-    "name": "XYZ Charging B.V.",
-    "country": "NL",
-    "settlement_currency": "EUR",
-    "time_zone": "Europe/Amsterdam",
-}
+PARTY = party_body("NL-XYZ", name="XYZ Charging B.V.", country="NL", time_zone="Europe/Amsterdam")
 
 
 async def save(api: Api, **changes: Any) -> Any:

@@ -9,11 +9,10 @@ import pytest
 from clearing.payouts.disbursement import Disbursement
 from gateway.database import Pool, transaction
 from gateway.ids import format_id
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Api, open_api
+from tests.fakes.parties import add_parties, party_body
 from tests.integration.test_bank_files import ACCOUNT, states
 from tests.integration.test_disbursements import NOW, THURSDAY, System, of
 
@@ -76,9 +75,7 @@ async def payouts(pool: Pool) -> AsyncIterator[PayoutApi]:
     system = System(pool)
     await system.open()
     async with transaction(pool) as connection:
-        for known in world.PARTIES.values():
-            row = PartyRecord(id=known.id, kind=known.kind.value, created_at=NOW)
-            await party_repository.add_party(connection, row)
+        await add_parties(connection, {one.id: one.kind.value for one in world.PARTIES.values()})
     await system.clear(1)
     async with open_api(pool) as api:
         api.clock.at = NOW
@@ -332,15 +329,13 @@ async def test_a_payment_up_to_the_agreed_amount_goes_as_sepa_instant(
 
 
 async def test_another_connected_account_is_paid_once_a_second_principal_agrees(payouts: PayoutApi) -> None:
-    party = {
-        "id": "NL-ABC",
-        "kind": "cpo",
-        "name": "NL-ABC Ltd",
-        "country": "NL",
-        "settlement_currency": "EUR",
-        "time_zone": "Europe/Amsterdam",
-        "connected_account": "acct_NL-ABC",
-    }
+    party = party_body(
+        "NL-ABC",
+        name="NL-ABC Ltd",
+        country="NL",
+        time_zone="Europe/Amsterdam",
+        connected_account="acct_NL-ABC",
+    )
     await payouts.planned()
     assert (await payouts.call("POST", "/v1/parties", party, party="anna")).status == 201  # the same account
     assert (await states(payouts.system))["NL-ABC"] == "planned"

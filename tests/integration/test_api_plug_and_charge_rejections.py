@@ -12,6 +12,7 @@ from pnc.hash_data import HashAlgorithm, as_ocpp, certificate_hash
 from pnc.rejection_reasons import RejectionReason
 from sandbox.pki.hierarchy import Issued, revocation_list
 from tests.fakes.api import EVSE
+from tests.fakes.parties import create_party
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api, statuses
 from tests.fakes.pnc_market import EMAID, NOW, OCSP_URL
 from tests.unit.pnc.test_rejections import BUNDLES, OCSP_CASES, UNASKED, Bench
@@ -177,15 +178,7 @@ async def test_an_answer_is_not_replayed_for_another_session_operator_or_contrac
     other_contract = await station.plug_in(ref="mine", request=other_token)
     assert statuses(other_contract)[0] != "Accepted"
     assert other_contract.json["authorization_id"] is None
-    party = {
-        "id": "DE-XYZ",
-        "kind": "cpo",
-        "name": "Other",
-        "country": "DE",
-        "settlement_currency": "EUR",
-        "time_zone": "Europe/Berlin",
-    }
-    assert (await station.api.call("POST", "/v1/parties", party, party="admin")).status == 201
+    await create_party(station.api, "DE-XYZ")
     made = await station.api.call(
         "POST", "/v1/parties/DE-XYZ/api-keys", {"scopes": ["plug_and_charge"]}, party="admin", key="k1"
     )

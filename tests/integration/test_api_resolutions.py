@@ -1,9 +1,7 @@
 """Decisions, suspense and receivables over HTTP and by command: two principals, nobody else's business."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from gateway.partners.api_key_service import create_key
 from gateway.scopes import ScopeSet
 from tests.fakes import bank
 from tests.fakes.api import Api, open_api
+from tests.fakes.command import networkcore
 from tests.integration.test_resolutions import LATER, Counter, _owing, credit, line
 
 ROOT = Path(__file__).parents[2]
@@ -173,14 +172,7 @@ async def test_receivables_are_shown_by_age_and_written_off_by_two_principals(po
 
 
 def run(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "reconcile", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return networkcore("reconcile", *arguments, database_url=database_url)
 
 
 async def test_people_decide_by_command(pool: Pool, database_url: str) -> None:

@@ -10,6 +10,7 @@ from gateway.api_versions import NEWEST, VERSIONS
 from gateway.database import Pool
 from gateway.version_rules import ApiVersion, Deprecation, VersionCatalogue, VersionChange, renamed
 from tests.fakes.api import open_api
+from tests.fakes.parties import create_party
 
 FIRST = VERSIONS.names[0]
 KEYS = "/v1/parties/parking/api-keys"
@@ -77,10 +78,7 @@ async def test_a_query_string_of_an_older_version_is_turned_too(pool: Pool) -> N
 
 async def test_a_header_overrides_the_pin_for_one_request(pool: Pool) -> None:
     async with open_api(pool) as api:
-        party = {"id": "NL-NEW", "name": "New B.V.", "kind": "cpo", "country": "NL"}
-        party |= {"settlement_currency": "EUR", "time_zone": "Europe/Amsterdam", "vat_id": "NL004495445B01"}
-        made = await api.call("POST", "/v1/parties", party, party="admin")
-        assert made.status == 201, made.text
+        await create_party(api, "NL-NEW", country="NL", vat_id="NL004495445B01")
         path = "/v1/parties/NL-NEW/vat"
         newest = await api.call("GET", path, party="admin")
         assert newest.status == 200, newest.text

@@ -25,11 +25,11 @@ from gateway.jobs.bank_alerts import list_calendar_alerts
 from gateway.jobs.bank_inbox import BankInboxJob, Inbox, unread
 from gateway.jobs.bank_outbox import BankOutboxJob, Outbox
 from gateway.jobs.disbursements import DisbursementJob, PspRail
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Hands
+from tests.fakes.command import networkcore
+from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp
 from tests.integration.test_disbursements import FRIDAY, NOW, THURSDAY, System, of
 
@@ -53,9 +53,7 @@ async def system(pool: Pool) -> System:
     opened = System(pool)
     await opened.open()
     async with transaction(pool) as connection:
-        for known in world.PARTIES.values():
-            row = PartyRecord(id=known.id, kind=known.kind.value, created_at=NOW)
-            await party_repository.add_party(connection, row)
+        await add_parties(connection, {one.id: one.kind.value for one in world.PARTIES.values()})
     await confirm(opened, DUTCH)
     await opened.clear(1)
     return opened
@@ -209,6 +207,11 @@ asyncio.run(main())
 """
 
 
+_CONNECTED = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'child' AND datname = current_database()"
+)
+
+
 @pytest.mark.parametrize("step", ["recorded", "half", "written", "shown", "sent"])
 async def test_a_worker_killed_at_any_point_leaves_one_file_of_the_recorded_bytes(
     system: System, tmp_path: Path, database_url: str, step: str
@@ -223,6 +226,8 @@ async def test_a_worker_killed_at_any_point_leaves_one_file_of_the_recorded_byte
         timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    while await system.pool.fetchval(_CONNECTED):  # until then it may hold locks
+        await asyncio.sleep(0.05)
     before = {name: (tmp_path / name).read_bytes() for name in shown(tmp_path)}
     assert len(before) == (step in {"shown", "sent"})
     job = outbox_job(system, tmp_path, at=THURSDAY)
@@ -600,15 +605,7 @@ def test_a_calendar_that_ends_soon_is_an_alert() -> None:
 
 
 def command(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        cwd=Path(__file__).parents[2],
-        env={"PATH": os.defpath, "DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return networkcore(*arguments, database_url=database_url)
 
 
 async def test_calendars_are_shown_and_due_dates_rescheduled_by_command(

@@ -1,9 +1,6 @@
 """The gate before the money, over the OCPI edge on a real database: taken, flagged, kept, refused."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +29,7 @@ from gateway.payments.stated_usage import UsageAction, UsageDecision
 from gateway.payments.views import AuthorizationView
 from tests.fakes.api import cdr as api_cdr
 from tests.fakes.api import open_api
+from tests.fakes.command import networkcore
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
 from tests.fakes.psp import FakePsp
@@ -590,14 +588,7 @@ async def test_limits_are_set_and_read_by_api_from_a_time_on(pool: Pool) -> None
 
 async def test_limits_are_set_and_read_at_the_command_line(system: System, database_url: str) -> None:
     def run(*options: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "gateway", "ocpi", "limits", *options],
-            env={"PATH": os.defpath, "DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
+        done = networkcore("ocpi", "limits", *options, database_url=database_url)
         return done.returncode, done.stdout, done.stderr
 
     status, out, _ = run(

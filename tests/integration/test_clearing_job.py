@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from clearing.audit import audit_ledger
 from clearing.captured_session import CapturedSession
@@ -268,3 +269,51 @@ async def test_closed_books_are_no_sessions_fault(database_url: str) -> None:
                 "SELECT count(*) FROM gateway.task WHERE exception_at IS NOT NULL"
             )
         assert uncleared == 0
+
+
+# What the server answers to a copy, and to nothing else.
+COPY_REJECTED = """
+CREATE FUNCTION public.reject_copy() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    IF current_query() LIKE 'COPY%' THEN RAISE EXCEPTION 'rejected' USING ERRCODE = TG_ARGV[0]; END IF;
+    RETURN NULL;
+END $body$;
+"""
+
+
+@asynccontextmanager
+async def handed_over(dsn: str, *, copy_rejected_with: str) -> AsyncIterator[tuple[Pool, ClearingJob]]:
+    service = build_clearing()
+    async with counting(dsn) as (pool, _):
+        async with pool.acquire() as connection:
+            await open_books(connection, service)
+            await hand_over(connection, [world.session(number) for number in range(80)])
+            await connection.execute(
+                f"{COPY_REJECTED} CREATE TRIGGER reject_copy BEFORE INSERT ON clearing.entry "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION public.reject_copy('{copy_rejected_with}')"
+            )
+        yield pool, job_over(pool, service, batch_size=40)
+
+
+async def test_a_copy_that_citus_rejects_without_a_code_is_inserted_logged_and_counted(
+    database_url: str,
+) -> None:
+    async with handed_over(database_url, copy_rejected_with="XX000") as (pool, job):
+        with capture_logs() as log:
+            assert await _until_idle([job]) == 80
+        assert await pool.fetchval("SELECT count(*) FROM clearing.entry") == 80
+    assert [
+        (line["sqlstate"], line["since_start"]) for line in log if line["event"] == "clearing_copy_rejected"
+    ] == [("XX000", 1), ("XX000", 2)]
+
+
+@pytest.mark.parametrize("sqlstate", ["XX001", "XX002"])
+async def test_corrupt_data_are_reported_and_nothing_is_written_in_another_way(
+    database_url: str, sqlstate: str
+) -> None:
+    async with handed_over(database_url, copy_rejected_with=sqlstate) as (pool, job):
+        with pytest.raises(asyncpg.InternalServerError) as raised:
+            await job.run_once()
+        assert raised.value.sqlstate == sqlstate
+        assert await pool.fetchval("SELECT count(*) FROM clearing.entry") == 0
+        assert await pool.fetchval("SELECT count(*) FROM gateway.task WHERE exception_at IS NOT NULL") == 0

@@ -16,17 +16,16 @@ from gateway.database import Pool, transaction
 from gateway.exceptions.service import ExceptionService
 from gateway.jobs.connected_accounts import ConnectedAccountJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.task_kinds import TaskKind
 from sandbox.stripe.server import RunningPsp, start_psp
 from sandbox.stripe.settings import PspSettings
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Answer, Api, open_api
+from tests.fakes.parties import add_parties
 from tests.fakes.tasks import jobs_by_kind
 from tests.integration.test_bank_files import command
-from tests.integration.test_disbursements import NOW, THURSDAY, System
+from tests.integration.test_disbursements import THURSDAY, System
 
 PARTY = "/v1/parties/NL-ABC"
 ACCOUNT = f"{PARTY}/connected-account"
@@ -132,9 +131,8 @@ async def _opened(
     system = System(pool)
     await system.open()
     async with transaction(pool) as connection:
+        await add_parties(connection, {one.id: one.kind.value for one in world.PARTIES.values()})
         for known in world.PARTIES.values():
-            row = PartyRecord(id=known.id, kind=known.kind.value, created_at=NOW)
-            await party_repository.add_party(connection, row)
             if known.connected_account is not None:  # paid to none until the test says where
                 await connection.execute(
                     "UPDATE clearing.party SET connected_account = NULL WHERE id = $1", known.id

@@ -32,6 +32,7 @@ PLATFORM_ONLY = {
     "/console/reconciliation",
     "/console/ledger",
     "/console/operations",
+    "/console/plug-and-charge/cross-certificates",
     "/console/plug-and-charge/revocation",
 }
 FOR_DEVELOPERS = {"/console/webhooks", "/console/keys", "/console/requests"}

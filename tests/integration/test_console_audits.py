@@ -6,6 +6,7 @@ import re
 from gateway.audit.daily_audit import audit_daily
 from gateway.audit.system_audit import audit_system, record_audit
 from gateway.audit_run_repository import AuditRun, find_latest_run_of, record_run
+from gateway.console.texts import LANGUAGES, catalogue
 from gateway.database import Pool, transaction
 from tests.fakes.console import HOSTILE, ConsoleOfTest, open_console, paid_session
 
@@ -48,6 +49,16 @@ async def test_what_was_compared_is_what_the_runs_kept(pool: Pool) -> None:
             for check in audit.checks:
                 assert check.compared in text, check.name
                 assert check.left_out in text, check.name
+        for language in LANGUAGES:
+            person = await console.signed_in()
+            answer = await person.get("/console/operations", **{"Accept-Language": language})
+            translated = html.unescape(answer.text)
+            for check in (*whole.checks, *daily.audit.checks):
+                for kind in ("audit_check", "audit_about"):
+                    assert catalogue()[f"{kind}.{check.name}"][language] in translated, check.name
+        assert set(whole.clearing.checks) <= {
+            key.partition(".")[2] for key in catalogue() if key.startswith("audit_check.")
+        }
         assert "Record of the PSP" in of_whole
         assert "no key of the PSP is set" in of_whole, "what was not compared, and why"
         assert "not compared" in of_whole

@@ -2,15 +2,19 @@
 
 import csv
 import io
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from gateway.api.routes import endpoints
 from gateway.console import csv_lists
 from gateway.console.views import operations
+from gateway.console.views.routes import PAGES
 from gateway.database import Pool
 from tests.fakes.console import Visitor, open_console
+from tests.fakes.console_everything import console_with_everything
 
 SUSPENSE = 2_103  # more than two pages of the API's longest
 
@@ -76,6 +80,44 @@ async def test_every_unknown_outcome_is_in_the_file(pool: Pool, monkeypatch: pyt
         rows = await rows_of(visitor, "/console/operations?format=csv")
         assert len(rows) == len(sessions)
         assert {row["session"] for row in rows} == sessions
+
+
+# A page without a list; every other page of the registry that names no object is a list, and so a file.
+NO_LIST: Final = {
+    "/console": "figures, and the first of /console/sessions",
+    "/console/flow": "a chart of the journal, which is a file of its own",
+}
+OF_A_PARTY: Final = {"/console/operators/meter-keys": "party=DE-ABC&", "/console/keys": "party=parking&"}
+NOTHING_YET: Final = {  # lists that the console of the test leaves empty: a header alone
+    "/console/approvals",
+    "/console/reconciliation",
+    "/console/documents",
+    "/console/operations",
+}
+
+
+async def test_every_list_in_the_registry_of_pages_is_a_file_with_its_rows(pool: Pool) -> None:
+    async with console_with_everything(pool) as console:
+        visitor = await console.signed_in()
+        for path in (path for path in PAGES if "{" not in path):
+            address = f"{path}?{OF_A_PARTY.get(path, '')}"
+            shown = await visitor.get(address)
+            if path in NO_LIST:
+                assert "format=csv" not in shown.text, path
+                continue
+            assert "format=csv" in shown.text, f"{path} has no link to its file"
+            rows = await rows_of(visitor, f"{address}format=csv")
+            assert bool(rows) is (path not in NOTHING_YET), path
+            listed = re.search(r'class="list[ "].*?</table>', shown.text, re.DOTALL)
+            assert listed is not None or path in NOTHING_YET, path
+
+
+def test_every_list_with_pages_has_a_link_to_its_file() -> None:
+    templates = Path(__file__).parents[2] / "gateway" / "console" / "templates"
+    with_pages = [one for one in templates.glob("*.html") if "parts.pages(" in one.read_text("utf-8")]
+    assert len(with_pages) > 10
+    for one in with_pages:
+        assert re.search(r"format='csv'|format=csv|\b(op|pc)\.csv\(\)", one.read_text("utf-8")), one.name
 
 
 def test_no_list_that_is_a_file_is_cut() -> None:

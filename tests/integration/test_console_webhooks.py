@@ -167,6 +167,41 @@ async def test_a_key_shows_its_version_and_is_given_another(console: ConsoleOfTe
     assert (await key())["api_version"] == VERSIONS.newest
 
 
+async def test_events_are_newest_first_page_by_page(console: ConsoleOfTest) -> None:
+    for number in range(24):
+        assert (await console.api.authorize(key=f"more{number}")).status == 201
+    console.api.clock.pass_wall(5)
+    forward = (await console.api.call("GET", "/v1/events?limit=100", party="admin")).json
+    ids = [one["id"] for one in forward["data"]]
+    assert (len(ids) > 25, forward["has_more"], ids) == (True, False, sorted(ids)), "the API's order stays"
+    back: list[str] = []
+    address = "/v1/events?limit=10&order=newest_first"
+    while True:
+        found = (await console.api.call("GET", address, party="admin")).json
+        back += [one["id"] for one in found["data"]]
+        if not found["has_more"]:
+            break
+        address = f"/v1/events?limit=10&order=newest_first&cursor={found['next_cursor']}"
+    assert back == ids[::-1]
+    wrong = await console.api.call("GET", "/v1/events?order=newest", party="admin")
+    assert (wrong.status, wrong.json["code"]) == (400, "invalid_parameters")
+    own = (await console.api.call("GET", "/v1/events?limit=100&order=newest_first")).json["data"]
+    assert 0 < len(own) < len(ids), "a party sees its own"
+
+    visitor = await console.signed_in()
+    first = await text_of(visitor, "/console/events")
+    rows = r'<th scope="row"><a href="/console/events/(evt_\w+)"'
+    assert re.findall(rows, first) == back[:25]
+    following = re.search(r'href="(/console/events\?cursor=[^"]+)" rel="next"', first)
+    assert following is not None
+    assert re.findall(rows, await text_of(visitor, html.unescape(following[1]))) == back[25:50]
+    file = await visitor.get("/console/events?format=csv&type=capture.succeeded")
+    listed = list(csv.DictReader(io.StringIO(file.content.decode("utf-8-sig"))))
+    assert [one["id"] for one in listed] == [
+        one["id"] for one in forward["data"][::-1] if one["type"] == "capture.succeeded"
+    ]
+
+
 def test_a_form_left_empty_is_left_to_the_api() -> None:
     assert endpoint_body({"url": "https://a.example"}) == {
         "url": "https://a.example",

@@ -13,8 +13,8 @@ from clearing.daily_audit.run import LedgerRun, StepPart, describe
 from clearing.ledger import service as ledger_service
 from clearing.payouts.disbursement import Paid
 from clearing.services import ClearingServices, build_clearing
+from gateway.audit.checks import AuditResult
 from gateway.audit.daily_audit import DailyAudit, audit_daily
-from gateway.audit.system_audit import AuditResult
 from gateway.clock import SystemClock
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_fixtures as world

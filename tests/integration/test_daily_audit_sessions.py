@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.audit.checks import AuditResult
 from gateway.audit.daily_audit import DailyAudit, audit_daily
-from gateway.audit.system_audit import AuditResult
 from gateway.clock import Clock
 from tests.integration.test_dispute_states import INQUIRY, OPENED, cleared
 from tests.integration.test_payments import System

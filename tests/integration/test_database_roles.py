@@ -17,6 +17,7 @@ from gateway.migrations import load_migrations, migrate
 from sandbox.postgres.embedded import EmbeddedPostgres
 from tests.conftest import database_dsn, run_apart
 from tests.fakes.api import cdr, open_api
+from tests.fakes.parties import create_party
 
 ROLES = Path(__file__).parents[2] / "deploy/postgres/roles.sql"
 NAMES = ("networkcore_owner", "networkcore_app", "networkcore_reports")
@@ -147,9 +148,7 @@ async def test_a_day_is_charged_cleared_and_administered_as_the_application(app:
                 "POST", path, {"scopes": ["capture"]}, party="admin", key=f"key-{operation}"
             )
             assert made.status == 201
-        party = {"id": "DE-ABC", "kind": "cpo", "name": "ABC", "country": "DE", "time_zone": "Europe/Berlin"}
-        party |= {"settlement_currency": "EUR"}
-        assert (await api.call("POST", "/v1/parties", party, party="admin")).status == 201
+        await create_party(api, "DE-ABC")
         job = ClearingJob(
             pool=app, clock=api.clock, sessions=api.services.clearing.sessions, batch_size=10, chain=0
         )

@@ -14,8 +14,6 @@ from clearing.payouts.disbursement import Paid
 from clearing.reporting.summary import read_summary
 from gateway.database import Pool, transaction
 from gateway.jobs.disbursements import DisbursementJob, PspRail
-from gateway.partners import party_repository
-from gateway.partners.party_repository import PartyRecord
 from gateway.payments.psp.failures import Declined, PspOutcomeUnknown
 from gateway.payments.psp.port import (
     Psp,
@@ -24,7 +22,7 @@ from gateway.payments.psp.port import (
     Transferred,
 )
 from tests.fakes import clearing_fixtures as world
-from tests.integration.test_disbursements import NOW, THURSDAY, System
+from tests.integration.test_disbursements import THURSDAY, System, open_due
 
 CPOS = tuple(
     replace(world.NL_CPO, id=f"NL-{number:03}", connected_account=f"acct_{number}") for number in range(11)
@@ -119,19 +117,7 @@ class Run:
 
 @pytest.fixture
 async def run(pool: Pool) -> Run:
-    system = System(pool)
-    await system.open()
-    async with transaction(pool) as connection:
-        for party in CPOS:
-            await system.service.reference_data.register_party(connection, party, now=NOW)
-            await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
-        for name in [party.id for party in CPOS] + [world.SUPERAPP.id]:
-            row = PartyRecord(id=name, kind="cpo", created_at=NOW)
-            await party_repository.add_party(connection, row)
-        sessions = [world.session(number, party) for number, party in enumerate(CPOS)]
-        await system.service.sessions.clear_batch(
-            connection, sessions, now=NOW, batch_id=world.session_id(999)
-        )
+    system = await open_due(pool, CPOS)
     return Run(system=system, psp=SlowPsp(), hands=Hands())
 
 

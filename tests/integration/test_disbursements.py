@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
@@ -28,6 +29,7 @@ from clearing.reference_data import bundled_data
 from clearing.services import build_clearing
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.parties import add_parties
 
 NOW = world.SALE_AT + timedelta(hours=1)
 THURSDAY = datetime(2026, 10, 15, 8, 0, tzinfo=UTC)
@@ -108,6 +110,22 @@ class System:
         async with transaction(self.pool, isolation="repeatable_read") as connection:
             report = await audit_ledger(connection, now=NOW)
         assert report.ok, (report.findings, report.proof)
+
+
+async def open_due(pool: Pool, cpos: Sequence[Party]) -> System:
+    """A market in which each of these CPOs and the partner of every driver is to be paid."""
+    system = System(pool)
+    await system.open()
+    async with transaction(pool) as connection:
+        for party in cpos:
+            await system.service.reference_data.register_party(connection, party, now=NOW)
+            await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
+        await add_parties(connection, {party.id: party.kind.value for party in (*cpos, world.SUPERAPP)})
+        sessions = [world.session(number, party) for number, party in enumerate(cpos)]
+        await system.service.sessions.clear_batch(
+            connection, sessions, now=NOW, batch_id=world.session_id(999)
+        )
+    return system
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +22,7 @@ from gateway.personal_data.person_service import PersonService
 from gateway.personal_data.rules import default_policy
 from pnc import personal_data_service as contracts
 from tests.fakes.api import START, Api, cdr, open_api
+from tests.fakes.command import networkcore
 
 ROOT = Path(__file__).parents[2]
 SERVICE = PersonService(policy=default_policy(), environment="sandbox")
@@ -430,15 +429,7 @@ def test_every_rule_says_what_erasure_does_and_does_it() -> None:
 
 
 def command(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": dsn, "COLUMNS": "200"},
-    )
+    return networkcore(*arguments, database_url=dsn, environment={"COLUMNS": "200"})
 
 
 async def test_the_commands_find_export_erase_and_list(api: Api, database_url: str, tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 "resolve it."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -28,6 +26,7 @@ from gateway.payments.errors import PaymentConflictError
 from gateway.payments.stated_usage import UsageAction, UsageDecision
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Api, Hands, open_api
+from tests.fakes.command import networkcore
 from tests.integration.test_clearing_job import hand_over, open_books
 
 ROOT = Path(__file__).parents[2]
@@ -1022,39 +1021,32 @@ async def test_the_metrics_count_what_waits_by_kind(queue: Queue, api: Api) -> N
 # At the command line
 
 
-def networkcore(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "exceptions", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _exceptions(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return networkcore("exceptions", *arguments, database_url=database_url)
 
 
 async def test_the_queue_is_listed_shown_assigned_and_resolved_at_the_command_line(
     queue: Queue, database_url: str
 ) -> None:
-    assert networkcore(database_url, "list").stdout == "Nothing waits for a person.\n"
+    assert _exceptions(database_url, "list").stdout == "Nothing waits for a person.\n"
     subject = await stop_task(queue)
-    listed = networkcore(database_url, "list", "--owner", "operations", "--json")
+    listed = _exceptions(database_url, "list", "--owner", "operations", "--json")
     assert listed.returncode == 0, listed.stderr
     (shown,) = json.loads(listed.stdout)
     assert (shown["subject"], shown["kind"]) == (subject, "failed_task")
-    assert json.loads(networkcore(database_url, "list", "--kind", "payout_hold", "--json").stdout) == []
-    page = networkcore(database_url, "show", shown["id"])
+    assert json.loads(_exceptions(database_url, "list", "--kind", "payout_hold", "--json").stdout) == []
+    page = _exceptions(database_url, "show", shown["id"])
     assert page.returncode == 0, page.stderr
     assert f"networkcore exceptions resolve {shown['id']}" in page.stdout
-    assigned = networkcore(database_url, "assign", shown["id"], "ben", "--by", "anna", "--json")
+    assigned = _exceptions(database_url, "assign", shown["id"], "ben", "--by", "anna", "--json")
     assert json.loads(assigned.stdout)["assignee"] == "ben"
-    resolved = networkcore(
+    resolved = _exceptions(
         database_url, "resolve", shown["id"], "--by", "ben", "--reason", "tariff stored", "--json"
     )
     assert resolved.returncode == 0, resolved.stderr
     assert json.loads(resolved.stdout)["state"] == "resolved"
-    assert json.loads(networkcore(database_url, "list", "--json").stdout) == []
-    (ended,) = json.loads(networkcore(database_url, "list", "--state", "all", "--json").stdout)
+    assert json.loads(_exceptions(database_url, "list", "--json").stdout) == []
+    (ended,) = json.loads(_exceptions(database_url, "list", "--state", "all", "--json").stdout)
     assert ended["id"] == shown["id"]
 
 
@@ -1062,18 +1054,18 @@ async def test_at_the_command_line_an_open_source_names_its_own_command(
     queue: Queue, database_url: str
 ) -> None:
     await difference(queue)
-    (shown,) = json.loads(networkcore(database_url, "list", "--json").stdout)
-    answer = networkcore(database_url, "resolve", shown["id"], "--by", "ben", "--reason", "seen")
+    (shown,) = json.loads(_exceptions(database_url, "list", "--json").stdout)
+    answer = _exceptions(database_url, "resolve", shown["id"], "--by", "ben", "--reason", "seen")
     assert answer.returncode == 2
     assert "networkcore reconcile resolve" in answer.stderr
 
 
 async def test_usage_is_decided_at_the_command_line(queue: Queue, database_url: str) -> None:
     await failed_check(queue)
-    (shown,) = json.loads(networkcore(database_url, "list", "--json").stdout)
+    (shown,) = json.loads(_exceptions(database_url, "list", "--json").stdout)
     resolve = ("resolve", shown["id"], "--by", "ben", "--reason", "agreed")
     for wrong in ((), ("--action", "set_amount"), ("--action", "reject", "--amount", "1")):
-        done = networkcore(database_url, *resolve, *wrong)
+        done = _exceptions(database_url, *resolve, *wrong)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    done = networkcore(database_url, *resolve, "--action", "set_amount", "--amount", "1", "--json")
+    done = _exceptions(database_url, *resolve, "--action", "set_amount", "--amount", "1", "--json")
     assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "resolved"), done.stderr

@@ -1,15 +1,13 @@
 """From an operator's push to the files for a national access point, by the command as a person runs it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.database import Pool
+from tests.fakes.command import networkcore
 from tests.fakes.ocpi_edge import Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import location, tariff
 
@@ -26,14 +24,8 @@ async def edge(pool: Pool) -> Any:
 
 
 def export(database_url: str, *arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", "ocpi", "export-afir", *arguments],
-        capture_output=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, "DATABASE_URL": database_url},
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    done = networkcore("ocpi", "export-afir", *arguments, database_url=database_url)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def test_both_files_are_written_and_what_is_missing_is_printed(

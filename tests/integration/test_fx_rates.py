@@ -1,9 +1,7 @@
 """Exchange rates from file to lock: imported once, fetched daily, and sessions that waited are cleared."""
 
 import asyncio
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -33,6 +31,7 @@ from gateway.jobs.rate_alerts import list_rate_alerts
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.retry_policy import RetryPolicy
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.command import networkcore
 from tests.integration.test_clearing_job import hand_over, open_books
 from tests.unit.clearing.test_ecb_files import as_csv, as_xml, as_zip
 
@@ -384,14 +383,7 @@ async def test_a_rate_beyond_the_step_needs_confirmation_and_is_an_alert(system:
 
 
 def fx(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "fx", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "DATABASE_URL": database_url, "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return networkcore("fx", *arguments, database_url=database_url, environment={"COLUMNS": "120"})
 
 
 def test_the_command_imports_shows_and_rejects_in_one_line(database_url: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.database import Connection, named_queries, named_statement, register_json
 from gateway.ids import new_id, shard_of
+from tests.fakes.parties import add_parties
 
 SESSIONS = 4000
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -23,6 +24,7 @@ READS = [
     ("payment_lists.sql", "list_authorizations", {"metadata": {}}, "payment_authorization_pkey", ""),
     ("payment_lists.sql", "list_captures", {}, "capture_id_shard_key", ""),
     ("webhooks.sql", "list_events", {}, "event_pkey", "id"),
+    ("webhooks.sql", "list_newest_events", {"before": UUID(int=(1 << 128) - 1)}, "event_pkey", "id"),
     ("webhooks.sql", "list_deliveries", {"endpoint_id": 0}, "delivery_pkey", "endpoint_id"),
     ("webhooks.sql", "list_attempts", {"endpoint_id": 0, "event_id": 0}, "delivery_pkey", "event_id"),
     ("console.sql", "list_deliveries_of", {"event_ids": [0]}, "delivery_pkey", "event_id"),
@@ -91,10 +93,7 @@ async def filled(database_url: str) -> AsyncIterator[tuple[Connection, dict[str,
     """Rows of thousands of sessions, and the ids of one of them."""
     connection = await asyncpg.connect(database_url)
     await register_json(connection)
-    await connection.execute(
-        "INSERT INTO gateway.party (id, kind, created_at) VALUES ('DE-ABC', 'cpo', now()), "
-        "('parking', 'demand_partner', now())"
-    )
+    await add_parties(connection, {"DE-ABC": "cpo", "parking": "demand_partner"})
     await connection.execute(
         "INSERT INTO gateway.tariff_snapshot VALUES ($1, '2.2.1', '{}', 'EUR', now())", "0" * 64
     )

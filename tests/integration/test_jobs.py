@@ -20,6 +20,7 @@ from gateway.jobs.task_queue import RETRY, Task
 from gateway.jobs.task_runner import TaskJob, is_permanent
 from gateway.task_kinds import TaskKind
 from gateway.worker import run_jobs
+from tests.fakes.parties import add_parties
 from tests.fakes.tasks import correction_job
 
 
@@ -229,10 +230,7 @@ async def captured(pool: Pool, *, amounts: Sequence[int], state: str = "complete
     now = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
     ids = [new_id() for _ in amounts]
     async with pool.acquire() as connection:
-        await connection.execute(
-            "INSERT INTO gateway.party (id, kind, created_at) VALUES ('DE-ABC', 'cpo', "
-            "now()), ('parking', 'demand_partner', now()) ON CONFLICT DO NOTHING"
-        )
+        await add_parties(connection, {"DE-ABC": "cpo", "parking": "demand_partner"})
         await connection.execute(
             "INSERT INTO gateway.tariff_snapshot VALUES ($1, '2.2.1', '{}', 'EUR', now()) ON "
             "CONFLICT DO NOTHING",

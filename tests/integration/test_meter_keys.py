@@ -1,9 +1,6 @@
 """Keys of meters in PostgreSQL: registered over API and command line, decided on by a second person."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from clearing.services import build_clearing
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Api, open_api
+from tests.fakes.command import networkcore
 from tests.unit.clearing.meter_builders import END, METER, public_der, record, registered, signed_cdr
 
 ROOT = Path(__file__).parents[2]
@@ -213,16 +211,7 @@ async def test_what_is_ignored_is_not_even_read(api: Api, pool: Pool) -> None:
 
 
 def run(url: str, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", "meter", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = networkcore("meter", *arguments, database_url=url, stdin=stdin)
     return done.returncode, done.stdout, done.stderr
 
 

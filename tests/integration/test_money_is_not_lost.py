@@ -49,9 +49,11 @@ from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.requests import PspMethod
 from gateway.payments.service import build_payments
 from gateway.task_kinds import TaskKind
+from tests.fakes.api import START, OneTariff
+from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp, Payment
 from tests.fakes.tasks import correction_job, jobs_by_kind
-from tests.integration.test_payments import START, Hands, OneTariff, System, cdr
+from tests.integration.test_payments import Hands, System, cdr
 
 _LEAST_CHARGE_MINOR = 50
 
@@ -123,10 +125,7 @@ class StrictPsp(FakePsp):
 @pytest.fixture
 async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
-        await connection.executemany(
-            "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, now())",
-            [("DE-ABC", "cpo"), ("parking", "demand_partner")],
-        )
+        await add_parties(connection, {"DE-ABC": "cpo", "parking": "demand_partner"})
     psp, clock = StrictPsp(), Hands()
     payments = build_payments(
         pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy(), checked=False
@@ -267,9 +266,7 @@ async def test_a_funding_under_a_known_reference_moves_no_money_again(system: Sy
 async def test_two_partners_may_use_the_same_reference(system: System) -> None:
     funding = FundingService(pool=system.pool, clock=system.clock, psp=system.psp)
     async with system.pool.acquire() as connection:
-        await connection.execute(
-            "INSERT INTO gateway.party (id, kind, created_at) VALUES ('superapp', 'demand_partner', now())"
-        )
+        await add_parties(connection, {"superapp": "demand_partner"})
     for party, amount in (("parking", 700), ("superapp", 300)):
         await funding.fund_partner(
             funding_id=new_id(), party_id=party, currency="EUR", amount_minor=amount, reference="INV-1"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -94,8 +95,9 @@ class System:
             await service.settle(cpo_id=row["payload"]["cpo_id"], cdr_id=row["payload"]["cdr_id"])
 
 
-@pytest.fixture
-async def system(pool: Pool) -> AsyncIterator[System]:
+@asynccontextmanager
+async def open_system(pool: Pool) -> AsyncIterator[System]:
+    """The edge with its payments, an operator's location and tariff."""
     edge, psp = await start_edge(pool), FakePsp()
     payments = build_payments(
         pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
@@ -110,6 +112,12 @@ async def system(pool: Pool) -> AsyncIterator[System]:
     await edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", started.token, tariff())
     yield started
     await stop_edge(edge)
+
+
+@pytest.fixture
+async def system(pool: Pool) -> AsyncIterator[System]:
+    async with open_system(pool) as started:
+        yield started
 
 
 async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_capture(

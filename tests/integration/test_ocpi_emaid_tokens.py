@@ -11,18 +11,12 @@ from gateway.jobs.emaid_tokens import EmaidTokenJob
 from gateway.jobs.running_cost import RunningCostJob
 from gateway.ocpi.emaid_tokens import EmaidTokenService
 from gateway.ocpi.services import PLATFORM_ROLE
-from gateway.ocpi.tariff_source import OcpiTariffSource
-from gateway.ocpi.token_authorization import TokenAuthorizationService
-from gateway.payments.policy import PaymentPolicy
-from gateway.payments.service import build_payments
 from pnc import contract_administration
 from pnc.contract import ContractState, NewContract, PaymentKind
 from pnc.revocation_checker import RevocationChecker
 from pnc.service import PlugAndChargeService
-from tests.fakes.ocpi_edge import NOW, start_edge, stop_edge
-from tests.fakes.ocpi_objects import location, tariff
-from tests.fakes.psp import FakePsp
-from tests.integration.test_ocpi_authorize import System
+from tests.fakes.ocpi_edge import NOW
+from tests.integration.test_ocpi_authorize import System, open_system
 
 EMAID = "DE8AAC12345678"
 PLACE = {"location_id": "LOC1", "evse_uids": ["E1"]}
@@ -40,20 +34,8 @@ class NoFetcher:
 
 @pytest.fixture
 async def system(pool: Pool) -> AsyncIterator[System]:
-    edge, psp = await start_edge(pool), FakePsp()
-    payments = build_payments(
-        pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
-    )
-    authorizer = TokenAuthorizationService(
-        pool=pool, clock=edge.clock, payments=payments, environment="sandbox"
-    )
-    object.__setattr__(edge.services, "authorizer", authorizer)
-    await edge.party("app", "demand_partner")
-    started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
-    await edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", started.token, location())
-    await edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", started.token, tariff())
-    yield started
-    await stop_edge(edge)
+    async with open_system(pool) as started:
+        yield started
 
 
 async def put(

@@ -13,8 +13,10 @@ from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.records import MissingCdrAction, MissingCdrPolicy, last_known_cdr_id
 from gateway.payments.service import build_payments
+from tests.fakes.api import START, OneTariff
+from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp
-from tests.integration.test_payments import START, Hands, OneTariff, System
+from tests.integration.test_payments import Hands, System
 
 UPDATED = START + timedelta(hours=1)
 
@@ -22,10 +24,7 @@ UPDATED = START + timedelta(hours=1)
 @pytest.fixture
 async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
-        await connection.executemany(
-            "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, now())",
-            [("DE-ABC", "cpo"), ("NL-XYZ", "cpo"), ("parking", "demand_partner")],
-        )
+        await add_parties(connection, {"DE-ABC": "cpo", "NL-XYZ": "cpo", "parking": "demand_partner"})
     psp, clock = FakePsp(), Hands()
     payments = build_payments(
         pool=pool,

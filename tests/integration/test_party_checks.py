@@ -3,9 +3,7 @@
 import asyncio
 import hashlib
 import json
-import os
 import subprocess
-import sys
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.sanctions_screening import SanctionsScreeningJob
 from gateway.payouts.party_check_service import PartyCheckService
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.command import networkcore
 from tests.integration.test_api_payouts import DETAILS, PARTY, PayoutApi, payouts  # noqa: F401 - a fixture
 from tests.integration.test_disbursements import THURSDAY
 
@@ -211,11 +210,11 @@ async def test_a_check_of_the_command_line_ends_the_hold_at_the_next_plan(
 ) -> None:
     await checked.plan()
     for kind in ALL_OF_A_CPO:
-        done = await asyncio.to_thread(networkcore, database_url, *record_check(kind))
+        done = await asyncio.to_thread(_payouts, database_url, *record_check(kind))
         assert done.returncode == 0, done.stderr
     assert world.NL_CPO.id in await checked.plan()
     assert all(lifted for _, lifted in await checked.holds())
-    listed = await asyncio.to_thread(networkcore, database_url, "checks", "NL-ABC", "--json")
+    listed = await asyncio.to_thread(_payouts, database_url, "checks", "NL-ABC", "--json")
     assert [one["recorded_by"] for one in json.loads(listed.stdout)] == ["carla"] * 3
 
 
@@ -223,7 +222,7 @@ async def test_a_wrong_check_on_the_command_line_is_one_line_and_exit_2(
     checked: Checked, database_url: str
 ) -> None:
     del checked
-    done = await asyncio.to_thread(networkcore, database_url, *record_check("payee_name"))
+    done = await asyncio.to_thread(_payouts, database_url, *record_check("payee_name"))
     assert done.returncode == 2
     assert "result: payee_name has one of close_match" in done.stderr
 
@@ -233,14 +232,8 @@ def record_check(kind: str) -> list[str]:
     return ["record-check", "NL-ABC", kind, "passed", *said]
 
 
-def networkcore(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "payouts", *arguments],
-        env={**os.environ, "DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _payouts(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return networkcore("payouts", *arguments, database_url=database_url)
 
 
 class Listed:

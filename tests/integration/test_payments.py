@@ -29,28 +29,16 @@ from gateway.payments.psp.dispute_port import DisputeUpdate, ReversalUpdate
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.requests import (
     AuthorizationRequest,
-    ChargePoint,
     Estimate,
-    EvseUnknown,
     PartnerAccount,
     PspMethod,
-    TariffMissing,
 )
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
+from tests.fakes.api import START, OneTariff
 from tests.fakes.psp import FakePsp
 from tests.fakes.workers import resolve_outcomes
-
-START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
-TARIFF = {
-    "country_code": "DE",
-    "party_id": "ABC",
-    "id": "T1",
-    "currency": "EUR",
-    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.50, "vat": 19.0, "step_size": 1}]}],
-    "last_updated": "2026-10-01T00:00:00Z",
-}
 
 
 @dataclass
@@ -64,27 +52,6 @@ class Hands:
 
     def wall_now(self) -> datetime:
         return self.at
-
-
-class OneTariff:
-    """A tariff source with one EVSE."""
-
-    async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None, choice: Any = None
-    ) -> ChargePoint | EvseUnknown | TariffMissing:
-        if evse_id != "DE*ABC*E1":
-            return EvseUnknown()
-        return ChargePoint(
-            cpo_id="DE-ABC",
-            location_id="L1",
-            evse_id=evse_id,
-            time_zone="Europe/Berlin",
-            country="DE",
-            tax_jurisdiction="DE",
-            max_power_w=150_000,
-            tariff_raw=json.dumps(TARIFF).encode(),
-            tariff_version="2.2.1",
-        )
 
 
 @dataclass
@@ -676,6 +643,27 @@ async def test_a_correction_waits_for_a_refund_that_is_not_answered(system: Syst
         await system.payments.cdr_corrections.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1")
         is None
     )
+    assert system.psp.refunded_minor == 595
+
+
+async def test_a_correction_waits_for_its_own_refund_and_makes_it_again_where_it_never_reached_the_psp(
+    system: System,
+) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    async with system.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+    cleared = await system.payments.get_session(party_id="parking", session_id=view.session.id)
+    late, new = system.payments.cdr_corrections, cdr(kwh="10", cdr_id="C2")
+    system.psp.faults.append("before")
+    waits = await late.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1")
+    assert waits is not None
+    assert "refund" in waits
+    system.clock.at += timedelta(days=2)  # past the key's lifetime
+    await system.resolve()
+    assert [row["state"] for row in await system.rows("refund")] == ["failed"]
+    for _ in range(2):
+        assert await late.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1") is None
     assert system.psp.refunded_minor == 595
 
 

@@ -1,8 +1,6 @@
 """People sign in with a link, once; their session ends idle, in the end, by hand and by revocation."""
 
-import os
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from gateway.database import Pool
 from gateway.people.person import SessionLimits
 from gateway.scopes import ALL_SCOPES
+from tests.fakes.command import networkcore
 from tests.fakes.console import ConsoleOfTest, open_console
 
 ROOT = Path(__file__).parents[2]
@@ -222,13 +221,5 @@ async def test_people_by_the_command_line(pool: Pool, database_url: str) -> None
         assert "revoked" in _people(database_url, "list", "--party", "platform").stdout
 
 
-def _people(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "people", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def _people(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return networkcore("people", *arguments, database_url=url)

@@ -1,9 +1,7 @@
 """`networkcore psp check` against the sandbox PSP: every fault is found, nothing is charged."""
 
 import json
-import os
 import subprocess
-import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import stripe
 from gateway.payments.psp.stripe.account_facts import AccountFacts, ReadState
 from gateway.payments.psp.stripe.account_reader import AccountReader
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS, CONNECT_EVENTS
+from tests.fakes.command import networkcore
 from tests.integration.sandbox_psp_client import KEY, Sandbox, process, sandbox
 
 PUBLISHABLE = "pk_test_sandbox"
@@ -258,24 +257,8 @@ def control(url: str, path: str, body: dict[str, Any]) -> None:
 
 def check(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     named = {f"NETWORKCORE_{name.upper()}": value for name, value in settings.items()}
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name != "DATABASE_URL" and not name.startswith("NETWORKCORE_")
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "psp", "check", *arguments],
-        env={
-            **inherited,
-            "NETWORKCORE_PSP_API_KEY": KEY,
-            "NETWORKCORE_PSP_BASE_URL": url,
-            **named,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    known = {"NETWORKCORE_PSP_API_KEY": KEY, "NETWORKCORE_PSP_BASE_URL": url}
+    return networkcore("psp", "check", *arguments, environment=known | named)
 
 
 def test_the_command_says_that_money_can_be_taken_and_what_it_did_not_check(served: str) -> None:

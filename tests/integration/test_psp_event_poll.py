@@ -16,8 +16,9 @@ from gateway.payments.psp.port import PspEvent
 from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.kept_events import kept_body, without_secrets
 from gateway.payments.service import PaymentService, build_payments
+from tests.fakes.api import OneTariff
 from tests.fakes.psp import FakePsp
-from tests.integration.test_payments import Hands, OneTariff
+from tests.integration.test_payments import Hands
 
 PAGES, PAGE, BODY_BYTES = 50, 100, 20_000
 

@@ -56,9 +56,11 @@ from gateway.payments.requests import (
 )
 from gateway.payments.service import build_payments
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.api import START, TARIFF, OneTariff
+from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp
 from tests.fakes.tasks import correction_job
-from tests.integration.test_payments import START, TARIFF, Hands, OneTariff, System, cdr
+from tests.integration.test_payments import Hands, System, cdr
 
 
 class Forgetful(FakePsp):
@@ -141,10 +143,7 @@ class LastUpdates(SessionUpdateSource):
 @pytest.fixture
 async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
-        await connection.executemany(
-            "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, now())",
-            [("DE-ABC", "cpo"), ("parking", "demand_partner"), ("platform", "platform")],
-        )
+        await add_parties(connection, {"DE-ABC": "cpo", "parking": "demand_partner", "platform": "platform"})
     clock = Hands()
     psp = Forgetful(clock)
     return opened(pool, psp, clock)

@@ -15,6 +15,7 @@ from gateway.payments.psp.movement_port import PspMovement
 from gateway.payouts import connected_account_repository
 from gateway.recovery.restored_payouts import RestoredPayouts
 from tests.fakes.api import Hands
+from tests.fakes.parties import add_parties
 from tests.integration.test_bank_files import DUTCH, THURSDAY, outbox_job, system
 from tests.integration.test_disbursements import NOW, System
 
@@ -136,9 +137,7 @@ async def test_a_payment_file_says_what_it_is_and_whom_it_pays(system: System, t
 async def test_every_list_of_an_operator_is_read_again_from_before_the_point(pool: Pool) -> None:
     point = datetime(2026, 10, 29, 3, tzinfo=UTC)
     async with transaction(pool) as connection:
-        await connection.execute(
-            "INSERT INTO gateway.party (id, kind, created_at) VALUES ('NL-ABC', 'cpo', now())"
-        )
+        await add_parties(connection, {"NL-ABC": "cpo"})
         await connection.execute(
             "INSERT INTO gateway.ocpi_peer (id, party_id, state, created_at) "
             "VALUES ($1, 'NL-ABC', 'invited', now())",

@@ -17,9 +17,9 @@ from gateway.limits.address_limit import AddressLimiter
 from gateway.limits.rate_limit import RateRule
 from gateway.partners import party_repository
 from gateway.partners.api_key_service import create_key
-from gateway.partners.party_repository import PartyRecord
 from gateway.scopes import ALL_SCOPES, PARTY_SCOPES, PLATFORM_SCOPES, Scope, ScopeSet, held_by
-from tests.fakes.api import START, Api, open_api
+from tests.fakes.api import Api, open_api
+from tests.fakes.parties import add_parties, party_body
 
 KINDS = {
     "platform": "platform",
@@ -36,10 +36,7 @@ async def api(pool: Pool) -> AsyncIterator[Api]:
     many = RateRule(name="key", per_second=10_000, burst=10_000)
     async with open_api(pool, key_rate=many) as opened:
         async with transaction(pool) as connection:
-            for name, kind in KINDS.items():
-                await party_repository.add_party(
-                    connection, PartyRecord(id=name, kind=kind, created_at=START)
-                )
+            await add_parties(connection, KINDS)
         yield opened
 
 
@@ -166,8 +163,7 @@ async def test_nobody_gives_a_scope_that_he_lacks(api: Api) -> None:
 
 
 async def test_a_party_reads_itself_and_rotates_its_own_keys_alone(api: Api) -> None:
-    body = {"id": "DE-NEW", "kind": "cpo", "name": "New", "country": "DE", "tax_jurisdiction": "DE"}
-    body |= {"settlement_currency": "EUR", "time_zone": "Europe/Berlin"}
+    body = party_body("DE-NEW", name="New", tax_jurisdiction="DE")
     assert (await api.call("POST", "/v1/parties", body, party="admin")).status == 201
     path = "/v1/parties/DE-NEW/api-keys"
     scopes = {"scopes": ["settlement:read", "keys:read", "keys:write"]}

@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +15,7 @@ from clearing.session_trace.verification import StepState, verify_trace
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from tests.fakes.api import Api, cdr
+from tests.fakes.command import networkcore
 from tests.integration import test_api_disbursements as settlement
 from tests.unit.clearing.meter_builders import BEGIN, END, METER, public_der, record, signed_values
 
@@ -27,16 +25,7 @@ LINKS = ["meter", "cdr", "price", "capture", "entry", "payout", "bank line"]
 
 
 def run(url: str | None, *arguments: str) -> tuple[int, str, str]:
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", "trace", *arguments],
-        cwd=ROOT,
-        env=environment | ({} if url is None else {"DATABASE_URL": url}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = networkcore("trace", *arguments, database_url=url)
     return done.returncode, done.stdout, done.stderr
 
 

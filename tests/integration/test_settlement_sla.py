@@ -1,9 +1,7 @@
 """The sla in sight: figures for scrapers and people, and the commands that take the bank's files."""
 
 import json
-import os
 import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from gateway.webhooks.repository import find_oldest_undelivered_event
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Hands, open_api
+from tests.fakes.command import networkcore
 from tests.integration.test_api_after_capture import captured
 from tests.integration.test_disbursements import BANK, FRIDAY, NOW, THURSDAY, System, of
 
@@ -30,14 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "reconcile", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return networkcore("reconcile", *arguments, database_url=database_url)
 
 
 async def test_the_share_paid_by_the_due_date_counts_late_and_overdue(pool: Pool) -> None:

@@ -1,9 +1,7 @@
 """`networkcore status`: quiet when all is well, and an alert for each thing that needs a person."""
 
 import json
-import os
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -14,20 +12,14 @@ from gateway.clock import MarketAnchor
 from gateway.database import Pool
 from gateway.ids import format_id, new_id, shard_of
 from gateway.partners.market_clock_repository import set_market_clock
+from tests.fakes.command import networkcore
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def run(database_url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "status", *options],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return networkcore("status", *options, database_url=database_url)
 
 
 async def add_task(pool: Pool, *, run_at: datetime, exception_at: datetime | None = None) -> UUID:

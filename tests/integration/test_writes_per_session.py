@@ -16,7 +16,7 @@ from gateway.jobs.clearing import ClearingJob
 from gateway.migrations import PACKAGES
 from gateway.payments.psp.port import PspEvent
 from tests.fakes.api import Api
-from tests.integration.test_api_disbursements import open_books
+from tests.fakes.parties import create_market
 from tests.integration.test_webhooks import Stage, open_stage
 
 SESSIONS = 48
@@ -62,7 +62,7 @@ class Written:
 @pytest.fixture
 async def stage(pool: Pool) -> AsyncIterator[Stage]:
     async with open_stage(pool, timeout_seconds=30, per_endpoint=64, fresh=512) as opened:
-        await open_books(opened.api)
+        await create_market(opened.api, street="Werft 1")
         yield opened
 
 

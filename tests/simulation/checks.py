@@ -12,8 +12,9 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
+from gateway.audit.checks import AuditResult
 from gateway.audit.daily_audit import audit_daily
-from gateway.audit.system_audit import AuditResult, audit_system
+from gateway.audit.system_audit import audit_system
 from gateway.ids import format_id, parse_id
 from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
 from tests.simulation.application import Simulated

@@ -38,6 +38,7 @@ from tests.simulation.workers import MOST_WORKERS, SimulatedWorkers
 STEPS: Final = 70
 _MOST_UNDER_WAY: Final = 5
 _MOST_ROUNDS: Final = 500
+_RARE_LOOKS: Final = timedelta(hours=12)  # at what no look can change
 _CREDIT_ALONE: Final = 0.3  # of the corrections: no other CDR follows
 _ABSURD: Final = 0.15  # of CDRs and of what is stated: watt-hours where kilowatt-hours are due
 _BY_OPERATOR: Final = 0.3  # of what is stated by API: by the CPO's key, the rest by the payer's
@@ -779,7 +780,7 @@ class Game:
         """When something falls due next, by what is stored here and at the PSP."""
         now = self.system.hands.at
         async with self.system.pool.acquire() as connection:
-            moments = await connection.fetch(_NEXT_DUE, now)
+            moments = await connection.fetch(_NEXT_DUE, now, _RARE_LOOKS)
         waiting = [row["at"] for row in moments if row["at"] is not None]
         late = [max(at, now + timedelta(seconds=1)) for at in waiting]
         return min(late) if late else None
@@ -811,7 +812,11 @@ UNION ALL SELECT min(e.at) FROM (
     FROM gateway.payment_authorization AS a
     JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
     WHERE a.state = 'authorized') AS e WHERE e.at > $1::timestamptz
-UNION ALL SELECT min(next_check_at) FROM gateway.payment_authorization
+-- A hold that may be helped is checked every hour. What the PSP has ended or taken waits for a person or for
+-- the deadline of its CDR, and a challenge for its own deadline below: looks in between find nothing new.
+UNION ALL SELECT min(CASE WHEN state = 'authorized' AND capture_before > $1::timestamptz THEN next_check_at
+                          ELSE greatest(next_check_at, $1::timestamptz + $2::interval) END)
+    FROM gateway.payment_authorization
     WHERE state IN ('authorized', 'requires_action') AND next_check_at > $1::timestamptz
 UNION ALL SELECT min(s.created_at + make_interval(days => p.after_days)) + interval '2 minutes'
     FROM gateway.session AS s JOIN gateway.missing_cdr_policy AS p ON p.party_id = 'platform'

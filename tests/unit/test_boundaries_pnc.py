@@ -22,6 +22,7 @@ SERVICES: Final = frozenset(
         "provider_administration",
         "revocation_checker",
         "revocation_refresh",
+        "revocation_list_description",
         "root_description",
         "service",
         "trust_administration",

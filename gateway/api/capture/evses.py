@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
-from gateway.api.field_types import MAX_PAGE, Slug
+from gateway.api.field_types import MAX_PAGE, Slug, foreign_cursor
 from gateway.api.problems import FieldError, ProblemError
 from gateway.ocpi.connector_standards import ConnectorStandard
 from gateway.ocpi.connectors import evse_key
@@ -272,11 +272,7 @@ def _after(cursor: str | None) -> EvsePosition | None:
         distance, keys = -1, []
     fit = all(len(key) <= _MAX_KEY and key.isascii() and key.isprintable() for key in keys)
     if not 0 <= distance <= _MAX_DISTANCE_M or not fit:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS,
-            "cursor is not one that a list of this kind gave.",
-            errors=[FieldError(pointer="/cursor", expected="next_cursor of the page before")],
-        )
+        raise foreign_cursor()
     party_id, location_key, evse_uid_key = keys
     return EvsePosition(
         distance_m=distance, party_id=party_id, location_key=location_key, evse_uid_key=evse_uid_key

@@ -8,10 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from gateway.acts.repository import ActFilter, ActRecord
-from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, page
-from gateway.api.field_types import InstantIn, Line, ListQuery
-from gateway.api.problems import FieldError, ProblemError
+from gateway.api.field_types import InstantIn, Line, ListQuery, foreign_cursor
 from gateway.schemas import api_schemas
 
 _PREFIX: Final = "act_"
@@ -79,11 +77,7 @@ def _before(cursor: str | None) -> int | None:
     digits = cursor.removeprefix(_PREFIX)
     fits = cursor.startswith(_PREFIX) and digits.isascii() and digits.isdigit()
     if not fits or int(digits) > _LARGEST_ID:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS,
-            "The cursor is none of this list's.",
-            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
-        )
+        raise foreign_cursor()
     return int(digits)
 
 

@@ -1,9 +1,10 @@
 """Events: what happened to a party's objects, to pull as well as to receive by webhook.
 
-Owns: the paths and the order of the list. Must not know deliveries. The list runs oldest first, so that a
-reader keeps the cursor and continues from it.
+Owns: the paths and the order of the list. Must not know deliveries. Unless asked otherwise the list runs
+oldest first, so that a reader keeps the cursor and continues from it.
 """
 
+from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -16,12 +17,24 @@ from gateway.schemas import api_schemas
 from gateway.webhooks.event_service import event_object
 
 
+class EventOrder(StrEnum):
+    """Which way the list of events runs."""
+
+    OLDEST_FIRST = "oldest_first"
+    NEWEST_FIRST = "newest_first"
+
+
 class EventsQuery(QueryModel):
     """A page of events after a cursor."""
 
     limit: int = Field(20, ge=1, le=MAX_PAGE)
     cursor: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="`next_cursor` of the previous page; without it the list starts at the oldest event"
+        None,
+        description="`next_cursor` of the previous page; without one the list starts at its first event",
+    )
+    order: EventOrder = Field(
+        EventOrder.OLDEST_FIRST,
+        description="`oldest_first` to keep the cursor and come again, `newest_first` to look back from now",
     )
     type: Annotated[str, Field(max_length=512)] | None = Field(
         None, description="event types, separated by commas"
@@ -30,14 +43,16 @@ class EventsQuery(QueryModel):
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
-    """The caller's events after the cursor, oldest first; `next_cursor` is there to come again with."""
+    """The caller's events after the cursor; oldest first, `next_cursor` is there to come again with."""
     query: EventsQuery = call.query
-    found = await call.services.events.list(
-        party_id=query.party if call.caller.admin else call.caller.party_id,
-        types=query.type.split(",") if query.type else None,
-        after=before(query, "evt"),
-        limit=query.limit + 1,
-    )
+    party_id = query.party if call.caller.admin else call.caller.party_id
+    types = query.type.split(",") if query.type else None
+    cursor, limit = before(query, "evt"), query.limit + 1
+    service = call.services.events
+    if query.order is EventOrder.NEWEST_FIRST:
+        found = await service.list_newest(party_id=party_id, types=types, before=cursor, limit=limit)
+    else:
+        found = await service.list(party_id=party_id, types=types, after=cursor, limit=limit)
     shown = [event_object(row) for row in found[: query.limit]]
     return ApiResponse(
         body={
@@ -64,8 +79,8 @@ ENDPOINTS: Final = (
         operation="listEvents",
         summary="List events",
         description=(
-            "Lists events after the cursor, oldest first. Store `next_cursor` for the next request. An event "
-            "is listed about a second after it happened."
+            "Lists events after the cursor, oldest first unless `order` says `newest_first`. Store "
+            "`next_cursor` for the next request. An event is listed about a second after it happened."
         ),
         tag="Events",
         handler=list_all,

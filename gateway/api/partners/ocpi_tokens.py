@@ -10,7 +10,7 @@ from pydantic import Field
 from gateway.api import problems
 from gateway.api.capture.authorizations import PartnerAccountBody, PspPaymentMethodBody
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
-from gateway.api.field_types import ListQuery, Slug
+from gateway.api.field_types import ListQuery, Slug, foreign_cursor
 from gateway.api.problems import FieldError, ProblemError
 from gateway.ocpi.repository.tokens import TokenRecord
 from gateway.ocpi.token_service import TokenService, TokenTakenError, TokenType, TokenUpdate, WhitelistType
@@ -112,11 +112,7 @@ def _after(cursor: str | None) -> tuple[str, str] | None:
         return None
     token_type, slash, uid = cursor.partition("/")
     if not slash or token_type not in _SHOWN or not uid:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS,
-            "cursor is not one that a list of this kind gave.",
-            errors=[FieldError(pointer="/cursor", expected="next_cursor of the page before")],
-        )
+        raise foreign_cursor()
     return uid, token_type
 
 

@@ -12,7 +12,7 @@ from clearing.pricing.quote import MAX_DURATION_S, MAX_ENERGY_WH
 from gateway.api import problems
 from gateway.api.capture.prices import line_object
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
-from gateway.api.field_types import MAX_PAGE, InstantIn, Slug, before
+from gateway.api.field_types import MAX_PAGE, InstantIn, Slug, before, foreign_cursor
 from gateway.api.partners import operator_schemas as shapes
 from gateway.api.problems import FieldError, ProblemError
 from gateway.ids import format_id
@@ -179,11 +179,7 @@ def _position(query: OperatorsQuery) -> ObjectPosition | None:
         return None
     party, mark, key = query.cursor.partition("/")
     if not mark:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS,
-            "cursor: this list did not return it; start without one.",
-            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
-        )
+        raise foreign_cursor()
     return ObjectPosition(party_id=party, key=key)
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from clearing.reporting.disbursements import PayableRecord
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page, whole
-from gateway.api.field_types import EmptyBody, ListQuery, Slug, before
+from gateway.api.field_types import EmptyBody, ListQuery, Slug, before, foreign_cursor
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.errors import MalformedIdError
@@ -168,11 +168,7 @@ def _place(query: PayablesQuery) -> tuple[date, UUID] | None:
     try:
         return date.fromisoformat(day), parse_id("ses", session)
     except (ValueError, MalformedIdError):
-        raise ProblemError(
-            problems.INVALID_PARAMETERS,
-            "The cursor is none of this list's.",
-            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
-        ) from None
+        raise foreign_cursor() from None
 
 
 async def get_forecast(call: ApiRequest) -> ApiResponse:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from gateway.api import problems
 from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
-from gateway.api.field_types import MAX_PAGE, Slug, fingerprint
+from gateway.api.field_types import MAX_PAGE, Slug, fingerprint, foreign_cursor
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import (
     ContractBody,
@@ -23,7 +23,7 @@ from gateway.api.plug_and_charge.contracts import (
     endpoint,
     new_contract,
 )
-from gateway.api.problems import FieldError, ProblemError
+from gateway.api.problems import ProblemError
 from gateway.api.request_bodies import invalid
 from gateway.schemas import api_schemas
 from pnc.contract import ChangeCursor, NewContract
@@ -211,11 +211,7 @@ def _emaid(call: ApiRequest) -> str:
 def _cursor(text: str) -> ChangeCursor:
     parts = _CURSOR.fullmatch(text)
     if parts is None or int(parts[1]) > _MAX_TRANSACTION:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS,
-            "This list did not return that cursor; start without one.",
-            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
-        )
+        raise foreign_cursor()
     return ChangeCursor(transaction=int(parts[1]), sequence=int(parts[2]))
 
 

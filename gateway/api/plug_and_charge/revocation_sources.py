@@ -117,7 +117,7 @@ async def upload_list(call: ApiRequest) -> ApiResponse:
     body: RevocationListBody = call.body
     issuer = trust_administration.read_one(body.authority)
     rejection = await call.services.trust.store_revocation_list(
-        service_of(call).revocation_checker, _crl_bytes(body.crl), issuer=issuer, now=call.services.now()
+        service_of(call).revocation_checker, crl_bytes(body.crl), issuer=issuer, now=call.services.now()
     )
     if isinstance(rejection, ContractRejection):
         raise _unfit("/crl", f"{rejection.rejection_reason.value}: {rejection.detail}")
@@ -137,7 +137,8 @@ async def refresh(call: ApiRequest) -> ApiResponse:
     )
 
 
-def _crl_bytes(text: str) -> bytes:
+def crl_bytes(text: str) -> bytes:
+    """The DER of a CRL in PEM or base64. Raises ProblemError."""
     armored = _ARMOR.fullmatch(text)
     body = "".join((armored[1] if armored else text).split())
     try:

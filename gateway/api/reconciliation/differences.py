@@ -13,7 +13,7 @@ import msgspec
 from pydantic import Field
 
 from clearing.reconciliation.comparison import ReconciliationPair
-from clearing.reconciliation.report import OpenDifference
+from clearing.reconciliation.report import DifferenceFilter, OpenDifference
 from gateway.api import problems
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import before
@@ -114,9 +114,7 @@ async def list_differences(call: ApiRequest) -> ApiResponse:
     """Open differences, by pair and reference."""
     query: DifferencesQuery = call.query
     found = await call.services.financial_reports.list_differences(
-        owner=query.owner,
-        pair=query.pair,
-        min_age_days=query.min_age_days,
+        DifferenceFilter(owner=query.owner, pair=query.pair, min_age_days=query.min_age_days),
         after=before(query, DIFFERENCE),
         limit=query.limit + 1,
     )

@@ -158,10 +158,11 @@ async def retry_delivery(page: ConsolePage) -> web.Response:
 
 
 async def events(page: ConsolePage) -> web.StreamResponse:
-    """Events in the order in which they happened, from a cursor on."""
+    """Events, newest first."""
+    asked = {"order": "newest_first", **page.query("type")}
     if csv_file.wanted(page) is not None:
-        return await csv_file.answer_list(page, csv_lists.EVENTS, query=page.query("type"))
-    query = {"limit": _PAGE, **page.query("cursor", "type")}
+        return await csv_file.answer_list(page, csv_lists.EVENTS, query=asked)
+    query = {"limit": _PAGE, **asked, **page.query("cursor")}
     found = await page.calls.read("listEvents", query=query)
     return page.respond(
         "events.html",

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from clearing.errors import UnknownCurrencyError
 from gateway.console import csv_file, csv_lists
+from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.filters import FILTERS
 from gateway.console.page import ConsolePage
 from gateway.console.views.saved_views import views_of
@@ -73,13 +75,17 @@ async def assign(page: ConsolePage) -> web.Response:
 async def resolve(page: ConsolePage) -> web.Response:
     """Try again what stopped, or carry out a decision."""
     name = page.request.match_info["id"]
+    address = f"/console/exceptions/{name}"
     body: dict[str, Any] = {"note": page.form.get("note", "")}
     if page.form.get("action"):
         body["action"] = page.form["action"]
-    if page.form.get("amount", "").strip().isdecimal():
-        body["amount"] = int(page.form["amount"])
-    outcome = await page.act("resolveException", ActArea.EXCEPTIONS, body=body, id=name)
-    return page.back(f"/console/exceptions/{name}", outcome)
+    if text := page.form.get("amount", "").strip():
+        shown = await page.calls.read("getException", id=name)
+        try:
+            body["amount"] = read_amount(text, shown["currency"] or "")
+        except (AmountNotReadError, UnknownCurrencyError) as error:
+            return page.back_with(address, f"{error}.", field_name="amount")
+    return page.back(address, await page.act("resolveException", ActArea.EXCEPTIONS, body=body, id=name))
 
 
 async def approvals(page: ConsolePage) -> web.StreamResponse:

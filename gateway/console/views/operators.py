@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from uuid import UUID
 
 from aiohttp import web
 
@@ -16,6 +15,7 @@ from clearing.errors import ClearingError
 from clearing.pricing.quote import Quote
 from gateway.api import problems
 from gateway.api.capture.prices import line_object
+from gateway.api.field_types import foreign_cursor, id_of_cursor
 from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
 from gateway.console.figures import zone_of
@@ -96,7 +96,7 @@ async def connections(page: ConsolePage) -> web.StreamResponse:
                 )
             ],
         )
-    found = await listed(party_id=party, before=_before(page, _PEER), limit=_PAGE + 1)
+    found = await listed(party_id=party, before=id_of_cursor(page.cursor, _PEER), limit=_PAGE + 1)
     return page.respond(
         "connections.html",
         found=paged(found, limit=_PAGE, cursor=lambda one: format_id(_PEER, one.id)),
@@ -150,7 +150,11 @@ async def rejected(page: ConsolePage) -> web.StreamResponse:
                 )
             ],
         )
-    found = await listed(party_id=party, before=_before(page, _REJECTED), limit=_PAGE + 1)
+    found = await listed(
+        party_id=party,
+        before=id_of_cursor(page.cursor, _REJECTED),
+        limit=_PAGE + 1,
+    )
     return page.respond(
         "rejected_pushes.html",
         found=paged(found, limit=_PAGE, cursor=lambda one: format_id(_REJECTED, one.id)),
@@ -370,25 +374,10 @@ def _is_file(page: ConsolePage) -> bool:
     return page.request.query.get("format") == "csv"
 
 
-def _before(page: ConsolePage, prefix: str) -> UUID | None:
-    cursor = page.request.query.get("cursor")
-    try:
-        return None if not cursor else parse_id(prefix, cursor)
-    except MalformedIdError:
-        raise _no_cursor() from None
-
-
 def _position(page: ConsolePage) -> ObjectPosition | None:
-    cursor = page.request.query.get("cursor")
-    if not cursor:
+    if page.cursor is None:
         return None
-    party, mark, key = cursor.partition("/")
+    party, mark, key = page.cursor.partition("/")
     if not mark:
-        raise _no_cursor()
+        raise foreign_cursor()
     return ObjectPosition(party_id=party, key=key)
-
-
-def _no_cursor() -> ProblemError:
-    return ProblemError(
-        problems.INVALID_PARAMETERS, "cursor: this list did not return it; start without one."
-    )

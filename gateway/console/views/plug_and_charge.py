@@ -13,6 +13,7 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway.api import problems
+from gateway.api.field_types import id_of_cursor
 from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
 from gateway.console.calls import ActOutcome
@@ -79,11 +80,11 @@ async def show_contract(page: ConsolePage, rejection: FormRejection | None = Non
         history=history["data"],
         certificates=certificates["data"],
         now=page.services.now(),
-        **_form_of(page, rejection),
+        **form_of(page, rejection),
     )
 
 
-def _form_of(page: ConsolePage, rejection: FormRejection | None) -> dict[str, Any]:
+def form_of(page: ConsolePage, rejection: FormRejection | None) -> dict[str, Any]:
     """What a page shows of a rejected form: the problem, and what was written in it."""
     given = {} if rejection is None else dict(page.form)
     if _PRIVATE_KEY in given.get("pem", ""):
@@ -102,7 +103,7 @@ async def roots(page: ConsolePage) -> web.StreamResponse:
 async def show_roots(page: ConsolePage, rejection: FormRejection | None = None) -> web.Response:
     """The list of roots, with a form that was rejected on it."""
     found = await page.calls.read("listTrustedRoots")
-    return page.respond("roots.html", roots=found["data"], **_form_of(page, rejection))
+    return page.respond("roots.html", roots=found["data"], **form_of(page, rejection))
 
 
 async def root(page: ConsolePage) -> web.Response:
@@ -113,9 +114,7 @@ async def root(page: ConsolePage) -> web.Response:
 async def show_root(page: ConsolePage, rejection: FormRejection | None = None) -> web.Response:
     """The page of a root, with a form that was rejected on it."""
     sha256 = page.request.match_info["sha256"].lower()
-    found = _with_hash(await page.calls.read("listTrustedRoots"), sha256)
-    if found is None:
-        raise ProblemError(problems.NOT_FOUND, "There is no such trusted root.")
+    found = await find_root(page, sha256)
     anchor = authorities = None
     if page.calls.may_read("listTrustAnchors"):
         anchor = _with_hash(await page.calls.read("listTrustAnchors"), sha256)
@@ -127,8 +126,16 @@ async def show_root(page: ConsolePage, rejection: FormRejection | None = None) -
         root=describe_root(found["pem"], now=page.services.now()),
         anchor=anchor,
         authorities=authorities,
-        **_form_of(page, rejection),
+        **form_of(page, rejection),
     )
+
+
+async def find_root(page: ConsolePage, sha256: str) -> dict[str, Any]:
+    """A trusted root by its SHA-256. Raises ProblemError `not_found`."""
+    found = _with_hash(await page.calls.read("listTrustedRoots"), sha256)
+    if found is None:
+        raise ProblemError(problems.NOT_FOUND, "There is no such trusted root.")
+    return found
 
 
 def _with_hash(listed: Mapping[str, Any], sha256: str) -> dict[str, Any] | None:
@@ -140,7 +147,7 @@ async def revocation(page: ConsolePage) -> web.StreamResponse:
     """How fresh lists and answers of responders are, and where they are asked for. The platform's."""
     page.calls.need("listRevocationSources")
     if _is_file(page):
-        health = await _health(page)
+        health = await read_health(page)
         columns = ("authority_sha256", "this_update", "usable_until", "fetched_at", "size_bytes")
         rows = [
             (one.authority_sha256.hex(), one.this_update, one.usable_until, one.fetched_at, one.size_bytes)
@@ -157,15 +164,16 @@ async def show_revocation(
     sources = await page.calls.read("listRevocationSources")
     return page.respond(
         "revocation.html",
-        health=await _health(page),
+        health=await read_health(page),
         sources=sources["data"],
         now=page.services.now(),
         refreshed=refreshed,
-        **_form_of(page, rejection),
+        **form_of(page, rejection),
     )
 
 
-async def _health(page: ConsolePage) -> RevocationHealth:
+async def read_health(page: ConsolePage) -> RevocationHealth:
+    """How fresh lists and statuses are now."""
     return await overview_service.read_revocation_health(
         page.services.pool, environment=page.services.options.environment, now=page.services.now()
     )
@@ -209,7 +217,7 @@ async def decisions(page: ConsolePage) -> web.StreamResponse:
     return page.respond(
         "decisions.html",
         found=paged(
-            await listed(_before(page), _PAGE + 1),
+            await listed(id_of_cursor(page.cursor, _DECISION), _PAGE + 1),
             limit=_PAGE,
             cursor=lambda one: format_id(_DECISION, one.id),
         ),
@@ -237,6 +245,7 @@ async def decision(page: ConsolePage) -> web.Response:
     return page.respond(
         "decision.html",
         decision=found,
+        contract=await _contract_of(page, found),
         id=format_id(_DECISION, found.id),
         checks=explain(found),
         tones={
@@ -248,15 +257,12 @@ async def decision(page: ConsolePage) -> web.Response:
     )
 
 
+async def _contract_of(page: ConsolePage, found: AuthorizationDecision) -> dict[str, Any] | None:
+    """The contract that a vehicle named; None where there is none that the person may see."""
+    if not page.calls.platform or not found.emaid:
+        return None
+    return await page.calls.read_where_there("getContract", emaid=found.emaid)
+
+
 def _is_file(page: ConsolePage) -> bool:
     return page.request.query.get("format") == "csv"
-
-
-def _before(page: ConsolePage) -> UUID | None:
-    cursor = page.request.query.get("cursor")
-    try:
-        return None if not cursor else parse_id(_DECISION, cursor)
-    except MalformedIdError:
-        raise ProblemError(
-            problems.INVALID_PARAMETERS, "cursor: this list did not return it; start without one."
-        ) from None

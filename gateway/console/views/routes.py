@@ -14,6 +14,7 @@ from gateway.console.views import (
     developers,
     exceptions,
     keys,
+    objects,
     operations,
     operators,
     organization,
@@ -25,6 +26,7 @@ from gateway.console.views import (
     saved_views,
     session,
     sessions,
+    trust_forms,
 )
 
 _View = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
@@ -53,6 +55,7 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/webhooks/{id}/deliveries/{event_id}": developers.delivery,
     "/console/events": developers.events,
     "/console/events/{id}": developers.event,
+    "/console/objects/{id}": objects.find,
     "/console/operators": operators.connections,
     "/console/operators/connections/{id}": operators.connection,
     "/console/operators/rejected": operators.rejected,
@@ -66,6 +69,7 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/plug-and-charge/contracts/{emaid}": plug_and_charge.contract,
     "/console/plug-and-charge/roots": plug_and_charge.roots,
     "/console/plug-and-charge/roots/{sha256}": plug_and_charge.root,
+    "/console/plug-and-charge/cross-certificates": trust_forms.cross_certificates,
     "/console/plug-and-charge/revocation": plug_and_charge.revocation,
     "/console/keys": keys.keys,
     "/console/requests": keys.requests,
@@ -103,7 +107,11 @@ FORMS: Final[Mapping[str, _View]] = {
     "/console/plug-and-charge/contracts/{emaid}/certificates/{sha256}": plug_and_charge_acts.block_leaf,
     "/console/plug-and-charge/roots": plug_and_charge_acts.add_root,
     "/console/plug-and-charge/roots/{sha256}": plug_and_charge_acts.act_on_root,
+    "/console/plug-and-charge/roots/{sha256}/authorities": trust_forms.act_on_authority,
+    "/console/plug-and-charge/cross-certificates": trust_forms.add_cross_certificate,
+    "/console/plug-and-charge/cross-certificates/{sha256}": trust_forms.retire_cross_certificate,
     "/console/plug-and-charge/revocation": plug_and_charge_acts.refresh_revocation,
+    "/console/plug-and-charge/revocation/lists": trust_forms.upload_list,
     "/console/keys": keys.create,
     "/console/keys/{id}": keys.act_on_key,
     "/console/webhooks/{id}/replay": developers.replay,

@@ -217,7 +217,7 @@ async def find_connectors_with_tariffs(
         if row["meant"]:
             meant = by_place[place]
             if row["tariff_id"] is not None:
-                tariffs.append(_tariff(row))
+                tariffs.append(tariff_record(row))
     return FoundConnectors(connectors=list(by_place.values()), meant=meant, tariffs=tariffs)
 
 
@@ -300,7 +300,7 @@ async def list_tariffs_known_at(
     Deleted ones are left out.
     """
     rows = _sql.tariffs_known_at(connection, party_id=party_id, tariff_keys=list(tariff_keys), at=at)
-    return [_tariff(row) async for row in rows]
+    return [tariff_record(row) async for row in rows]
 
 
 async def list_tariff_currencies(connection: Connection) -> list[str]:
@@ -428,7 +428,8 @@ def _object(row: Any) -> OcpiObjectRecord | None:
     )
 
 
-def _tariff(row: Any) -> TariffRecord:
+def tariff_record(row: Mapping[str, Any]) -> TariffRecord:
+    """A row of a version of a tariff."""
     return TariffRecord(
         tariff_id=row["tariff_id"],
         version=OcpiVersion(row["version"]),

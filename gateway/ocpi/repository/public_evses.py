@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection, FromRow, named_queries
-from gateway.ocpi.repository.objects import TariffRecord
+from gateway.ocpi.repository.objects import TariffRecord, tariff_record
 
 _sql = named_queries("gateway", "ocpi_public_evses.sql")
 _METRES_PER_DEGREE: Final = Decimal(111_000)  # a little less than of a meridian, so that no box is too small
@@ -254,20 +254,7 @@ async def list_tariffs_of(
     rows = _sql.tariffs_of(
         connection, party_ids=[name[0] for name in names], tariff_keys=[name[1] for name in names], at=at
     )
-    return {(row["party_id"], row["tariff_key"]): _tariff(row) async for row in rows}
-
-
-def _tariff(row: Mapping[str, Any]) -> TariffRecord:
-    return TariffRecord(
-        tariff_id=row["tariff_id"],
-        version=OcpiVersion(row["version"]),
-        raw=row["raw"],
-        type=row["type"],
-        valid_from=row["valid_from"],
-        valid_until=row["valid_until"],
-        received_at=row["received_at"],
-        superseded_at=row["superseded_at"],
-    )
+    return {(row["party_id"], row["tariff_key"]): tariff_record(row) async for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from rich.console import Console
 from clearing.audit import AuditReport, ProofLine
 from clearing.daily_audit.checkpoint import seal
 from gateway.audit.daily_audit import DailyAudit
-from gateway.audit.system_audit import SystemAudit, psp_left_out
+from gateway.audit.psp_record import psp_left_out
+from gateway.audit.system_audit import SystemAudit
 from gateway.audit.system_audit_repository import OpenWork
 from gateway.cli.audit import command, show
 

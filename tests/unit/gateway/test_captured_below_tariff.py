@@ -10,7 +10,7 @@ from gateway.jobs.clearing_repository import captured_session
 from gateway.stored_tariffs import StoredTariff
 
 AT = datetime(2026, 10, 29, 9, 0, tzinfo=UTC)
-TARIFF = StoredTariff(sha256="0" * 64, canonical=b"{}", version="2.2.1")
+TARIFF = StoredTariff(sha256="0" * 64, canonical=b"{}", version="2.2.1", currency="EUR")
 ROW: dict[str, Any] = {
     "shard": 0,
     "id": UUID(int=0),

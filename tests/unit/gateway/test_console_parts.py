@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.books.vat_return import VatSide
+from clearing.daily_audit.run import CHECKS
 from clearing.money import to_major
 from clearing.tax.vat import SupplyLeg
+from gateway.audit.system_audit import DETAILS, PSP_RECORD
 from gateway.console import figures
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.bar_chart import HEIGHT, draw_bars
@@ -21,7 +23,7 @@ from gateway.console.csv_file import cell
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_of
 from gateway.console.navigation import SECTIONS
-from gateway.console.object_pages import object_page
+from gateway.console.object_pages import object_page, split_at_ids
 from gateway.console.texts import FILES, LANGUAGES, Texts, catalogue, choose_language
 from gateway.console.timeline import TimelineFacts, Tone, timeline
 from gateway.console.views.overview import range_of
@@ -35,7 +37,8 @@ from gateway.people.roles import PARTY_RIGHTS, PLATFORM_RIGHTS, ActArea, PersonR
 from gateway.webhooks.events import EventType
 from pnc.rejection_reasons import RejectionReason
 
-TEMPLATES = Path(__file__).parents[3] / "gateway" / "console" / "templates"
+ROOT = Path(__file__).parents[3]
+TEMPLATES = ROOT / "gateway" / "console" / "templates"
 SPACE = "\u00a0"
 
 
@@ -88,6 +91,31 @@ def test_codes_that_a_person_reads_have_a_word() -> None:
     assert {f"decline.{one}" for one in DECLINE_CODES} <= set(catalogue())
 
 
+def names_in(pattern: str, *paths: str) -> set[str]:
+    """What a pattern finds in the sources of the audits."""
+    texts = [one.read_text("utf-8") for path in paths for one in sorted(ROOT.glob(path))]
+    return {name for text in texts for name in re.findall(pattern, text, re.MULTILINE)}
+
+
+def test_every_check_of_the_audits_has_its_words_in_every_language() -> None:
+    audits = ("gateway/audit/*.py", "clearing/audit.py", "clearing/daily_audit/*.py")
+    compared = names_in(r'AuditCheck\(\s+name="([a-z_]+)"|DailyCheck\(\s+name="([a-z_]+)"', *audits)
+    compared = {name for pair in compared for name in pair if name}
+    compared |= names_in(r'PspComparison\(\s+check="([a-z_]+)"', *audits) | {PSP_RECORD}
+    assert {"ledger", "sessions", "ledger_shards", "psp_balance", "administrative_acts"} <= compared
+    found = names_in(r'(?:check=|\.find\()"([a-z_]+)"', *audits) | set(CHECKS) | set(DETAILS)
+    found |= names_in(r"^-- name: (\w+_(?:unequal|unposted|gapped|not_zero))$", "clearing/sql/audit.sql")
+    found |= names_in(r'^    "([a-z_]+)",$', "clearing/audit.py")
+    assert {"hash_chain", "captures_equal_postings", "unbooked_charges", "transit_not_zero"} <= found
+    for name in compared:
+        assert {f"audit_check.{name}", f"audit_about.{name}"} <= set(catalogue()), name
+    for name in found:
+        assert f"audit_check.{name}" in catalogue(), name
+    # A check that the catalogue does not know is shown by its own words.
+    assert Texts("de").of_code("audit_check", "a_new_check") == "a new check"
+    assert Texts("de").of_known("audit_about.a_new_check") is None
+
+
 @pytest.mark.parametrize(
     ("language", "count", "text"),
     [
@@ -110,7 +138,9 @@ def test_a_count_of_one_is_said_in_the_singular(language: str, count: int | str,
         ("rdf_1", True, "/console/reconciliation/rdf_1"),
         ("rdf_1", False, None),
         ("exc_1", False, None),
-        ("auth_1", True, None),
+        ("auth_1", False, "/console/objects/auth_1"),
+        ("ocp_1", True, "/console/operators/connections/ocp_1"),
+        ("tsk_1", True, None),
         ("ses", True, None),
         ("NL-ABC", True, None),
     ],
@@ -122,6 +152,13 @@ def test_an_id_leads_to_its_page_where_the_person_has_one(
     if address is not None:
         pattern = address.replace(name, "{id}")
         assert any(re.sub(r"\{\w+\}", "{id}", path) == pattern for path in PAGES)
+
+
+def test_ids_in_a_text_are_pieces_of_their_own() -> None:
+    name = "ses_01jd2w3x4y5z6a7b8c9d0e1f2g"
+    assert split_at_ids(f"of {name}: late") == ["of ", name, ": late"]
+    assert split_at_ids(f"{name},{name}") == ["", name, ",", name, ""]
+    assert split_at_ids(f"x_{name} {name}0 ses_1 no_agreement") == [f"x_{name} {name}0 ses_1 no_agreement"]
 
 
 def test_every_header_cell_says_what_it_heads() -> None:
