@@ -11,6 +11,7 @@ from typing import Final
 _PAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ses": "/console/sessions/",
+        "dsp": "/console/disputes/",
         "dis": "/console/payouts/",
         "evt": "/console/events/",
         "exc": "/console/exceptions/",

@@ -18,7 +18,7 @@ from sandbox.pki.hierarchy import Suite, build_pki
 from tests.browser.conftest import PHONE, WIDE, OpenPage, WatchedPage, serious_findings
 from tests.browser.test_console_pages import with_cookies
 from tests.fakes.api import START
-from tests.fakes.console import ConsoleOfTest, HostileTariff, open_console, paid_session
+from tests.fakes.console import ConsoleOfTest, HostileTariff, disputed, open_console, paid_session
 from tests.fakes.console_operators import OPERATOR, add_decision, add_operator
 from tests.fakes.pnc_authorize import ROOT
 from tests.fakes.pnc_market import EMAID
@@ -27,6 +27,7 @@ from tests.integration.test_console_money import with_difference
 # A route's page by the list that has a link to it; without one, by its address.
 LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "/console/sessions/{id}": ("/console/sessions", r"/console/sessions/ses_\w+"),
+    "/console/disputes/{id}": ("/console/disputes", r"/console/disputes/dsp_\w+"),
     "/console/payouts/{id}": ("/console/payouts", r"/console/payouts/dis_\w+"),
     "/console/webhooks/{id}": ("/console/webhooks", r"/console/webhooks/whe_\w+"),
     "/console/events/{id}": ("/console/events", r"/console/events/evt_\w+"),
@@ -75,7 +76,7 @@ def test_every_route_is_looked_at() -> None:
 @asynccontextmanager
 async def console_with_everything(pool: Pool) -> AsyncIterator[ConsoleOfTest]:
     async with open_console(pool, tariffs=HostileTariff()) as console:
-        await paid_session(console.api)
+        await disputed(console.api, await paid_session(console.api))
         await add_operator(pool)
         await add_decision(pool)
         contract = {
