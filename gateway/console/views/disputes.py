@@ -16,7 +16,6 @@ from gateway.ids import format_id, parse_id, shard_of
 from gateway.payments.session_trace import read_trace
 
 _PAGE: Final = "25"
-_ENTRIES: Final = frozenset({"dispute", "dispute_won"})
 
 
 async def disputes(page: ConsolePage) -> web.StreamResponse:
@@ -52,7 +51,7 @@ async def dispute(page: ConsolePage) -> web.StreamResponse:
 
 
 async def _batches(page: ConsolePage, shown: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The session's entries of this dispute, each with when it was booked."""
+    """The session's entries of this dispute, its fee and its exchange, each with when it was booked."""
     try:
         record = await read_trace(page.services.pool, parse_id("ses", shown["session"]))
     except RecordConflictError:
@@ -63,5 +62,5 @@ async def _batches(page: ConsolePage, shown: Mapping[str, Any]) -> Sequence[Mapp
         {"at": batch["booked_at"], **entry}
         for batch in record["batches"]
         for entry in batch["entries"]
-        if entry["kind"] in _ENTRIES and entry["reference"].partition(":")[0] == name
+        if entry["reference"] == name or entry["reference"].startswith((f"{name}/", f"{name}:"))
     ]
