@@ -16,7 +16,7 @@ from gateway.audit.system_audit_repository import AccountDifference
 from gateway.ids import format_id
 
 SHOWN: Final = 100  # findings of one kind that are listed
-_DETAILS: Final[Mapping[str, str]] = MappingProxyType(
+DETAILS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "captured_is_price": "captured and receivable are not the session's price",
         "capture_matches_authorization": "capture and authorization disagree on whether money was captured",
@@ -55,7 +55,7 @@ def agrees_unless(differs: object) -> AuditResult:
 def session_findings(failed: Mapping[str, Sequence[UUID]]) -> list[AuditFinding]:
     """Sessions that fail a check, by the check's name, as findings; of each check no more than are listed."""
     return [
-        AuditFinding(check=check, subject=format_id("ses", session_id), detail=_DETAILS[check])
+        AuditFinding(check=check, subject=format_id("ses", session_id), detail=DETAILS[check])
         for check, sessions in failed.items()
         for session_id in sessions[:SHOWN]
     ]

@@ -93,6 +93,26 @@ PAYABLES: Final = CsvList(
         "disbursement",
     ),
 )
+DISPUTES: Final = CsvList(
+    name="disputes",
+    operation="listDisputes",
+    columns=(
+        "id",
+        "session",
+        "state",
+        "response",
+        "reason",
+        "amount_minor=amount",
+        "withdrawn_minor=withdrawn",
+        "currency",
+        "fee_minor=fee",
+        "fee_currency",
+        "opened_at",
+        "respond_by",
+        "closed_at",
+        "submissions",
+    ),
+)
 EXCEPTIONS: Final = CsvList(
     name="exceptions",
     operation="listExceptions",

@@ -27,6 +27,7 @@ SECTIONS: Final[Sequence[Section]] = (
     Section(key="nav.home", path="/console", operation="listSessions"),
     Section(key="nav.sessions", path="/console/sessions", operation="listSessions"),
     Section(key="nav.payments", path="/console/payments", operation="listAuthorizations"),
+    Section(key="nav.disputes", path="/console/disputes", operation="listDisputes"),
     Section(key="nav.payouts", path="/console/payouts", operation="listDisbursements"),
     Section(key="nav.flow", path="/console/flow", operation="getSummary", platform_only=True),
     Section(key="nav.exceptions", path="/console/exceptions", operation="listExceptions", starts_group=True),

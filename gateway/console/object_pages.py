@@ -15,6 +15,7 @@ OBJECTS: Final = "/console/objects/"
 _PAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ses": "/console/sessions/",
+        "dsp": "/console/disputes/",
         "dis": "/console/payouts/",
         "evt": "/console/events/",
         "exc": "/console/exceptions/",
@@ -26,7 +27,6 @@ _PAGES: Final[Mapping[str, str]] = MappingProxyType(
         "auth": OBJECTS,
         "cap": OBJECTS,
         "ref": OBJECTS,
-        "dsp": OBJECTS,
     }
 )
 _PLATFORM_ONLY: Final = frozenset({"exc", "rdf"})

@@ -44,6 +44,19 @@ class ObjectDelivery(FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionAuthorization(FromRow):
+    """One of a session's authorizations, with when its row changed last; the hold in minor units."""
+
+    id: UUID
+    state: str
+    hold_minor: int
+    currency: str
+    decline_code: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AmountFigure(FromRow):
     """Payments of one currency: how many, and how much in minor units."""
 
@@ -93,6 +106,16 @@ async def list_disputes_of(connection: Connection, *, shard: int, session_id: UU
     """The ids of a session's disputes."""
     found = _QUERIES.dispute_ids_of(connection, shard=shard, session_id=session_id, limit=_MOST)
     return [row["id"] async for row in found]
+
+
+async def list_authorizations_of(
+    connection: Connection, *, shard: int, session_id: UUID, party_id: str | None
+) -> list[SessionAuthorization]:
+    """A session's authorizations, those that failed included, oldest first."""
+    found = _QUERIES.authorizations_of(
+        connection, shard=shard, session_id=session_id, party_id=party_id, limit=_MOST
+    )
+    return [SessionAuthorization.from_row(row) async for row in found]
 
 
 async def list_deliveries_of(

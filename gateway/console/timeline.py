@@ -1,6 +1,8 @@
-"""What happened in a session, in order: its events, the charging itself, and the money that follows.
+"""What happened in a session, in order: the charging, its payment, its books, the money that follows.
 
 Owns: the order and the kinds of entries. Must not know HTTP, SQL, a language or how a page looks.
+Events are deleted after a while, so each step that a row knows comes from that row; an event of the same step
+and the same object stands in its place, because it says when the step was taken.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +34,9 @@ class TimelineEntry:
     currency: str | None = None
     energy_wh: int | None = None
     note: str = ""
+    note_kind: str = "decline"  # of which codes the note is one
     link: str = ""
+    subject: str = ""  # the id of what it happened to
 
 
 _TONES: Final[Mapping[str, Tone]] = {
@@ -55,6 +59,10 @@ _TONES: Final[Mapping[str, Tone]] = {
 }
 _ORDER: Final = {"timeline.requested": 0, "timeline.started": 1, "timeline.ended": 2}
 _AFTER_ALL: Final = 9
+_DISPUTE_PAGE: Final = "/console/disputes/"
+_HELD: Final = frozenset({"authorized", "capture_requested", "captured", "voided"})
+_ENDED_UNPAID: Final = frozenset({"voided", "failed"})
+_WAITING: Final = frozenset({"requires_action", "outcome_unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +74,26 @@ class TimelineFacts:
     refunds: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     payables: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     disbursements: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    authorizations: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    disputes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    batches: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    documents: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
 def timeline(facts: TimelineFacts) -> list[TimelineEntry]:
     """Every entry, oldest first; of one instant, the cause before what follows from it."""
-    found = [*_charging(facts.session), *_events(facts.events), *_refunds(facts.refunds), *_payouts(facts)]
+    events = list(_events(facts.events))
+    known = {(one.key, one.subject) for one in events}
+    rows = [*_authorizations(facts.authorizations), *_capture(facts.session), *_disputes(facts.disputes)]
+    found = [
+        *_charging(facts.session),
+        *events,
+        *(one for one in rows if (one.key, one.subject) not in known),
+        *_refunds(facts.refunds),
+        *_booked(facts.batches),
+        *_documents(facts.documents),
+        *_payouts(facts),
+    ]
     return sorted(found, key=lambda one: (one.at, _ORDER.get(one.key, _AFTER_ALL)))
 
 
@@ -89,7 +112,7 @@ def _events(events: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
     seen: set[tuple[str, str, str]] = set()
     for event in events:
         name = (event["type"], event["object_id"], _state_of(event["data"]))
-        if name in seen or event["type"] == "refund.succeeded":
+        if name in seen or event["type"].startswith("refund."):
             continue
         seen.add(name)
         amount, currency = _amount_of(event["type"], event["data"])
@@ -100,6 +123,80 @@ def _events(events: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
             amount=amount,
             currency=currency,
             note=str(event["data"].get("decline_code") or ""),
+            subject=event["object_id"],
+            link=_DISPUTE_PAGE + event["object_id"] if event["type"].startswith("dispute.") else "",
+        )
+
+
+def _of_row(
+    kind: str, row: Mapping[str, Any], at: datetime | str, *, note: str = "", link: str = ""
+) -> TimelineEntry:
+    """A step that a row knows, as the event of that kind would say it."""
+    return TimelineEntry(
+        at=parse_instant(at) if isinstance(at, str) else at,
+        key=f"event.{kind}",
+        tone=_TONES.get(kind, Tone.PLAIN),
+        amount=row["amount"],
+        currency=row["currency"],
+        note=note,
+        subject=row["id"],
+        link=link,
+    )
+
+
+def _authorizations(authorizations: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
+    """Each hold from when it was asked for, and how it ended where it did without a capture."""
+    for one in authorizations:
+        if one["state"] in _HELD:
+            yield _of_row("authorization.authorized", one, one["created"])
+        if one["state"] in _ENDED_UNPAID:
+            yield _of_row(
+                f"authorization.{one['state']}", one, one["updated"], note=str(one["decline_code"] or "")
+            )
+        if one["state"] in _WAITING:
+            yield _of_row(f"authorization.{one['state']}", one, one["created"])
+
+
+def _capture(session: Mapping[str, Any]) -> Iterable[TimelineEntry]:
+    capture = session["capture"]
+    if capture is not None and capture["captured_at"] is not None:
+        yield _of_row("capture.succeeded", capture, capture["captured_at"])
+
+
+def _disputes(disputes: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
+    for one in disputes:
+        page = _DISPUTE_PAGE + one["id"]
+        # An inquiry that ended took no money: it was never a dispute.
+        inquiry = one["state"] in {"inquiry", "closed"}
+        yield _of_row(f"dispute.{'inquiry' if inquiry else 'opened'}", one, one["opened_at"], link=page)
+        if one["closed_at"] is not None:
+            yield _of_row(f"dispute.{one['state']}", one, one["closed_at"], link=page)
+
+
+def _booked(batches: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
+    """Each entry of the journal, when its batch was booked."""
+    for batch in batches:
+        for entry in batch["entries"]:
+            yield TimelineEntry(
+                at=parse_instant(batch["booked_at"]),
+                key="timeline.booked",
+                tone=Tone.GOOD,
+                note=entry["kind"],
+                note_kind="entry",
+                link="#journal",
+            )
+
+
+def _documents(documents: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
+    for one in documents:
+        yield TimelineEntry(
+            at=parse_instant(one["issued"]),
+            key="timeline.document",
+            amount=one["gross"],
+            currency=one["currency"],
+            note=one["type"],
+            note_kind="document",
+            link="#documents",
         )
 
 

@@ -18,6 +18,12 @@ ORDER BY d.event_id, d.endpoint_id LIMIT :limit;
 -- name: dispute_ids_of
 SELECT id FROM gateway.dispute WHERE shard = :shard AND session_id = :session_id ORDER BY id LIMIT :limit;
 
+-- name: authorizations_of
+-- Of one party, which pays for its drivers; its operator does not see who pays how.
+SELECT id, state, hold_minor, currency, decline_code, created_at, updated_at FROM gateway.payment_authorization
+WHERE shard = :shard AND session_id = :session_id AND (:party_id::text IS NULL OR party_id = :party_id)
+ORDER BY id LIMIT :limit;
+
 -- name: captured
 SELECT c.currency, count(*) AS payments, sum(c.amount_minor)::bigint AS amount_minor
 FROM gateway.capture c JOIN gateway.session s ON s.shard = c.shard AND s.id = c.session_id

@@ -24,6 +24,7 @@ from tests.integration.test_console_money import with_difference
 # A route's page by the list that has a link to it; without one, by its address.
 LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "/console/sessions/{id}": ("/console/sessions", r"/console/sessions/ses_\w+"),
+    "/console/disputes/{id}": ("/console/disputes", r"/console/disputes/dsp_\w+"),
     "/console/payouts/{id}": ("/console/payouts", r"/console/payouts/dis_\w+"),
     "/console/webhooks/{id}": ("/console/webhooks", r"/console/webhooks/whe_\w+"),
     "/console/events/{id}": ("/console/events", r"/console/events/evt_\w+"),

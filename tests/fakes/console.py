@@ -13,10 +13,11 @@ from aiohttp.test_utils import TestServer
 
 from gateway.api.server import build_api
 from gateway.console.server import LIVE_SECONDS, Console
-from gateway.database import Pool
-from gateway.ids import new_id
+from gateway.database import Pool, transaction
+from gateway.ids import new_id, parse_id, shard_of
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
+from gateway.payments.psp.dispute_port import DisputeState, DisputeUpdate
 from gateway.payments.requests import ChargePoint
 from gateway.people.person import PersonRecord, SessionLimits
 from gateway.people.roles import PersonRole
@@ -180,3 +181,31 @@ async def paid_session(api: Api, *, settles: Mapping[str, str] | None = None) ->
         seconds=5
     )  # a reader of events sees what is older than a second
     return session
+
+
+async def disputed(api: Api, session: str) -> None:
+    """Have the cardholder's bank reclaim what a session's driver paid, and book it."""
+    session_id = parse_id("ses", session)
+    shard = shard_of(session_id)
+    update = DisputeUpdate(
+        psp_dispute="du_1",
+        state=DisputeState.OPENED,
+        amount_minor=1190,
+        withdrawn_minor=1190,
+        fee_minor=1500,
+        fee_currency="EUR",
+        currency="EUR",
+        reason="fraudulent",
+    )
+    disputes = api.services.payments.disputes
+    assert await disputes.record_update(update, shard=shard, session_id=session_id)  # type: ignore[attr-defined]
+    async with transaction(api.services.pool) as connection:
+        await api.services.clearing.sessions.open_dispute(
+            connection,
+            session_id,
+            minor=update.withdrawn_minor,
+            fee_minor=update.fee_minor,
+            fee_currency=update.fee_currency,
+            reference=update.psp_dispute,
+            now=api.clock.now(),
+        )

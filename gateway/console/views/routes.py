@@ -12,6 +12,7 @@ from gateway.console.page import ConsolePage
 from gateway.console.views import (
     books,
     developers,
+    disputes,
     exceptions,
     keys,
     objects,
@@ -37,6 +38,8 @@ PAGES: Final[Mapping[str, _View]] = {
     "/console/sessions/{id}": session.session,
     "/console/sessions/{id}/receipt": session.receipt_file,
     "/console/payments": sessions.payments,
+    "/console/disputes": disputes.disputes,
+    "/console/disputes/{id}": disputes.dispute,
     "/console/payouts": payouts.payouts,
     "/console/payouts/{id}": payouts.payout,
     "/console/payouts/{id}/statement": payouts.statement,

@@ -7,6 +7,7 @@ The journal and the proof are of every party's money: the platform alone sees th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 from aiohttp import web
 
@@ -35,6 +36,15 @@ class _Proof:
     entries: Sequence[Mapping[str, Any]] = ()
     chart: FlowChart | None = None
     hashes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    batches: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PaymentRows:
+    """What the session's rows say of its payment."""
+
+    authorizations: Sequence[Mapping[str, Any]]
+    disputes: Sequence[Mapping[str, Any]]
 
 
 async def session(page: ConsolePage) -> web.Response:
@@ -60,7 +70,8 @@ async def session(page: ConsolePage) -> web.Response:
         await calls.read("getDisbursement", id=one)
         for one in sorted({payable["disbursement"] for payable in payables if payable["disbursement"]})
     ]
-    events, deliveries = await _events(page, shown, refunds)
+    rows = await _rows(page, session_id)
+    events, deliveries = await _events(page, shown, [*refunds, *rows.authorizations, *rows.disputes])
     receipt = await calls.read_where_there("getSessionReceipt", id=name) if shown["capture"] else None
     proof = await _proof(page, session_id) if calls.platform and settled else _Proof()
     return page.respond(
@@ -82,8 +93,13 @@ async def session(page: ConsolePage) -> web.Response:
                 refunds=refunds,
                 payables=payables,
                 disbursements=disbursements,
+                authorizations=rows.authorizations,
+                disputes=rows.disputes,
+                batches=proof.batches,
+                documents=receipt["documents"] if receipt else (),
             )
         ),
+        disputes=rows.disputes,
         events=events,
         deliveries=deliveries,
         exceptions=[] if shown["state"] == "cleared" else await _exceptions(page, shown["id"]),
@@ -129,17 +145,40 @@ def _refundable(shown: Mapping[str, Any]) -> int:
     return int(capture["amount"]) - int(capture["refunded"]) - int(capture["disputed"])
 
 
-async def _events(
-    page: ConsolePage, shown: Mapping[str, Any], refunds: Sequence[Mapping[str, Any]]
-) -> tuple[list[dict[str, Any]], dict[str, list[repository.ObjectDelivery]]]:
-    names = [shown["id"], shown["authorization"], *(one["id"] for one in refunds)]
-    if shown["capture"]:
-        names.append(shown["capture"]["id"])
-    session_id = parse_id("ses", shown["id"])
+async def _rows(page: ConsolePage, session_id: UUID) -> _PaymentRows:
+    """The session's authorizations and disputes that the person may see."""
     shard = shard_of(session_id)
     async with page.services.pool.acquire() as connection:
+        authorizations = await repository.list_authorizations_of(
+            connection, shard=shard, session_id=session_id, party_id=page.own_party
+        )
         disputes = await repository.list_disputes_of(connection, shard=shard, session_id=session_id)
-        names += [format_id("dsp", one) for one in disputes]
+    found = [await page.calls.read_where_there("getDispute", id=format_id("dsp", one)) for one in disputes]
+    return _PaymentRows(
+        authorizations=[
+            {
+                "id": format_id("auth", one.id),
+                "state": one.state,
+                "amount": one.hold_minor,
+                "currency": one.currency,
+                "decline_code": one.decline_code,
+                "created": one.created_at,
+                "updated": one.updated_at,
+            }
+            for one in authorizations
+        ],
+        disputes=[one for one in found if one is not None],
+    )
+
+
+async def _events(
+    page: ConsolePage, shown: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, list[repository.ObjectDelivery]]]:
+    names = {shown["id"], shown["authorization"], *(one["id"] for one in objects)}
+    if shown["capture"]:
+        names.add(shown["capture"]["id"])
+    shard = shard_of(parse_id("ses", shown["id"]))
+    async with page.services.pool.acquire() as connection:
         found = await repository.list_events_of(
             connection, shard=shard, object_ids=[one for one in names if one], party_id=page.own_party
         )
@@ -182,6 +221,7 @@ async def _proof(page: ConsolePage, session_id: Any) -> _Proof:
     return _Proof(
         steps=verify_trace(record),
         entries=entries,
+        batches=record["batches"],
         chart=draw(flows) if flows else None,
         hashes=[
             {"batch": one["batch"], "hash": one["hash"], "at": one["booked_at"]} for one in record["batches"]

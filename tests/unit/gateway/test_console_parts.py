@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from clearing.books.vat_return import VatSide
 from clearing.daily_audit.run import CHECKS
 from clearing.money import to_major
 from clearing.tax.vat import SupplyLeg
-from gateway.audit.system_audit import DETAILS, PSP_RECORD
+from gateway.audit.checks import DETAILS
+from gateway.audit.system_audit import PSP_RECORD
 from gateway.console import figures
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.bar_chart import HEIGHT, draw_bars
@@ -250,6 +252,7 @@ SESSION = {
     "started_at": "2026-10-29T20:15:00Z",
     "ended_at": "2026-10-29T22:00:00Z",
     "energy_wh": 20_000,
+    "capture": None,
 }
 
 
@@ -295,6 +298,61 @@ def test_a_timeline_is_in_order_and_says_once_what_two_parties_were_sent() -> No
         ("timeline.refund_failed", 100, Tone.BAD),
         ("timeline.payout_paid", 880, Tone.GOOD),  # this session's part, not the whole payout
     ]
+
+
+def test_a_timeline_is_whole_without_events_and_says_nothing_twice_with_them() -> None:
+    held = {
+        "id": "auth_1",
+        "state": "captured",
+        "amount": 5000,
+        "currency": "EUR",
+        "decline_code": None,
+        "created": datetime(2026, 10, 29, 20, 0, 1, tzinfo=UTC),
+        "updated": datetime(2026, 10, 29, 22, 0, 1, tzinfo=UTC),
+    }
+    declined = held | {"id": "auth_0", "state": "failed", "decline_code": "expired_card"}
+    declined["updated"] = datetime(2026, 10, 29, 20, 0, 0, 500, tzinfo=UTC)
+    capture = {"id": "cap_1", "amount": 1190, "currency": "EUR", "captured_at": "2026-10-29T22:00:01Z"}
+    dispute = {"id": "dsp_1", "state": "won", "amount": 1190, "currency": "EUR"}
+    dispute |= {"opened_at": "2026-11-02T08:00:00Z", "closed_at": "2026-11-20T08:00:00Z"}
+    inquiry = dispute | {"id": "dsp_2", "state": "closed", "closed_at": "2026-11-21T08:00:00Z"}
+    facts = TimelineFacts(
+        session=SESSION | {"capture": capture},
+        authorizations=[declined, held],
+        disputes=[dispute, inquiry],
+        batches=[{"booked_at": "2026-10-29T22:01:00Z", "entries": [{"kind": "capture"}]}],
+        documents=[
+            {"issued": "2026-10-29T22:02:00Z", "gross": 1190, "currency": "EUR", "type": "invoice"},
+        ],
+    )
+    whole = [
+        ("timeline.requested", None),
+        ("event.authorization.failed", 5000),
+        ("event.authorization.authorized", 5000),
+        ("timeline.started", None),
+        ("timeline.ended", None),
+        ("event.capture.succeeded", 1190),
+        ("timeline.booked", None),
+        ("timeline.document", 1190),
+        ("event.dispute.opened", 1190),
+        ("event.dispute.inquiry", 1190),
+        ("event.dispute.won", 1190),
+        ("event.dispute.closed", 1190),
+    ]
+    assert [(one.key, one.amount) for one in timeline(facts)] == whole
+    late = "2026-10-29T22:00:03Z"
+    sent = [
+        _event(key.removeprefix("event."), late, amount=amount, currency="EUR") | {"object_id": name}
+        for key, amount, name in (
+            ("event.capture.succeeded", 1190, "cap_1"),
+            ("event.dispute.opened", 1190, "dsp_1"),
+            ("event.authorization.authorized", 5000, "auth_1"),
+        )
+    ]
+    both = timeline(replace(facts, events=sent))
+    assert sorted((one.key, one.amount or 0) for one in both) == sorted((key, one or 0) for key, one in whole)
+    captured = next(one for one in both if one.key == "event.capture.succeeded")
+    assert captured.at == datetime(2026, 10, 29, 22, 0, 3, tzinfo=UTC)  # as the event says
 
 
 def _transfer(debit: str, credit: str, minor: int) -> dict[str, Any]:
