@@ -4,6 +4,7 @@ Owns: rows. Must not know: what a trace looks like, whether it holds.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,22 @@ async def load_batches(connection: Connection, session_id: UUID) -> list[Stateme
             connection, batch_id, account=SESSION_TRANSIT, currency=batch["currency"]
         )
         found.append(seal(batch, content, only=keys[batch_id]))
+    return found
+
+
+async def find_cleared_at(connection: Connection, session_id: UUID) -> datetime | None:
+    """When the sale of a session was booked; None: not yet."""
+    found: datetime | None = await _sql.cleared_at(
+        connection, shard=shard_of(session_id), session_id=session_id
+    )
+    return found
+
+
+async def find_uncleared_at(connection: Connection, session_id: UUID) -> datetime | None:
+    """When clearing first could not clear a session; None: never."""
+    found: datetime | None = await _sql.uncleared_at(
+        connection, shard=shard_of(session_id), session_id=session_id
+    )
     return found
 
 

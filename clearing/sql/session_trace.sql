@@ -7,6 +7,15 @@ FROM clearing.entry AS e JOIN clearing.batch AS b ON b.id = e.batch_id
 WHERE e.shard = :shard AND e.subject_id = :session_id
 ORDER BY b.booked_at, b.chain, b.position, e.kind, e.reference;
 
+-- name: cleared_at$
+-- When a session was cleared: its sale was booked.
+SELECT min(b.booked_at) FROM clearing.entry AS e JOIN clearing.batch AS b ON b.id = e.batch_id
+WHERE e.shard = :shard AND e.subject_id = :session_id AND e.kind = 'capture';
+
+-- name: uncleared_at$
+-- When clearing first could not clear a session, whatever became of it.
+SELECT exception_at FROM clearing.session_exception WHERE shard = :shard AND session_id = :session_id;
+
 -- name: payables_of
 -- With the payment that settles each, and the bank's line of that once it is matched.
 WITH owed AS MATERIALIZED (

@@ -3,13 +3,14 @@
 Owns: rows. Must not know a page. `party_id` None is the platform, which sees everybody's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, FromRow, named_queries
+from gateway.ids import shard_of
 
 _QUERIES: Final[Any] = named_queries("gateway", "console.sql")
 _MOST: Final = 500
@@ -53,6 +54,18 @@ class SessionAuthorization(FromRow):
     currency: str
     decline_code: str | None
     created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedUsageRecord(FromRow):
+    """Usage that checks of CDRs did not let through: the codes of its findings, what became of it."""
+
+    id: UUID
+    cdr_id: str
+    state: str
+    reasons: list[str]
+    received_at: datetime
     updated_at: datetime
 
 
@@ -116,6 +129,27 @@ async def list_authorizations_of(
         connection, shard=shard, session_id=session_id, party_id=party_id, limit=_MOST
     )
     return [SessionAuthorization.from_row(row) async for row in found]
+
+
+async def list_checked_usage_of(
+    connection: Connection, *, shard: int, session_id: UUID
+) -> list[CheckedUsageRecord]:
+    """The usage of a session that checks of CDRs did not let through, oldest first."""
+    found = _QUERIES.checked_usage_of(connection, shard=shard, session_id=session_id, limit=_MOST)
+    return [CheckedUsageRecord.from_row(row) async for row in found]
+
+
+async def find_exception_at(connection: Connection, *, shard: int, session_id: UUID) -> datetime | None:
+    """Since when a session is an exception; None: it is none."""
+    found: datetime | None = await _QUERIES.exception_at_of(connection, shard=shard, session_id=session_id)
+    return found
+
+
+async def find_time_zones(connection: Connection, session_ids: Sequence[UUID]) -> Mapping[UUID, str]:
+    """The time zones of sessions' locations, by session."""
+    shards = [shard_of(one) for one in session_ids]
+    found = _QUERIES.time_zones_of(connection, shards=shards, ids=list(session_ids))
+    return {row["id"]: row["time_zone"] async for row in found}
 
 
 async def list_deliveries_of(

@@ -6,7 +6,7 @@ and the same object stands in its place, because it says when the step was taken
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -35,6 +35,7 @@ class TimelineEntry:
     energy_wh: int | None = None
     note: str = ""
     note_kind: str = "decline"  # of which codes the note is one
+    codes: Sequence[str] = ()  # what the checks of a CDR found
     link: str = ""
     subject: str = ""  # the id of what it happened to
 
@@ -59,17 +60,57 @@ _TONES: Final[Mapping[str, Tone]] = {
 }
 _ORDER: Final = {"timeline.requested": 0, "timeline.started": 1, "timeline.ended": 2}
 _AFTER_ALL: Final = 9
+_CLEARED: Final = "event.session.cleared"
+# Where a step is shown: by the first part of an event's type, a page before the id or a section.
 _DISPUTE_PAGE: Final = "/console/disputes/"
+_PAYMENT: Final = "#payment"
+_SECTIONS: Final[Mapping[str, str]] = {"authorization": _PAYMENT, "capture": _PAYMENT}
+_DECIDED: Final[Mapping[str, Tone]] = {
+    "accepted": Tone.GOOD,
+    "rejected": Tone.BAD,
+    "replaced": Tone.PLAIN,
+}
 _HELD: Final = frozenset({"authorized", "capture_requested", "captured", "voided"})
 _ENDED_UNPAID: Final = frozenset({"voided", "failed"})
 _WAITING: Final = frozenset({"requires_action", "outcome_unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInstants:
+    """When the session's own steps were taken, as its rows have it; None: not, or not known.
+
+    `capture_created` is when its capture was asked for.
+    """
+
+    completed: datetime | None = None
+    cleared: datetime | None = None
+    exception: datetime | None = None
+    capture_created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedUsage:
+    """Usage that the checks of CDRs did not let through: the codes of its findings, and what was decided."""
+
+    id: str
+    cdr_id: str
+    state: str
+    reasons: Sequence[str]
+    received_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineFacts:
-    """What a timeline is made of: the API's objects of one session, as JSON."""
+    """What a timeline is made of: the API's objects of one session, as JSON, and when its rows changed.
+
+    `check_flags` are the flags of the session that checks of its CDR gave it.
+    """
 
     session: Mapping[str, Any]
+    instants: SessionInstants = SessionInstants()
+    checked: Sequence[CheckedUsage] = field(default_factory=tuple)
+    check_flags: Sequence[str] = field(default_factory=tuple)
     events: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     refunds: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     payables: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
@@ -84,13 +125,20 @@ def timeline(facts: TimelineFacts) -> list[TimelineEntry]:
     """Every entry, oldest first; of one instant, the cause before what follows from it."""
     events = list(_events(facts.events))
     known = {(one.key, one.subject) for one in events}
-    rows = [*_authorizations(facts.authorizations), *_capture(facts.session), *_disputes(facts.disputes)]
+    rows = [
+        *_authorizations(facts),
+        *_steps(facts.session, facts.instants),
+        *_capture(facts.session, facts.instants),
+        *_disputes(facts.disputes),
+    ]
+    steps = [*events, *(one for one in rows if (one.key, one.subject) not in known)]
+    cleared = any(one.key == _CLEARED for one in steps)
     found = [
         *_charging(facts.session),
-        *events,
-        *(one for one in rows if (one.key, one.subject) not in known),
+        *(replace(one, link="#journal") if one.key == _CLEARED and facts.batches else one for one in steps),
+        *_checks(facts),
         *_refunds(facts.refunds),
-        *_booked(facts.batches),
+        *_booked(facts.batches, cleared=cleared),
         *_documents(facts.documents),
         *_payouts(facts),
     ]
@@ -124,8 +172,13 @@ def _events(events: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
             currency=currency,
             note=str(event["data"].get("decline_code") or ""),
             subject=event["object_id"],
-            link=_DISPUTE_PAGE + event["object_id"] if event["type"].startswith("dispute.") else "",
+            link=_place_of(event),
         )
+
+
+def _place_of(event: Mapping[str, Any]) -> str:
+    kind = event["type"].partition(".")[0]
+    return _DISPUTE_PAGE + event["object_id"] if kind == "dispute" else _SECTIONS.get(kind, "")
 
 
 def _of_row(
@@ -144,23 +197,69 @@ def _of_row(
     )
 
 
-def _authorizations(authorizations: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
+def _authorizations(facts: TimelineFacts) -> Iterable[TimelineEntry]:
     """Each hold from when it was asked for, and how it ended where it did without a capture."""
-    for one in authorizations:
-        if one["state"] in _HELD:
-            yield _of_row("authorization.authorized", one, one["created"])
+    capture = facts.session["capture"]
+    for one in facts.authorizations:
+        # What a capture was asked of had been held, whatever became of it.
+        if one["state"] in _HELD or (capture is not None and capture["authorization"] == one["id"]):
+            yield _of_row("authorization.authorized", one, one["created"], link=_PAYMENT)
         if one["state"] in _ENDED_UNPAID:
-            yield _of_row(
-                f"authorization.{one['state']}", one, one["updated"], note=str(one["decline_code"] or "")
-            )
+            note = str(one["decline_code"] or "")
+            yield _of_row(f"authorization.{one['state']}", one, one["updated"], note=note, link=_PAYMENT)
         if one["state"] in _WAITING:
-            yield _of_row(f"authorization.{one['state']}", one, one["created"])
+            yield _of_row(f"authorization.{one['state']}", one, one["created"], link=_PAYMENT)
 
 
-def _capture(session: Mapping[str, Any]) -> Iterable[TimelineEntry]:
+def _steps(session: Mapping[str, Any], instants: SessionInstants) -> Iterable[TimelineEntry]:
+    """What the session itself went through: what its payer stated, its CDR, clearing."""
+    priced = session["price"] or {}
+    row = {"id": session["id"], "amount": priced.get("incl_vat"), "currency": session["currency"]}
+    stated = session.get("provisional_usage")
+    if stated is not None:
+        yield _of_row("session.usage_stated", row | {"amount": stated["price"]}, stated["stated_at"])
+    for kind, at in (
+        ("session.completed", instants.completed),
+        ("session.cleared", instants.cleared),
+        ("session.exception", instants.exception),
+    ):
+        if at is not None:
+            yield _of_row(kind, row, at)
+
+
+def _capture(session: Mapping[str, Any], instants: SessionInstants) -> Iterable[TimelineEntry]:
     capture = session["capture"]
-    if capture is not None and capture["captured_at"] is not None:
-        yield _of_row("capture.succeeded", capture, capture["captured_at"])
+    if capture is None:
+        return
+    if capture["captured_at"] is not None:
+        yield _of_row("capture.succeeded", capture, capture["captured_at"], link=_PAYMENT)
+    elif capture["state"] == "failed" and instants.capture_created is not None:
+        yield _of_row("capture.failed", capture, instants.capture_created, link=_PAYMENT)
+
+
+def _checks(facts: TimelineFacts) -> Iterable[TimelineEntry]:
+    """What the checks of the session's CDRs found: of those that waited, and of the one it is priced by."""
+    for one in facts.checked:
+        yield TimelineEntry(
+            at=one.received_at,
+            key="timeline.checks_failed",
+            tone=Tone.BAD,
+            codes=one.reasons,
+            subject=one.id,
+        )
+        if one.state in _DECIDED:
+            yield TimelineEntry(
+                at=one.updated_at, key=f"timeline.usage_{one.state}", tone=_DECIDED[one.state], subject=one.id
+            )
+    taken = {one.cdr_id for one in facts.checked if one.state == "accepted"}
+    if facts.instants.completed is not None and facts.session["cdr_id"] not in taken:
+        yield TimelineEntry(
+            at=facts.instants.completed,
+            key="timeline.checks_flagged" if facts.check_flags else "timeline.checks_passed",
+            tone=Tone.WAITING if facts.check_flags else Tone.GOOD,
+            codes=facts.check_flags,
+            subject=facts.session["id"],
+        )
 
 
 def _disputes(disputes: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
@@ -173,10 +272,12 @@ def _disputes(disputes: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
             yield _of_row(f"dispute.{one['state']}", one, one["closed_at"], link=page)
 
 
-def _booked(batches: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
-    """Each entry of the journal, when its batch was booked."""
+def _booked(batches: Sequence[Mapping[str, Any]], *, cleared: bool) -> Iterable[TimelineEntry]:
+    """Each entry of the journal, when its batch was booked; that of the sale is the session's clearing."""
     for batch in batches:
         for entry in batch["entries"]:
+            if cleared and entry["kind"] == "capture":
+                continue
             yield TimelineEntry(
                 at=parse_instant(batch["booked_at"]),
                 key="timeline.booked",
@@ -197,6 +298,7 @@ def _documents(documents: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry
             note=one["type"],
             note_kind="document",
             link="#documents",
+            subject=one["number"],
         )
 
 
@@ -205,6 +307,8 @@ def _state_of(data: Mapping[str, Any]) -> str:
 
 
 def _amount_of(kind: str, data: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    if kind == "session.usage_stated":
+        return (data.get("provisional_usage") or {}).get("price"), data.get("currency")
     if kind.startswith("session."):
         price = data.get("price") or {}
         return price.get("incl_vat"), data.get("currency")
@@ -221,6 +325,7 @@ def _refunds(refunds: Sequence[Mapping[str, Any]]) -> Iterable[TimelineEntry]:
             amount=refund["amount"],
             currency=refund["currency"],
             note=str(refund["failure_code"] or refund["reason"]).replace("_", " "),
+            subject=refund["id"],
         )
 
 

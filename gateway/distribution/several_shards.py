@@ -10,6 +10,7 @@ from typing import Final
 # Each reason with the statements that may read more than one shard for it.
 SEVERAL_SHARDS: Final = {
     "rows of several shards, each with its shard: a distributed database gets them shard by shard": """
+        gateway/console: time_zones_of
         gateway/clearing: captured_sessions lock_sessions mark_sessions published_authorizations
         gateway/clearing: published_captures published_sessions take
         gateway/daily_audit: capture_above_price capture_without_authorization captured_without_capture

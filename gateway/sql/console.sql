@@ -24,6 +24,19 @@ SELECT id, state, hold_minor, currency, decline_code, created_at, updated_at FRO
 WHERE shard = :shard AND session_id = :session_id AND (:party_id::text IS NULL OR party_id = :party_id)
 ORDER BY id LIMIT :limit;
 
+-- name: checked_usage_of
+-- What checks of CDRs did not let through.
+SELECT id, cdr_id, state, reasons, received_at, updated_at FROM gateway.stated_usage
+WHERE shard = :shard AND session_id = :session_id ORDER BY received_at, id LIMIT :limit;
+
+-- name: exception_at_of$
+-- Since when a session is an exception; null: it is none.
+SELECT exception_at FROM gateway.session WHERE shard = :shard AND id = :session_id;
+
+-- name: time_zones_of
+SELECT s.id, s.time_zone FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
+JOIN gateway.session AS s ON s.shard = asked.shard AND s.id = asked.id;
+
 -- name: captured
 SELECT c.currency, count(*) AS payments, sum(c.amount_minor)::bigint AS amount_minor
 FROM gateway.capture c JOIN gateway.session s ON s.shard = c.shard AND s.id = c.session_id

@@ -1,13 +1,31 @@
 """The console's disputes, and a session's timeline that needs no event."""
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.console.texts import catalogue
 from gateway.database import Pool
-from tests.fakes.console import HOSTILE, ConsoleOfTest, disputed, open_console, paid_session
+from gateway.jobs.driver_documents import DriverDocumentJob
+from tests.fakes.console import HOSTILE, ConsoleOfTest, Visitor, disputed, open_console, paid_session
+
+WHOLE = (
+    "timeline.requested",
+    "event.authorization.authorized",
+    "timeline.started",
+    "timeline.ended",
+    "event.session.completed",
+    "timeline.checks_passed",
+    "event.capture.succeeded",
+    "event.session.cleared",
+    "timeline.booked",
+    "timeline.payout_paid",
+    "timeline.refund_succeeded",
+    "event.dispute.opened",
+    "timeline.document",
+)
 
 
 @pytest.fixture
@@ -51,31 +69,42 @@ async def test_a_dispute_has_a_page_for_those_whose_it_is(console: ConsoleOfTest
     assert text.splitlines()[1].startswith(f"{found[0].rpartition('/')[2]},{session},opened,")
 
 
+_STEP = re.compile(r'<p class="what"><span>(?:<a [^>]*>)?([^<]+)')
+
+
 async def test_a_timeline_is_whole_when_its_events_are_deleted(console: ConsoleOfTest, pool: Pool) -> None:
     session = await paid_session(console.api)
+    body = {"session": session, "amount": 150, "reason": "duplicate"}
+    assert (await console.api.call("POST", "/v1/refunds", body, key="r1")).json["state"] == "succeeded"
     await disputed(console.api, session)
+    while await DriverDocumentJob(pool=pool, clock=console.api.clock).run_once():
+        pass
     visitor = await console.signed_in()
     path = f"/console/sessions/{session}"
-    keys = (
-        "event.authorization.authorized",
-        "event.capture.succeeded",
-        "event.dispute.opened",
-        "timeline.booked",
-        "timeline.payout_paid",
-    )
 
-    async def steps() -> dict[str, int]:
-        shown = (await visitor.get(path)).text
+    async def steps(who: Visitor) -> Counter[str]:
+        shown = (await who.get(path)).text
         entries = shown[shown.index('<ol class="timeline">') : shown.index("</ol>")]
-        return {key: entries.count(catalogue()[key]["en"]) for key in keys}
+        return Counter(one.strip() for one in _STEP.findall(entries))
 
-    with_events = await steps()
+    operator = await console.signed_in(party="DE-ABC", role="viewer")
+    partner = await console.signed_in(party="parking", role="viewer")
+    with_events = [await steps(who) for who in (visitor, operator, partner)]
     await pool.execute("DELETE FROM gateway.delivery")
     await pool.execute("DELETE FROM gateway.event")
-    assert await steps() == with_events
-    assert all(with_events.values()), with_events
-    assert with_events["event.dispute.opened"] == with_events["event.capture.succeeded"] == 1
-    operator = await console.signed_in(party="DE-ABC", role="viewer")
-    theirs = (await operator.get(path)).text
-    assert catalogue()["event.authorization.authorized"]["en"] not in theirs  # who pays how is its partner's
-    assert HOSTILE not in theirs
+    assert [await steps(who) for who in (visitor, operator, partner)] == with_events
+    of_platform, of_operator, of_partner = (
+        {key: found[catalogue()[key]["en"]] for key in WHOLE} for found in with_events
+    )
+    assert of_platform == dict.fromkeys(WHOLE, 1) | {
+        "timeline.booked": of_platform["timeline.booked"],  # the dispute and the refund, not the sale again
+        "timeline.payout_paid": 2,
+    }
+    assert of_platform["timeline.booked"] >= 1
+    assert of_partner["event.authorization.authorized"] == of_partner["event.session.cleared"] == 1
+    assert of_operator["event.authorization.authorized"] == 0  # who pays how is its partner's
+    assert of_operator["event.session.completed"] == of_operator["event.session.cleared"] == 1
+    shown = (await visitor.get(path)).text
+    assert HOSTILE not in shown
+    for kind in ("auth", "cap", "ref"):
+        assert re.search(rf'href="/console/objects/{kind}_\w+"', shown), kind

@@ -6,26 +6,33 @@ The journal and the proof are of every party's money: the platform alone sees th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 from aiohttp import web
 
+from clearing.cdr_checks.finding import CheckCode
+from clearing.meter_data.findings import MeterCode
 from clearing.money import exponent
+from clearing.session_trace.service import ClearingInstants, find_instants
 from clearing.session_trace.verification import TraceStep, verify_trace
 from gateway.console import repository
 from gateway.console.amounts import AmountNotReadError, read_amount
 from gateway.console.flow_chart import FlowChart, draw
 from gateway.console.money_flow import flows_of_transfers
 from gateway.console.page import ConsolePage
-from gateway.console.timeline import TimelineFacts, timeline
+from gateway.console.timeline import CheckedUsage, SessionInstants, TimelineFacts, timeline
 from gateway.errors import RecordConflictError
 from gateway.ids import format_id, parse_id, shard_of
 from gateway.payments.session_trace import read_trace
+from gateway.payments.views import SessionView
 from gateway.people.roles import ActArea
 
 _ALL: Final = "100"
 _SETTLED: Final = ("completed", "cleared", "exception")
+# The flags of a session that checks of its CDR and of its signed meter data give it.
+_CHECK_CODES: Final = frozenset({*CheckCode, *MeterCode})
+_METER_FLAGS: Final = "meter_data_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,8 @@ class _PaymentRows:
 
     authorizations: Sequence[Mapping[str, Any]]
     disputes: Sequence[Mapping[str, Any]]
+    instants: SessionInstants
+    checked: Sequence[CheckedUsage]
 
 
 async def session(page: ConsolePage) -> web.Response:
@@ -70,7 +79,7 @@ async def session(page: ConsolePage) -> web.Response:
         await calls.read("getDisbursement", id=one)
         for one in sorted({payable["disbursement"] for payable in payables if payable["disbursement"]})
     ]
-    rows = await _rows(page, session_id)
+    rows = await _rows(page, view)
     events, deliveries = await _events(page, shown, [*refunds, *rows.authorizations, *rows.disputes])
     receipt = await calls.read_where_there("getSessionReceipt", id=name) if shown["capture"] else None
     proof = await _proof(page, session_id) if calls.platform and settled else _Proof()
@@ -89,6 +98,9 @@ async def session(page: ConsolePage) -> web.Response:
         entries=timeline(
             TimelineFacts(
                 session=shown,
+                instants=rows.instants,
+                checked=rows.checked,
+                check_flags=[one for one in shown["flags"] if _of_a_check(one)],
                 events=events,
                 refunds=refunds,
                 payables=payables,
@@ -145,14 +157,17 @@ def _refundable(shown: Mapping[str, Any]) -> int:
     return int(capture["amount"]) - int(capture["refunded"]) - int(capture["disputed"])
 
 
-async def _rows(page: ConsolePage, session_id: UUID) -> _PaymentRows:
-    """The session's authorizations and disputes that the person may see."""
-    shard = shard_of(session_id)
+async def _rows(page: ConsolePage, view: SessionView) -> _PaymentRows:
+    """The session's authorizations and disputes that the person may see, and when its rows changed."""
+    shard, session_id = view.session.shard, view.session.id
     async with page.services.pool.acquire() as connection:
         authorizations = await repository.list_authorizations_of(
             connection, shard=shard, session_id=session_id, party_id=page.own_party
         )
         disputes = await repository.list_disputes_of(connection, shard=shard, session_id=session_id)
+        checked = await repository.list_checked_usage_of(connection, shard=shard, session_id=session_id)
+        stopped_at = await repository.find_exception_at(connection, shard=shard, session_id=session_id)
+        clearing = await find_instants(connection, session_id)
     found = [await page.calls.read_where_there("getDispute", id=format_id("dsp", one)) for one in disputes]
     return _PaymentRows(
         authorizations=[
@@ -168,7 +183,37 @@ async def _rows(page: ConsolePage, session_id: UUID) -> _PaymentRows:
             for one in authorizations
         ],
         disputes=[one for one in found if one is not None],
+        instants=_instants(view, clearing, stopped_at),
+        checked=[
+            CheckedUsage(
+                id=str(one.id),
+                cdr_id=one.cdr_id,
+                state=one.state,
+                reasons=one.reasons,
+                received_at=one.received_at,
+                updated_at=one.updated_at,
+            )
+            for one in checked
+        ],
     )
+
+
+def _instants(view: SessionView, clearing: ClearingInstants, stopped_at: datetime | None) -> SessionInstants:
+    """Completed is when its capture was asked for; of a session without one, when its row changed last."""
+    session, capture = view.session, view.capture
+    completed = None
+    if session.ended_at is not None:
+        completed = session.updated_at if capture is None else capture.created_at
+    return SessionInstants(
+        completed=completed,
+        cleared=clearing.cleared_at,
+        exception=clearing.uncleared_at or stopped_at,
+        capture_created=None if capture is None else capture.created_at,
+    )
+
+
+def _of_a_check(flag: str) -> bool:
+    return flag in _CHECK_CODES or flag.startswith(_METER_FLAGS)
 
 
 async def _events(

@@ -27,7 +27,7 @@ from gateway.console.money_flow import MoneyFlow, flows_of_transfers, receiver_o
 from gateway.console.navigation import SECTIONS
 from gateway.console.object_pages import object_page, split_at_ids
 from gateway.console.texts import FILES, LANGUAGES, Texts, catalogue, choose_language
-from gateway.console.timeline import TimelineFacts, Tone, timeline
+from gateway.console.timeline import CheckedUsage, SessionInstants, TimelineFacts, Tone, timeline
 from gateway.console.views.overview import range_of
 from gateway.console.views.payouts import calendar, forecast_sums, held_parties
 from gateway.console.views.reconciliation import side_rows
@@ -248,6 +248,10 @@ def test_what_could_mean_two_things_is_no_amount(text: str) -> None:
 
 
 SESSION = {
+    "id": "ses_1",
+    "currency": "EUR",
+    "price": None,
+    "cdr_id": "cdr-1",
     "created": "2026-10-29T20:00:00Z",
     "started_at": "2026-10-29T20:15:00Z",
     "ended_at": "2026-10-29T22:00:00Z",
@@ -265,6 +269,7 @@ def test_a_timeline_is_in_order_and_says_once_what_two_parties_were_sent() -> No
         "capture.succeeded", "2026-10-29T22:00:01Z", state="succeeded", amount=1190, currency="EUR"
     )
     refund = {
+        "id": "ref_1",
         "created": "2026-10-30T08:00:00Z",
         "state": "failed",
         "amount": 100,
@@ -313,16 +318,31 @@ def test_a_timeline_is_whole_without_events_and_says_nothing_twice_with_them() -
     declined = held | {"id": "auth_0", "state": "failed", "decline_code": "expired_card"}
     declined["updated"] = datetime(2026, 10, 29, 20, 0, 0, 500, tzinfo=UTC)
     capture = {"id": "cap_1", "amount": 1190, "currency": "EUR", "captured_at": "2026-10-29T22:00:01Z"}
+    capture |= {"authorization": "auth_1", "state": "succeeded"}
+    minute = datetime(2026, 10, 29, 22, 0, tzinfo=UTC)
     dispute = {"id": "dsp_1", "state": "won", "amount": 1190, "currency": "EUR"}
     dispute |= {"opened_at": "2026-11-02T08:00:00Z", "closed_at": "2026-11-20T08:00:00Z"}
     inquiry = dispute | {"id": "dsp_2", "state": "closed", "closed_at": "2026-11-21T08:00:00Z"}
     facts = TimelineFacts(
-        session=SESSION | {"capture": capture},
+        session=SESSION | {"capture": capture, "price": {"incl_vat": 1190}},
+        instants=SessionInstants(
+            completed=minute + timedelta(milliseconds=1),
+            cleared=minute + timedelta(minutes=1),
+            exception=minute + timedelta(seconds=50),
+            capture_created=minute + timedelta(milliseconds=1),
+        ),
+        check_flags=["cpo_total_differs"],
         authorizations=[declined, held],
         disputes=[dispute, inquiry],
-        batches=[{"booked_at": "2026-10-29T22:01:00Z", "entries": [{"kind": "capture"}]}],
+        batches=[{"booked_at": "2026-10-29T22:01:00Z", "entries": [{"kind": "capture"}, {"kind": "refund"}]}],
         documents=[
-            {"issued": "2026-10-29T22:02:00Z", "gross": 1190, "currency": "EUR", "type": "invoice"},
+            {
+                "number": "D-1",
+                "issued": "2026-10-29T22:02:00Z",
+                "gross": 1190,
+                "currency": "EUR",
+                "type": "invoice",
+            },
         ],
     )
     whole = [
@@ -331,8 +351,12 @@ def test_a_timeline_is_whole_without_events_and_says_nothing_twice_with_them() -
         ("event.authorization.authorized", 5000),
         ("timeline.started", None),
         ("timeline.ended", None),
+        ("event.session.completed", 1190),
+        ("timeline.checks_flagged", None),
         ("event.capture.succeeded", 1190),
-        ("timeline.booked", None),
+        ("event.session.exception", 1190),
+        ("event.session.cleared", 1190),
+        ("timeline.booked", None),  # the refund: that of the sale is the clearing
         ("timeline.document", 1190),
         ("event.dispute.opened", 1190),
         ("event.dispute.inquiry", 1190),
@@ -349,10 +373,58 @@ def test_a_timeline_is_whole_without_events_and_says_nothing_twice_with_them() -
             ("event.authorization.authorized", 5000, "auth_1"),
         )
     ]
+    sent += [
+        _event(f"session.{kind}", late, price={"incl_vat": 1190}, currency="EUR") | {"object_id": "ses_1"}
+        for kind in ("completed", "cleared", "exception")
+    ]
     both = timeline(replace(facts, events=sent))
     assert sorted((one.key, one.amount or 0) for one in both) == sorted((key, one or 0) for key, one in whole)
     captured = next(one for one in both if one.key == "event.capture.succeeded")
     assert captured.at == datetime(2026, 10, 29, 22, 0, 3, tzinfo=UTC)  # as the event says
+    assert next(one for one in both if one.key == "event.session.cleared").link == "#journal"
+
+
+def test_a_failed_capture_and_what_a_check_stopped_come_from_rows() -> None:
+    minute = datetime(2026, 10, 29, 22, 0, tzinfo=UTC)
+    failed = {"id": "cap_1", "authorization": "auth_1", "amount": 1190, "currency": "EUR"}
+    failed |= {"captured_at": None, "state": "failed"}
+    held = {"id": "auth_1", "state": "failed", "amount": 5000, "currency": "EUR"}
+    held |= {"decline_code": "expired_card", "created": minute - timedelta(hours=2), "updated": minute}
+    usage = {"price": 1100, "stated_at": "2026-10-29T21:59:00Z"}
+    stopped = CheckedUsage(
+        id="1",
+        cdr_id="cdr-1",
+        state="accepted",
+        reasons=["too_old"],
+        received_at=minute - timedelta(seconds=30),
+        updated_at=minute - timedelta(seconds=10),
+    )
+    facts = TimelineFacts(
+        session=SESSION | {"capture": failed, "provisional_usage": usage, "ended_at": None},
+        instants=SessionInstants(completed=minute, capture_created=minute),
+        authorizations=[held],
+        checked=[stopped],
+    )
+    found = timeline(facts)
+    assert [(one.key, one.amount) for one in found] == [
+        ("timeline.requested", None),
+        ("event.authorization.authorized", 5000),  # a capture was asked of it
+        ("timeline.started", None),
+        ("event.session.usage_stated", 1100),
+        ("timeline.checks_failed", None),
+        ("timeline.usage_accepted", None),
+        ("event.authorization.failed", 5000),
+        ("event.session.completed", None),
+        ("event.capture.failed", 1190),
+    ]
+    assert found[4].codes == ["too_old"]
+    passed = timeline(replace(facts, checked=[replace(stopped, cdr_id="cdr-0", state="rejected")]))
+    assert [one.key for one in passed if "checks" in one.key or "usage_" in one.key] == [
+        "event.session.usage_stated",
+        "timeline.checks_failed",
+        "timeline.usage_rejected",
+        "timeline.checks_passed",
+    ]
 
 
 def _transfer(debit: str, credit: str, minor: int) -> dict[str, Any]:
