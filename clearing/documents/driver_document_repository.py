@@ -80,6 +80,22 @@ class SupplyRecord:
     customer_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingDocumentRecord:
+    """A document that a driver is not issued yet, and what it lacks; instants of the first and last attempt.
+
+    `kind` and `reference` are of its journal entry.
+    """
+
+    session_id: UUID
+    kind: str
+    reference: str
+    supplier_id: str
+    reason: str
+    first_at: datetime
+    last_at: datetime
+
+
 async def list_chains(connection: Connection) -> list[int]:
     """The chains with a batch that is not documented yet."""
     return [row["chain"] for row in await rows(_sql.chains(connection))]
@@ -168,6 +184,21 @@ async def list_pending_to_retry(connection: Connection, *, tried_before: datetim
     """The suppliers with pending documents: changed since the last attempt, or last tried before then."""
     found = await rows(_sql.pending_to_retry(connection, tried_before=tried_before))
     return [row["supplier_id"] for row in found]
+
+
+async def list_pending(
+    connection: Connection, *, after: PendingDocumentRecord | None, limit: int
+) -> list[PendingDocumentRecord]:
+    """What is pending, the oldest first, behind `after`."""
+    found = _sql.list_pending(
+        connection,
+        after_at=None if after is None else after.first_at,
+        after_session=None if after is None else after.session_id,
+        after_kind=None if after is None else after.kind,
+        after_reference=None if after is None else after.reference,
+        limit=limit,
+    )
+    return [PendingDocumentRecord(**dict(row.items())) for row in await rows(found)]
 
 
 async def lock_pending(connection: Connection, supplier_id: str, *, limit: int) -> list[SupplyRecord]:

@@ -33,7 +33,7 @@ from clearing.documents.driver_document import (
     series_of,
     why_no_invoice,
 )
-from clearing.documents.driver_document_repository import SupplyRecord
+from clearing.documents.driver_document_repository import PendingDocumentRecord, SupplyRecord
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import require_complete
 from clearing.documents.session_originals import (
@@ -158,6 +158,13 @@ def _sale(one: SupplyRecord) -> tuple[datetime, int, UUID, str, str]:
 async def list_suppliers_to_retry(connection: Connection, *, now: datetime) -> Sequence[str]:
     """Suppliers with pending documents whose data were changed since, or that were not tried for hours."""
     return await store.list_pending_to_retry(connection, tried_before=now - RETRY_AFTER)
+
+
+async def list_pending(
+    connection: Connection, *, after: PendingDocumentRecord | None, limit: int
+) -> Sequence[PendingDocumentRecord]:
+    """Drivers' documents that can't be issued yet, the oldest first, behind `after`."""
+    return await store.list_pending(connection, after=after, limit=limit)
 
 
 async def issue_pending(

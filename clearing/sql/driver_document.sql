@@ -67,6 +67,15 @@ SELECT DISTINCT p.supplier_id FROM clearing.pending_driver_document AS p
 JOIN clearing.party AS s ON s.id = p.supplier_id
 WHERE s.updated_at >= p.last_at OR p.last_at < :tried_before::timestamptz ORDER BY p.supplier_id;
 
+-- name: list_pending
+-- What drivers are not issued yet, the oldest first, behind the last one that was read.
+SELECT p.session_id, p.kind, p.reference, p.supplier_id, p.reason, p.first_at, p.last_at
+FROM clearing.pending_driver_document AS p
+WHERE :after_at::timestamptz IS NULL
+   OR (p.first_at, p.session_id, p.kind, p.reference)
+      > (:after_at::timestamptz, :after_session::uuid, :after_kind::text, :after_reference::text)
+ORDER BY p.first_at, p.session_id, p.kind, p.reference LIMIT :limit;
+
 -- name: lock_supplier$
 -- One worker at a time tries the pending documents of a supplier, until its transaction ends; false: another does.
 SELECT pg_try_advisory_xact_lock(hashtextextended('clearing.pending_driver_document ' || :supplier_id::text, 0));

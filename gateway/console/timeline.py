@@ -343,5 +343,6 @@ def _payouts(facts: TimelineFacts) -> Iterable[TimelineEntry]:
             amount=sum(one["amount"] for one in facts.payables if one["disbursement"] == paid["id"]),
             currency=paid["currency"],
             note=paid["party"],
+            note_kind="party",
             link=f"/console/payouts/{paid['id']}",
         )

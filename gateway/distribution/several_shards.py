@@ -88,6 +88,7 @@ SEVERAL_SHARDS: Final = {
         clearing/balance: converted executed
         clearing/books: daily_sums journal_csv journal_rows supply_sums
         clearing/closing_points: undocumented
+        clearing/driver_document: list_pending
         clearing/exchange_rates: booked_conversions uses_exchange
         clearing/invoice: corrected supplied
         clearing/open_items: payout_holds pending_bank_details pending_driver_documents session_exceptions

@@ -22,8 +22,7 @@ _HASH: Final = re.compile(r"\b[0-9a-f]{64}\b")
 _NOT_TEXT: Final = {"pre", "title", "script", "option", "textarea", "datalist", "h1"}
 _VOID: Final = {"br", "input", "img", "meta", "link", "path", "rect", "hr"}
 _OF_A_ROUTE: Final = 3
-# Texts of clearing about a session and a month, as they are: their lines have a link of their own.
-_WITH_A_LINK_OF_THEIR_OWN: Final = "timeline"
+# Texts of clearing about a month, as they are: their lines have a link of their own.
 _NOT_LOOKED_AT: Final = {"/console/ledger"}
 ANYWHERE: Final = "/console/objects/{id}"
 ELSEWHERE: Final = {  # shown where reconciliation differs, and downloads
@@ -49,7 +48,7 @@ class PlainTexts(HTMLParser):
         if tag in _VOID:
             return
         named = set((given.get("class") or "").split())
-        covers = tag == "a" or tag in _NOT_TEXT or not named.isdisjoint({"id", _WITH_A_LINK_OF_THEIR_OWN})
+        covers = tag == "a" or tag in _NOT_TEXT or "id" in named
         self._open.append((tag, covers or (bool(self._open) and self._open[-1][1])))
 
     @override

@@ -1,11 +1,11 @@
-"""The platform's books: where money flows, balances, documents.
+"""The platform's books: where money flows, balances.
 
 Owns: what each page reads. Must not know how anything is posted or compared.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -18,8 +18,6 @@ from gateway.console.money_flow import flows_of_transfers
 from gateway.console.page import ConsolePage
 from gateway.console.views.overview import RANGES, range_of
 from gateway.database import transaction
-
-_PAGE: Final = "25"
 
 
 async def flow(page: ConsolePage) -> web.Response:
@@ -93,19 +91,3 @@ async def ledger(page: ConsolePage) -> web.StreamResponse:
         currency=currency,
         currencies=sorted({one["currency"] for one in listed}),
     )
-
-
-async def documents(page: ConsolePage) -> web.StreamResponse:
-    """Invoices and credit notes between parties, newest first."""
-    if csv_file.wanted(page) is not None:
-        return await csv_file.answer_list(page, csv_lists.DOCUMENTS)
-    found = await page.calls.read("listDocuments", query={"limit": _PAGE, **page.query("cursor")})
-    return page.respond("documents.html", found=found)
-
-
-async def document_file(page: ConsolePage) -> web.Response:
-    """One document as PDF or XML."""
-    query = {"format": page.request.query.get("format", "pdf"), "language": page.t.language}
-    answer = await page.calls.answer("getDocument", number=page.request.match_info["number"], query=query)
-    body = answer.body if isinstance(answer.body, bytes) else b""
-    return web.Response(body=body, headers=dict(answer.headers))

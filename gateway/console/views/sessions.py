@@ -3,16 +3,17 @@
 Owns: what a list's page reads. Must not know how a list is read, or what its filters mean.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
 from clearing.captured_session import AuthorizationMethod
 from gateway.api.problems import ProblemError
-from gateway.console import csv_file, csv_lists, filters
+from gateway.console import csv_file, csv_lists, filters, repository
 from gateway.console.page import ConsolePage
 from gateway.console.views.saved_views import views_of
+from gateway.ids import format_id, parse_id
 from gateway.schemas.api_schemas import AuthorizationState
 
 SESSION_STATES: Final = ("active", "completed", "cleared", "cancelled", "exception")
@@ -44,6 +45,16 @@ async def _found(page: ConsolePage, name: str, operation: str) -> tuple[dict[str
         return {"data": [], "has_more": False, "next_cursor": None}, filters.rejection_of(error)
 
 
+async def market_zones(page: ConsolePage, names: Sequence[str]) -> Mapping[str, str]:
+    """The time zones of sessions' locations, by the session's id; for a list that the person may see."""
+    if not names:
+        return {}
+    ids = sorted({parse_id("ses", one) for one in names})
+    async with page.services.pool.acquire() as connection:
+        found = await repository.find_time_zones(connection, ids)
+    return {format_id("ses", one): zone for one, zone in found.items()}
+
+
 async def sessions(page: ConsolePage) -> web.StreamResponse:
     """Sessions, newest first."""
     if csv_file.wanted(page) is not None:
@@ -55,6 +66,7 @@ async def sessions(page: ConsolePage) -> web.StreamResponse:
         status=_BAD_REQUEST if rejected else _OK,
         **(rejected or _NOT_REJECTED),
         found=found,
+        zones=await market_zones(page, [one["id"] for one in found["data"]]),
         states=SESSION_STATES,
         given=filters.given(page, "sessions"),
         views=await views_of(page, "sessions"),
@@ -74,6 +86,7 @@ async def payments(page: ConsolePage) -> web.StreamResponse:
         status=_BAD_REQUEST if rejected else _OK,
         **(rejected or _NOT_REJECTED),
         found=found,
+        zones=await market_zones(page, [one["session"] for one in found["data"]]),
         states=[state.value for state in AuthorizationState],
         methods=[method.value for method in AuthorizationMethod],
         given=filters.given(page, "payments"),

@@ -427,6 +427,34 @@ def test_a_failed_capture_and_what_a_check_stopped_come_from_rows() -> None:
     ]
 
 
+# https://docs.stripe.com/api/disputes/object#dispute_object-reason
+DISPUTE_REASONS = (
+    "bank_cannot_process",
+    "check_returned",
+    "credit_not_processed",
+    "customer_initiated",
+    "debit_not_authorized",
+    "duplicate",
+    "fraudulent",
+    "general",
+    "incorrect_account_details",
+    "insufficient_funds",
+    "noncompliant",
+    "product_not_received",
+    "product_unacceptable",
+    "subscription_canceled",
+    "unrecognized",
+)
+
+
+def test_every_reason_of_a_dispute_has_words_of_its_own_in_each_language() -> None:
+    for language in LANGUAGES:
+        words = [catalogue()[f"dispute_reason.{one}"][language] for one in DISPUTE_REASONS]
+        assert len(set(words)) == len(DISPUTE_REASONS), language
+    assert Texts("de").of_code("dispute_reason", "duplicate") == "Doppelt belastet"
+    assert Texts("de").of_code("dispute_reason", "a_new_one") == "a new one"
+
+
 def _transfer(debit: str, credit: str, minor: int) -> dict[str, Any]:
     return {"debit": debit, "credit": credit, "minor": minor, "currency": "EUR"}
 
