@@ -160,6 +160,22 @@ class DriverDocument:
         return not self.no_invoice_because
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingDocumentRecord:
+    """A document that a driver is not issued yet, and what it lacks; instants of the first and last attempt.
+
+    `kind` and `reference` are of its journal entry.
+    """
+
+    session_id: UUID
+    kind: str
+    reference: str
+    supplier_id: str
+    reason: str
+    first_at: datetime
+    last_at: datetime
+
+
 def document_name(series: str, number: int) -> str:
     """`DI-platform-000000001`."""
     return f"{series}-{number:09d}"

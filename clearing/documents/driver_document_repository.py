@@ -15,7 +15,12 @@ import msgspec
 from clearing.captured_session import shard_of
 from clearing.connection import Connection, named_queries, rows
 from clearing.documents.charged_items import parse_charged_session
-from clearing.documents.driver_document import DriverDocument, DriverSupply, seller_from
+from clearing.documents.driver_document import (
+    DriverDocument,
+    DriverSupply,
+    PendingDocumentRecord,
+    seller_from,
+)
 from clearing.errors import ClearingInvariantViolation
 from clearing.identifiers import format_id
 from clearing.tax.vat import SupplyLeg
@@ -78,22 +83,6 @@ class SupplyRecord:
     ruling_id: str
     cpo_id: str
     customer_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingDocumentRecord:
-    """A document that a driver is not issued yet, and what it lacks; instants of the first and last attempt.
-
-    `kind` and `reference` are of its journal entry.
-    """
-
-    session_id: UUID
-    kind: str
-    reference: str
-    supplier_id: str
-    reason: str
-    first_at: datetime
-    last_at: datetime
 
 
 async def list_chains(connection: Connection) -> list[int]:

@@ -27,13 +27,14 @@ from clearing.documents.driver_document import (
     DRIVER_ID,
     DriverDocument,
     DriverSupply,
+    PendingDocumentRecord,
     Seller,
     invoice_of,
     seller_of,
     series_of,
     why_no_invoice,
 )
-from clearing.documents.driver_document_repository import PendingDocumentRecord, SupplyRecord
+from clearing.documents.driver_document_repository import SupplyRecord
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import require_complete
 from clearing.documents.session_originals import (

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from clearing.documents import driver_document_service, invoice_service
 from clearing.documents.document import DocumentExceptionRecord
-from clearing.documents.driver_document_service import PendingDocumentRecord
+from clearing.documents.driver_document import PendingDocumentRecord
 from gateway.api import problems
 from gateway.api.problems import ProblemError
 from gateway.console import csv_file, csv_lists
@@ -103,11 +103,15 @@ async def _unissued_file(page: ConsolePage) -> web.StreamResponse:
             return await driver_document_service.list_pending(connection, after=after, limit=_MOST)
 
     def rows_of(one: DocumentExceptionRecord | PendingDocumentRecord) -> Sequence[Sequence[Any]]:
-        driver = isinstance(one, PendingDocumentRecord)
-        shown = _of_driver(one, known) if driver else _of_parties(one, known)
-        return [[shown[column] for column in _COLUMNS]]
+        if isinstance(one, PendingDocumentRecord):
+            return _cells(_of_driver(one, known))
+        return _cells(_of_parties(one, known))
 
     return await csv_file.answer_pages(page, "unissued-documents", _COLUMNS, read, rows_of)
+
+
+def _cells(one: _Unissued) -> Sequence[Sequence[Any]]:
+    return [[one[column] for column in _COLUMNS]]
 
 
 async def _exceptions(page: ConsolePage) -> Mapping[tuple[str, str], Mapping[str, Any]]:
