@@ -8,6 +8,7 @@ import pytest
 
 from gateway.console.texts import catalogue
 from gateway.database import Pool
+from gateway.ids import parse_id, shard_of
 from gateway.jobs.driver_documents import DriverDocumentJob
 from tests.fakes.console import HOSTILE, ConsoleOfTest, Visitor, disputed, open_console, paid_session
 
@@ -108,3 +109,45 @@ async def test_a_timeline_is_whole_when_its_events_are_deleted(console: ConsoleO
     assert HOSTILE not in shown
     for kind in ("auth", "cap", "ref"):
         assert re.search(rf'href="/console/objects/{kind}_\w+"', shown), kind
+
+
+async def test_a_timeline_keeps_what_stopped_without_events(console: ConsoleOfTest, pool: Pool) -> None:
+    """Usage that its payer stated, a flag of a check, and clearing that failed first."""
+    session = await paid_session(console.api)
+    session_id = parse_id("ses", session)
+    shard = shard_of(session_id)
+    row = await pool.fetchrow("SELECT * FROM gateway.session WHERE id = $1", session_id)
+    await pool.execute(
+        "INSERT INTO gateway.provisional_usage (shard, session_id, party_id, cdr_version, cdr, price_minor, "
+        "energy_wh, started_at, ended_at, stated_at) VALUES ($1, $2, 'parking', $3, $4, 1100, 1, $5, $6, $6)",
+        shard,
+        session_id,
+        row["cdr_version"],
+        row["cdr"],
+        row["started_at"],
+        row["ended_at"],
+    )
+    await pool.execute(
+        "INSERT INTO clearing.session_exception (shard, session_id, reason, detail, exception_at, last_at, "
+        "resolved_at) VALUES ($1, $2, 'no_agreement', 'none', $3, $3, $3)",
+        shard,
+        session_id,
+        row["ended_at"],
+    )
+    await pool.execute(
+        "UPDATE gateway.session SET flags = '{cpo_total_differs,unpaid}' WHERE id = $1", session_id
+    )
+    await pool.execute("DELETE FROM gateway.delivery")
+    await pool.execute("DELETE FROM gateway.event")
+    visitor = await console.signed_in()
+    shown = (await visitor.get(f"/console/sessions/{session}")).text
+    entries = shown[shown.index('<ol class="timeline">') : shown.index("</ol>")]
+    for key in (
+        "event.session.usage_stated",
+        "event.session.exception",
+        "event.session.cleared",
+        "timeline.checks_flagged",
+    ):
+        assert entries.count(catalogue()[key]["en"]) == 1, key
+    assert "cpo total differs" in entries
+    assert "unpaid" not in entries  # of no check
