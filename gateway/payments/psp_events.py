@@ -145,7 +145,9 @@ class PspEventHandler:
                 body = await repository.find_psp_event_body(
                     connection, shard=_SHARD_OF_RELEASE_BEFORE, event_id=event_id
                 )
-        event = self.psp.parse_event(body) if body is not None else None
+        if body is None:
+            return f"the event {event_id}, which is not kept here"
+        event = self.psp.parse_event(body)
         if event is not None and event.psp_setup is not None:
             await self.payers.sync_setup(psp_setup=event.psp_setup)
         if event is not None and event.detached_method is not None:
