@@ -44,7 +44,7 @@ types: $(VENV)/.dev  ## types
 contracts: $(VENV)/.dev  ## which package may import which
 	$(BIN)/lint-imports
 
-pytest: $(VENV)/.dev  ## all tests: make pytest PYTEST_ARGS="tests/unit/gateway -k settings"
+pytest: $(VENV)/.dev $(SITE)/.ready  ## all tests: make pytest PYTEST_ARGS="tests/unit/gateway -k settings"
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 format: $(VENV)/.dev  ## format the code and apply the safe lint fixes

@@ -14,42 +14,37 @@ from networkcore_sdk.api.authorizations import create_authorization
 from networkcore_sdk.api.webhooks import create_webhook_endpoint
 from networkcore_sdk.connection import connect, new_key, unwrap
 from networkcore_sdk.models import AuthorizationBody, WebhookEndpointBody
-from networkcore_sdk.webhooks import Event, WebhookVerificationError, verify_webhook
+from networkcore_sdk.webhooks import WebhookVerificationError, verify_webhook
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Keeps what is authentic, once each, and answers at once."""
+    """Keeps what is authentic, once a session, and answers at once."""
 
     secret = ""
-    events: dict[str, Event] = {}  # your database: unique by event id
+    captures: dict[str, dict] = {}  # your database: unique by session
 
     def do_POST(self) -> None:  # the name that the library calls
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
-            event = verify_webhook(body, self.headers, self.secret)
+            capture = verify_webhook(body, self.headers, self.secret).data.to_dict()
         except WebhookVerificationError:
             self.send_error(401)
-        else:
-            self.events[event.id] = event
-            self.send_response(204)
-            self.end_headers()
+            return
+        self.captures[capture["session"]] = capture
+        self.send_response(204)
+        self.end_headers()
 
 
-def main(evse_id: str, listen: str) -> None:
-    """Charge once while parking, and print the ticket."""
-    server = HTTPServer((urlsplit(listen).hostname or "", urlsplit(listen).port or 0), Receiver)
-    with connect(os.environ["BASE"], os.environ["KEY"]) as client:
-        hook = WebhookEndpointBody.from_dict({"url": listen, "events": ["capture.succeeded"]})
-        Receiver.secret = unwrap(create_webhook_endpoint.sync(client=client, body=hook)).secret
-        wanted = {"evse_id": evse_id, "method": "app", "payment": {"type": "partner_account"}}
-        body = AuthorizationBody.from_dict(wanted | {"session_ref": "ticket-4711"})
-        made = unwrap(create_authorization.sync(client=client, body=body, idempotency_key=new_key()))
-    print(f"ticket-4711: charging may start ({made.session})", flush=True)
-    while not any(event.data.to_dict()["session"] == made.session for event in Receiver.events.values()):
-        server.handle_request()
-    paid = next(event.data.to_dict() for event in Receiver.events.values())
-    print(f"ticket-4711: charging {paid['amount'] / 100:.2f} {paid['currency']}")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+evse_id, listen = sys.argv[1:]
+server = HTTPServer((urlsplit(listen).hostname, urlsplit(listen).port), Receiver)
+with connect(os.environ["BASE"], os.environ["KEY"]) as client:
+    hook = WebhookEndpointBody.from_dict({"url": listen, "events": ["capture.succeeded"]})
+    Receiver.secret = unwrap(create_webhook_endpoint.sync(client=client, body=hook)).secret
+    wanted = {"evse_id": evse_id, "method": "app", "payment": {"type": "partner_account"}}
+    body = AuthorizationBody.from_dict(wanted | {"session_ref": "ticket-4711"})
+    made = unwrap(create_authorization.sync(client=client, body=body, idempotency_key=new_key()))
+print(f"ticket-4711: charging may start ({made.session})", flush=True)
+while made.session not in Receiver.captures:
+    server.handle_request()
+paid = Receiver.captures[made.session]
+print(f"ticket-4711: charging {paid['amount'] / 100:.2f} {paid['currency']}")

@@ -184,7 +184,7 @@ class Settings(OperationsSettings, SignInSettings, ConsoleSettings, WorkerSettin
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    database_url: DatabaseUrl = Field(description="PostgreSQL 18, postgresql://user@host:5432/name")
+    database_url: DatabaseUrl = Field(description="PostgreSQL 16 to 18, postgresql://user@host:5432/name")
     psp_api_key: SecretStr = Field(min_length=8, description="secret key of the payment service provider")
     psp_publishable_key: PublishableKey | None = Field(
         None, description="key that drivers' apps show the provider; no secret"

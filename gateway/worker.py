@@ -76,7 +76,7 @@ async def _turn(job: Job, turns: _Turns, *, loops: JobLoops) -> None:
     stop, poll_s = turns.stop, turns.poll_s
     pause = delay = poll_s
     while not stop.is_set():
-        mark, began = turns.signal.mark(), asyncio.get_running_loop().time()
+        mark, round_at = turns.signal.mark(), asyncio.get_running_loop().time()
         try:
             done = await job.run_once()
         except Exception as error:  # noqa: BLE001 - the process boundary of a job: the others must go on
@@ -86,11 +86,11 @@ async def _turn(job: Job, turns: _Turns, *, loops: JobLoops) -> None:
         if done:
             turns.signal.give()
             pause = delay = poll_s
-            await turns.until(began + turns.gather_s)
+            await turns.until(round_at + turns.gather_s)
             continue
-        began = asyncio.get_running_loop().time()
+        rest_at = asyncio.get_running_loop().time()
         if await wait_for(mark, stop=stop, seconds=pause):
-            await turns.until(began + delay)
+            await turns.until(rest_at + delay)
             pause, delay = poll_s, min(2 * delay, max(LONGEST_DELAY_S, poll_s))
         else:
             pause, delay = min(2 * pause, max(LONGEST_PAUSE_S, poll_s)), poll_s

@@ -86,17 +86,18 @@ async def list_chains(connection: Connection) -> list[int]:
 
 
 async def find_next_batches(connection: Connection, chain: int, *, entries: int) -> list[tuple[UUID, int]]:
-    """The chain's next batches and their positions, locked for this worker.
+    """The chain's next batches and their positions, without a gap, locked for this worker.
 
-    It is one, or more of so few entries in all. Empty: there is none, or another worker has them.
+    As many as have up to `entries` entries in all, but at least one. Empty: the next one is not there, or
+    another worker documents the chain.
     """
     found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
     if not found:
         await _sql.open_cursor(connection, chain=chain)
         found = await rows(_sql.next_batches(connection, chain=chain, limit=_MOST_BATCHES))
     chosen: list[tuple[UUID, int]] = []
-    for row in found:
-        if row["id"] is None:
+    for place, row in enumerate(found, start=1):
+        if row["position"] != row["documented"] + place:  # none, or one is missing: nothing is passed over
             break
         entries -= row["entry_count"]
         if chosen and entries < 0:

@@ -113,9 +113,9 @@ async def issue_next(
 ) -> int | None:
     """Document the chain's next batch, or several at once where they have few entries.
 
-    Returns how many documents were issued; None when there is nothing to do now: no batch, another worker has
-    it, or a correction of a capture whose own document is still to come from another chain. What lacks
-    something that its state demands is kept as pending, with the reason.
+    Returns how many documents were issued; None when there is nothing to do now: no batch, another worker
+    documents the chain, or a correction of a capture whose own document is still to come from another chain.
+    What lacks something that its state demands is kept as pending, with the reason.
     """
     batches = await store.find_next_batches(connection, chain, entries=AT_ONCE)
     if not batches:

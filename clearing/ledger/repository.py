@@ -32,9 +32,9 @@ from clearing.ledger.journal_entry import Deltas, EntryKind, JournalEntry, Trans
 _sql = named_queries("ledger")
 _SCHEMA = "clearing"
 BLINDING_KEY_BYTES = 32
-# Citus passes on what a node says of a copied row without its code, as any error of the server has it; one
-# that has another reason comes back as the rows are inserted.
-_POSTED_MEANWHILE = (UniqueViolationError, InternalServerError)
+# Citus passes on what a node says of a copied row without its code. What had another reason comes back as the
+# rows are inserted one by one.
+_WITHOUT_CODE = "XX000"
 _COPY_FROM = 32  # entries from which on a copy is worth its savepoint
 _ENTRY_COLUMNS = (
     "shard",
@@ -218,7 +218,11 @@ async def _insert_entries(
                     columns=_ENTRY_COLUMNS,
                     records=[_entry_record(entry, digest, seal) for entry, digest in sealed],
                 )
-        except _POSTED_MEANWHILE:
+        except UniqueViolationError:
+            return await _insert_missing(connection, sealed, seal)
+        except InternalServerError as error:
+            if error.sqlstate != _WITHOUT_CODE:  # damaged pages and indexes have codes of their own
+                raise
             return await _insert_missing(connection, sealed, seal)
         return frozenset(key_of(entry) for entry, _ in sealed)
     return await _insert_missing(connection, sealed, seal)

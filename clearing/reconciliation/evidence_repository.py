@@ -18,12 +18,6 @@ async def find_difference(connection: Connection, difference_id: UUID) -> UUID |
     return found
 
 
-async def count_evidence(connection: Connection, difference_id: UUID) -> int:
-    """How much is attached to a difference."""
-    found: int = await _sql.count_evidence(connection, difference_id=difference_id)
-    return found
-
-
 async def insert_evidence(
     connection: Connection,
     evidence_id: UUID,

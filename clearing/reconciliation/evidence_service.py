@@ -29,12 +29,14 @@ async def attach(
 ) -> Sequence[DifferenceEvidence]:
     """Attach a file or a reference; the very same again changes nothing. Returns all of the difference.
 
-    Raises ClearingConflictError where the difference holds no more.
+    In a transaction. Raises ClearingConflictError where the difference holds no more: roll back then.
     """
-    if await repository.count_evidence(connection, difference_id) >= MOST_OF_A_DIFFERENCE:
+    await repository.find_difference(connection, difference_id)  # its lock: one counts after the other
+    added = await repository.insert_evidence(connection, evidence_id, difference_id, checked, by=by, now=now)
+    attached = await repository.list_evidence(connection, difference_id)
+    if added and len(attached) > MOST_OF_A_DIFFERENCE:
         raise ClearingConflictError(f"A difference holds at most {MOST_OF_A_DIFFERENCE} files")
-    await repository.insert_evidence(connection, evidence_id, difference_id, checked, by=by, now=now)
-    return await repository.list_evidence(connection, difference_id)
+    return attached
 
 
 async def list_evidence(connection: Connection, difference_id: UUID) -> Sequence[DifferenceEvidence]:

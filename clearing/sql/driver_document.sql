@@ -18,7 +18,7 @@ INSERT INTO clearing.document_cursor (chain, position) VALUES (:chain, 0) ON CON
 -- name: next_batches
 -- The batches behind a chain's cursor, in order; one row without a batch where there is none, no row without a cursor.
 -- Skipped while another worker documents this chain.
-SELECT b.id, b.position, b.entry_count FROM clearing.document_cursor AS c
+SELECT c.position AS documented, b.id, b.position, b.entry_count FROM clearing.document_cursor AS c
 LEFT JOIN clearing.batch AS b
     ON b.chain = :chain AND b.position > c.position AND b.position <= c.position + :limit::integer
 WHERE c.chain = :chain ORDER BY b.position FOR UPDATE OF c SKIP LOCKED;

@@ -3,9 +3,6 @@
 -- name: lock_difference$
 SELECT id FROM clearing.reconciliation_difference WHERE id = :id FOR UPDATE;
 
--- name: count_evidence$
-SELECT count(*) FROM clearing.difference_evidence WHERE difference_id = :difference_id;
-
 -- name: insert_evidence$
 INSERT INTO clearing.difference_evidence (id, difference_id, name, content_type, content, reference, sha256, added_by, added_at)
 VALUES (:id, :difference_id, :name, :content_type, :content, :reference, :sha256, :by, :now)

@@ -2,17 +2,20 @@
 
 Owns: the HTTP of it and which tokens are believed. Must not know who may sign in. Authlib and joserfc make
 the challenge, check the signature and the claims; a token signed with anything but the provider's published
-keys, for another client, too old, or with another nonce proves nobody.
-Source: OpenID Connect Core 1.0 sections 3.1.2 and 3.1.3.7; OpenID Connect Discovery 1.0 sections 3 and 4.3;
-RFC 7636 (PKCE).
+keys, for another client, too old, or with another nonce proves nobody. The address is read from the ID token,
+or where it has none from the UserInfo endpoint: a provider need not put it into the token.
+Source: OpenID Connect Core 1.0 sections 3.1.2, 3.1.3.7, 5.3.2 and 5.4; OpenID Connect Discovery 1.0
+sections 3 and 4.3; RFC 6749 section 2.3.1; RFC 7636 (PKCE).
 """
 
 import json
+import re
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import aiohttp
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
@@ -29,9 +32,17 @@ from gateway.people.sign_in import OpenIdIdentity
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 # Signatures by a key pair only: a token signed with the client's own secret could be anybody's who knows it.
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+_AUTHENTICATION: Final = "token_endpoint_auth_methods_supported"
+_BASIC: Final = "client_secret_basic"
+_POST: Final = "client_secret_post"
+_ERROR: Final = re.compile(r"[a-z_]{1,60}")
 _LEEWAY_SECONDS: Final = 60
 _READ_AGAIN_SECONDS: Final = 3600.0
 _OK: Final = 200
+
+
+class _ClientRejectedError(SignInRejectedError):
+    """The provider does not take our secret in this way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,24 +86,56 @@ class OpenIdHttpProvider:
     async def identify(self, *, code: str, code_verifier: str, nonce: str) -> OpenIdIdentity:
         """Whom the code proves. Raises SignInRejectedError."""
         found = await self._read_configuration()
-        answer = await self._exchange(self._endpoint(found, "token_endpoint"), code, code_verifier)
+        answer = await self._exchange(found, code, code_verifier)
         claims = await self._claims(found, answer, nonce=nonce)
-        email = claims.get("email")
-        if not isinstance(email, str) or claims.get("email_verified") is not True:
+        about = claims
+        if claims.get("email_verified") is not True and "userinfo_endpoint" in found:
+            about = await self._user_info(found, answer, subject=claims["sub"])
+        email = about.get("email")
+        if not isinstance(email, str) or about.get("email_verified") is not True:
             raise SignInRejectedError("The provider has not verified this account's e-mail address")
         return OpenIdIdentity(issuer=self._client.issuer, subject=str(claims["sub"]), email=email)
 
-    async def _exchange(self, endpoint: str, code: str, code_verifier: str) -> Mapping[str, Any]:
+    async def _exchange(
+        self, configuration: Mapping[str, Any], code: str, code_verifier: str
+    ) -> Mapping[str, Any]:
+        """The tokens for a code. The secret goes as the provider takes it: by Basic unless it says otherwise.
+
+        A provider that names both ways may take one of them from this client: the other is tried then.
+        """
         form = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": self._client.redirect_uri,
             "code_verifier": code_verifier,
-            "client_id": self._client.client_id,
         }
-        if self._client.client_secret is not None:
-            form["client_secret"] = self._client.client_secret
-        return await self._json("POST", endpoint, form=form)
+        endpoint = self._endpoint(configuration, "token_endpoint")
+        named, secret = {"client_id": self._client.client_id}, self._client.client_secret
+        if secret is None:
+            return await self._json("POST", endpoint, form=form | named)
+        in_form = form | named | {"client_secret": secret}
+        ways = configuration.get(_AUTHENTICATION) or (_BASIC,)
+        if _BASIC not in ways:
+            return await self._json("POST", endpoint, form=in_form)
+        joined = f"{quote_plus(self._client.client_id)}:{quote_plus(secret)}"
+        headers = {"Authorization": f"Basic {b64encode(joined.encode()).decode()}"}
+        try:
+            return await self._json("POST", endpoint, form=form, headers=headers)
+        except _ClientRejectedError:
+            if _POST not in ways:
+                raise
+            return await self._json("POST", endpoint, form=in_form)
+
+    async def _user_info(
+        self, configuration: Mapping[str, Any], answer: Mapping[str, Any], *, subject: object
+    ) -> Mapping[str, Any]:
+        """What the provider says of the account; of another one than the ID token's it is not believed."""
+        headers = {"Authorization": f"Bearer {answer.get('access_token')}"}
+        endpoint = self._endpoint(configuration, "userinfo_endpoint")
+        found = await self._json("GET", endpoint, headers=headers)
+        if found.get("sub") != subject:
+            raise SignInRejectedError("The provider's UserInfo is of another account than its ID token")
+        return found
 
     async def _claims(
         self, configuration: Mapping[str, Any], answer: Mapping[str, Any], *, nonce: str
@@ -150,17 +193,38 @@ class OpenIdHttpProvider:
         return address
 
     async def _json(
-        self, method: str, address: str, *, form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        address: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Mapping[str, Any]:
-        headers = {"Accept": "application/json"}
+        sent = {"Accept": "application/json", **(headers or {})}
         try:
-            async with self._http.request(method, address, data=form, headers=headers) as response:
-                body = await read_bounded(response)
-                if response.status != _OK:
-                    raise SignInRejectedError(f"The OpenID provider answered {response.status}")
-            found = json.loads(body)
+            # What bears a secret follows no redirect: it would take the secret elsewhere.
+            async with self._http.request(
+                method, address, data=form, headers=sent, allow_redirects=form is None and headers is None
+            ) as response:
+                body, status = await read_bounded(response), response.status
+            found = json.loads(body) if status == _OK else None
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise SignInRejectedError("The OpenID provider does not answer as it should") from error
+        if status != _OK:
+            raise _refusal(status, body)
         if not isinstance(found, dict):
             raise SignInRejectedError("The OpenID provider does not answer as it should")
         return found
+
+
+def _refusal(status: int, body: bytes) -> SignInRejectedError:
+    """What an answer other than 200 means; its `error` where it has one (RFC 6749 section 5.2)."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    said = found.get("error") if isinstance(found, dict) else None
+    if not isinstance(said, str) or _ERROR.fullmatch(said) is None:
+        return SignInRejectedError(f"The OpenID provider answered {status}")
+    kind = _ClientRejectedError if said == "invalid_client" else SignInRejectedError
+    return kind(f"The OpenID provider answered {status} {said}")

@@ -37,12 +37,16 @@ _DEFAULT_STATE = Path(".networkcore")
 @click.option(
     "--show", is_flag=True, help="Open the console on the finished day until Ctrl-C, in place of a run."
 )
-def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: Path, show: bool) -> None:
+@click.option("--keep", is_flag=True, help="After the run, open the console on its day until Ctrl-C.")
+def command(
+    *, sessions: int, seed: int, workers: int, fresh: bool, state_dir: Path, show: bool, keep: bool
+) -> None:
     """Run one simulated market day through the public interfaces, print the results, and verify them.
 
     Starts an embedded PostgreSQL, the sandbox PSP, the gateway and workers on this machine, and stops them at
     the end. All money is test money. Nothing leaves this machine. An interrupted run continues where it was
-    stopped. The exit status is 1 if the proof fails.
+    stopped. It ends with the command that opens its day in the console, with --keep with the link itself. The
+    exit status is 1 if the proof fails.
     """
     from rich.console import Console  # noqa: PLC0415 - loaded by this command only
 
@@ -70,16 +74,19 @@ def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: P
         )
     show_report(console, finished_run.result, finished_run.proof)
     console.print(f"Logs: {finished_run.log_dir}")
-    options = f"--sessions {sessions} --seed {seed} --state-dir {shlex.quote(str(state_dir))}"
-    console.print(
-        f"The day in the console: networkcore demo --show {options}", soft_wrap=True, highlight=False
-    )
+    if keep:
+        run_async(_show(console, state_dir, sessions=sessions, seed=seed))
+    else:
+        options = f"--sessions {sessions} --seed {seed} --state-dir {shlex.quote(str(state_dir))}"
+        console.print(
+            f"The day in the console: networkcore demo --show {options}", soft_wrap=True, highlight=False
+        )
     if not finished_run.proof.ok:
         raise SystemExit(1)
 
 
 async def _show(console: "Console", state_dir: Path, *, sessions: int, seed: int) -> None:
-    """Run the finished day's stack, print the console's links, and wait for Ctrl-C."""
+    """Run the finished day's stack, print the links to it in the console, and wait for Ctrl-C."""
     from gateway.cli.process import cancel_on_signals  # noqa: PLC0415 - loaded by this command only
     from gateway.migrations import migrate  # noqa: PLC0415 - likewise
     from sandbox.market.console_links import show_links  # noqa: PLC0415 - likewise
@@ -95,8 +102,12 @@ async def _show(console: "Console", state_dir: Path, *, sessions: int, seed: int
                         state_dir, sessions=sessions, seed=seed, migrate=migrate, progress=progress
                     )
                 )
-            console.print(f"\n[bold]Console[/bold]  {address}/console", highlight=False)
             show_links(console, links)
+            console.print(
+                f"\n[bold]The day in the console[/bold] (Ctrl-C ends it)  {address}",
+                soft_wrap=True,
+                highlight=False,
+            )
             await asyncio.Event().wait()  # until a signal cancels it
     except asyncio.CancelledError:
         if not stopped_by_signal.is_set():

@@ -4,8 +4,14 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sandbox.market.dev_market import DevMarket
 
 _DEFAULT_STATE = Path(".networkcore")
 
@@ -36,7 +42,6 @@ async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int
     from rich.console import Console  # noqa: PLC0415 - loaded by this command only
 
     from gateway.cli.process import cancel_on_signals  # noqa: PLC0415 - likewise
-    from gateway.driver_page.qr_codes import draw_terminal  # noqa: PLC0415 - likewise
     from gateway.migrations import migrate  # noqa: PLC0415 - likewise
     from sandbox.market.dev_market import open_dev_market  # noqa: PLC0415 - likewise
     from sandbox.market.progress import NotesOnly, TerminalProgress  # noqa: PLC0415 - likewise
@@ -56,9 +61,18 @@ async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int
             if as_json:
                 click.echo(json.dumps(market.to_json()))
             else:
-                market.show(console)
-                click.echo(draw_terminal(market.driver_page_url))
+                show(market, console)
             await asyncio.Event().wait()  # until a signal cancels it
     except asyncio.CancelledError:
         if not stopped_by_signal.is_set():
             raise
+
+
+def show(market: "DevMarket", console: "Console") -> None:
+    """Print for a person all of a market, and last the driver page's address as a QR code."""
+    from gateway.driver_page.qr_codes import draw_terminal  # noqa: PLC0415 - loaded by this command only
+
+    market.show(console)
+    code = draw_terminal(market.driver_page_url)
+    # Light on dark on every terminal; in a file the characters alone.
+    console.print(code, style="bright_white on black", highlight=False, markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 Owns: the values that every template has, and forms. Must not know what a page is about.
 """
 
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ from gateway.people.roles import ActArea
 _ONCE_BYTES: Final = 18
 _SEE_OTHER: Final = 303
 _OK: Final = 200
-_OF_ONE_ANSWER: Final = frozenset({"lang", "notice", "field"})  # no part of what a page shows
+_DONE: Final = "done"
+OF_ONE_ANSWER: Final = frozenset({"lang", "proof", "notice", "field"})  # no part of what a page shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,16 @@ class ConsolePage:
         """The party whose objects the person sees; None for the platform, which sees everybody's."""
         return None if self.calls.platform else self.signed_in.person.party_id
 
+    @property
+    def notice(self) -> str:
+        """What became of the act before, as `back` wrote it into the address; "" where a link made it up."""
+        written = self.request.query.get("notice", "")
+        if written == _DONE:
+            return written
+        proof = self.request.query.get("proof", "")
+        proved = hmac.compare_digest(proof.encode(), self.signed_in.proof_of(written).encode())
+        return written if proved else ""
+
     def query(self, *names: str) -> dict[str, str]:
         """Those of these parameters that the address has, without empty ones."""
         return {name: self.request.query[name] for name in names if self.request.query.get(name)}
@@ -108,7 +120,7 @@ class ConsolePage:
             "here": self.request.path,
             "environment": self.services.options.environment,
             "address": self.address,
-            "notice": self.request.query.get("notice", ""),
+            "notice": self.notice,
             "wrong_field": self.request.query.get("field", ""),
         }
         return UnrenderedPage(template, shared | values, status=status)
@@ -116,7 +128,7 @@ class ConsolePage:
     def address(self, **changes: str | None) -> str:
         """This page's address with other parameters; None takes one away."""
         kept = {**self.request.query, **changes}
-        pairs = {name: value for name, value in kept.items() if value and name not in _OF_ONE_ANSWER}
+        pairs = {name: value for name, value in kept.items() if value and name not in OF_ONE_ANSWER}
         return f"{self.request.path}?{urlencode(pairs)}" if pairs else self.request.path
 
     async def act(
@@ -145,7 +157,10 @@ class ConsolePage:
         `field_name` is the field that the problem is about: the page's script gives the form what was typed
         into it again, and marks that field.
         """
-        after = {"notice": f"rejected: {problem}" if problem else "done"}
+        after = {"notice": _DONE}
+        if problem:
+            notice = f"rejected: {problem}"
+            after = {"notice": notice, "proof": self.signed_in.proof_of(notice)}
         if field_name:
             after["field"] = field_name
         mark = "&" if "?" in address else "?"

@@ -31,12 +31,13 @@ from gateway.console.busy import busy_page, texts_of
 from gateway.console.calls import ConsoleCalls
 from gateway.console.cookies import ZONE, ConsoleCookies
 from gateway.console.figures import zone_of
-from gateway.console.page import ConsolePage, FormFile, LiveViews, UnrenderedPage
+from gateway.console.page import OF_ONE_ANSWER, ConsolePage, FormFile, LiveViews, UnrenderedPage
 from gateway.console.rendering import PAGE_HEADERS, STATIC_HEADERS, STATIC_PATH, render, static_files
 from gateway.console.sign_in_pages import SIGN_IN_RATE, SignInPages
 from gateway.console.texts import LANGUAGES, Texts
 from gateway.console.turns import PageTurn, PageTurns, TooManyPagesError
 from gateway.console.views.routes import FORMS, LIVE, PAGES
+from gateway.form_origin import is_own_form
 from gateway.limits.rate_limit import RateRule
 from gateway.live_streams import MOST_STREAMS, LiveStreams, SharedReading
 from gateway.people.person import SessionLimits, SignedIn
@@ -57,7 +58,6 @@ _NOT_FOUND: Final = 404
 _EXPLAINED: Final = frozenset({400, 403, 404, 409, 429, 500, 503})  # those with a text of their own
 _MAY_PASS: Final = frozenset({429, 500, 503})
 _MENDED_BY_THE_PERSON: Final = frozenset({400, 409, 422})
-_OWN_PAGE: Final = frozenset({"same-origin", "none"})
 _Page = Callable[[ConsolePage], Awaitable[web.StreamResponse]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -209,7 +209,8 @@ class Console:
     async def _with_form(self, page: ConsolePage) -> ConsolePage:
         """The page with its form's fields, once the form is known to be ours."""
         request = page.request
-        check_origin(request)
+        if not is_own_form(request, base_url=self._services.options.base_url):
+            raise ProblemError(problems.MISSING_SCOPE, "The form was sent by another site.")
         with_file = request.content_type == "multipart/form-data"
         if (request.content_length or 0) > (_MAX_FILE_FORM_BYTES if with_file else _MAX_FORM_BYTES):
             raise ProblemError(problems.BODY_TOO_LARGE, "The form is too long.")
@@ -257,17 +258,6 @@ async def _rendered(answer: web.StreamResponse) -> web.StreamResponse:
     if isinstance(answer, UnrenderedPage):
         await answer.render()
     return answer
-
-
-def check_origin(request: web.Request) -> None:
-    """Reject a form that another site's page sends (Fetch Metadata; RFC 6454 where a browser has none)."""
-    site = request.headers.get("Sec-Fetch-Site")
-    origin = request.headers.get("Origin")
-    foreign = site is not None and site not in _OWN_PAGE
-    if site is None and origin is not None:
-        foreign = urlsplit(origin).netloc != request.host
-    if foreign:
-        raise ProblemError(problems.MISSING_SCOPE, "The form was sent by another site.")
 
 
 def _check_query(request: web.Request) -> None:
@@ -337,7 +327,7 @@ def _rejected_form(page: ConsolePage, error: Exception) -> web.StreamResponse:
     own = before.netloc == page.request.host and before.path.startswith("/console/")
     if rejection is None or not own or rejection.kind.status not in _MENDED_BY_THE_PERSON:
         return _failed(page, error)
-    kept = [(name, value) for name, value in parse_qsl(before.query) if name not in {"notice", "field"}]
+    kept = [(name, value) for name, value in parse_qsl(before.query) if name not in OF_ONE_ANSWER]
     address = f"{before.path}?{urlencode(kept)}" if kept else before.path
     named = rejection.errors[0].pointer.rpartition("/")[2] if rejection.errors else ""
     return page.back_with(address, rejection.detail, field_name=named)

@@ -19,6 +19,7 @@ from gateway.console.cookies import LANGUAGE, ConsoleCookies
 from gateway.console.rendering import PAGE_HEADERS, render
 from gateway.console.texts import LANGUAGES, Texts, choose_language
 from gateway.errors import RateLimitExceededError
+from gateway.form_origin import is_own_form
 from gateway.limits.rate_limit import RateLimiter, RateRule
 from gateway.people.errors import SignInRejectedError
 from gateway.people.person import ATTEMPT_LIFETIME, SignedIn
@@ -76,16 +77,21 @@ class SignInPages:
             response = web.Response(status=_SEE_OTHER, headers={"Location": SIGN_IN_PATH, **PAGE_HEADERS})
             self.cookies.set_language(request, response, chosen or "en")
             return response
-        page = self._page(request, "sign_in.html")
+        return self._first(request, "sign_in.html")
+
+    async def _show_link(self, request: web.Request) -> web.Response:
+        return self._first(request, "sign_in_link.html")
+
+    def _first(self, request: web.Request, template: str) -> web.Response:
+        """A page to sign in on, which keeps the page that `next` asks for."""
+        page = self._page(request, template)
         if wanted := request.query.get("next"):
             self.cookies.set_wanted(request, page, wanted)
         return page
 
-    async def _show_link(self, request: web.Request) -> web.Response:
-        return self._page(request, "sign_in_link.html")
-
     async def _use_link(self, request: web.Request) -> web.Response:
-        check_own_page(request)
+        if not is_own_form(request, base_url=self.services.options.base_url):
+            raise SignInRejectedError("The form was sent by another site")
         signed_in = await self.sign_in.by_link(
             request.match_info["token"], previous=self.cookies.session(request)
         )
@@ -143,9 +149,3 @@ class SignInPages:
             status=status,
             headers={**PAGE_HEADERS, **(headers or {})},
         )
-
-
-def check_own_page(request: web.Request) -> None:
-    """A sign-in form comes from the sign-in page, not from another site. Raises SignInRejectedError."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
-        raise SignInRejectedError("The form was sent by another site")

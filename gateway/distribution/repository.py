@@ -149,15 +149,20 @@ async def create_function(connection: Connection, definition: str) -> None:
 
 
 async def copy_endpoints(connection: Connection) -> int:
-    """Keep a copy of the webhook endpoints on each node; how many were copied now."""
+    """Keep a copy of the webhook endpoints on each node; how many were copied now.
+
+    From the moment the endpoints are read, nobody changes one that the trigger does not copy.
+    """
     for step in (_COPY.create_schema, _COPY.create_copy):
         await step(connection)
     if not await _COPY.is_reference(connection):
         await _COPY.make_reference(connection)
     await _COPY.create_trigger(connection)
     await _COPY.grant_access(connection)
-    missing = [dict(row) async for row in _COPY.missing_endpoints(connection)]
-    for row in missing:
-        await _COPY.delete_copy(connection, id=row["id"])
-        await _COPY.insert_copy(connection, **row)
+    async with connection.transaction():
+        await _COPY.lock_endpoints(connection)
+        missing = [dict(row) async for row in _COPY.missing_endpoints(connection)]
+        for row in missing:
+            await _COPY.delete_copy(connection, id=row["id"])
+            await _COPY.insert_copy(connection, **row)
     return len(missing)

@@ -5,7 +5,7 @@ completed by the next. Must not know how a statement is written.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ from gateway.distribution.plan import (
     plan_distribution,
 )
 from gateway.migrations import list_pending
-from gateway.shard_statements import shard_statements
+from gateway.shard_statements import ShardStatement, shard_statements
 
 # Citus 14 alone is tried; what it rejects and scatters differs from release to release.
 SUPPORTED_MAJOR: Final = 14
@@ -135,17 +135,25 @@ async def _put_calls_on_nodes(connection: BareConnection, *, report: Callable[[s
     """Create the functions by which a session's two calls run beside its shard, and what they read there."""
     if copied := await repository.copy_endpoints(connection):
         report(f"copied {copied} webhook endpoints to each node")
-    groups, there = (
-        await repository.list_shard_groups(connection),
-        await repository.list_functions(connection),
-    )
-    for statement in shard_statements().values():
-        signature = await repository.read_signature(connection, statement.statement.sql)
-        missing = [one for one in functions(statement, signature, groups) if one[0] not in there]
-        for _name, definition in missing:
+    for statement, missing in await missing_functions(connection):
+        for definition in missing.values():
             await repository.create_function(connection, definition)
         if missing:
             report(f"put {statement.statement.name} on the nodes: {len(missing)} functions")
+
+
+async def missing_functions(
+    connection: BareConnection,
+) -> Sequence[tuple[ShardStatement, Mapping[str, str]]]:
+    """Each statement of the two calls, with the names and definitions of its functions that are not there."""
+    groups = await repository.list_shard_groups(connection)
+    there = await repository.list_functions(connection)
+    found = []
+    for statement in shard_statements().values():
+        signature = await repository.read_signature(connection, statement.statement.sql)
+        needed = functions(statement, signature, groups)
+        found.append((statement, {name: text for name, text in needed if name not in there}))
+    return found
 
 
 async def _companion(connection: BareConnection, name: str) -> str | None:

@@ -17,10 +17,10 @@ from gateway.database import BareConnection, connect
 from gateway.distribution import repository
 from gateway.distribution.named_statements import FiledStatement, named_statements
 from gateway.distribution.plan import DistributionError
-from gateway.distribution.service import check_citus, read_plan
+from gateway.distribution.service import check_citus, missing_functions, read_plan
 from gateway.distribution.several_shards import NOT_DISTRIBUTED, reason_of
 from gateway.named_shards import with_shards_named
-from gateway.shard_statements import OF_THE_CALLS, ShardStatement, shard_statements
+from gateway.shard_statements import OF_THE_CALLS, ShardStatement
 
 _SHARD: Final = 5
 _READ: Final = "gateway/payments: load_session_with_payment"
@@ -90,8 +90,12 @@ async def check_statements(dsn: str) -> Sequence[CheckedStatement]:
             for one in named_statements(shard=_SHARD)
             if one.place not in NOT_DISTRIBUTED
         ]
-        others = (one for name, one in shard_statements().items() if name not in OF_THE_CALLS)
-        return [*checked, *[await _check_call(connection, one) for one in others]]
+        others = [
+            await _check_call(connection, statement, missing=len(missing))
+            for statement, missing in await missing_functions(connection)
+            if statement.statement.name not in OF_THE_CALLS
+        ]
+        return [*checked, *others]
 
 
 async def check_calls(dsn: str) -> Sequence[CheckedStatement]:
@@ -102,25 +106,33 @@ async def check_calls(dsn: str) -> Sequence[CheckedStatement]:
     """
     async with connect(dsn, application="networkcore distribute", statement_timeout_ms=0) as connection:
         await check_citus(connection)
-        found = shard_statements()
-        calls = [await _check_call(connection, one) for name, one in found.items() if name in OF_THE_CALLS]
+        calls = [
+            await _check_call(connection, statement, missing=len(missing))
+            for statement, missing in await missing_functions(connection)
+            if statement.statement.name in OF_THE_CALLS
+        ]
         read = next(one for one in named_statements(shard=_SHARD) if one.place == _READ)
         return [*calls, await _check(connection, read)]
 
 
-async def _check_call(connection: BareConnection, statement: ShardStatement) -> CheckedStatement:
+async def _check_call(
+    connection: BareConnection, statement: ShardStatement, *, missing: int
+) -> CheckedStatement:
     group = "the two calls" if statement.statement.name in OF_THE_CALLS else "beside the shard"
     place = f"{group}: {statement.statement.name}"
+    if missing:
+        why = f"{missing} of its functions are not on the nodes; run networkcore distribute"
+        return CheckedStatement(place=place, planned_on=PlannedOn.REJECTED, error=why)
     signature = await repository.read_signature(connection, statement.statement.sql)
     values = [_literal(one) for one in signature.parameters]
-    queries = 0
+    queries: list[int] = []
     try:
         for sent in filter(None, (statement.query, statement.lookup)):
-            queries += sum(_task_counts(await _explain(connection, _with_values(sent, values))))
+            queries += _task_counts(await _explain(connection, _with_values(sent, values)))
     except asyncpg.PostgresError as error:
         why = f"{str(error).splitlines()[0]}; run networkcore distribute"
         return CheckedStatement(place=place, planned_on=PlannedOn.REJECTED, error=why)
-    return CheckedStatement(place=place, planned_on=PlannedOn.ONE_SHARD, shard_queries=queries)
+    return _planned(place, queries)
 
 
 async def _check(connection: BareConnection, statement: FiledStatement) -> CheckedStatement:
@@ -131,14 +143,19 @@ async def _check(connection: BareConnection, statement: FiledStatement) -> Check
         return CheckedStatement(
             place=statement.place, planned_on=PlannedOn.REJECTED, error=str(error).splitlines()[0]
         )
+    return _planned(statement.place, queries)
+
+
+def _planned(place: str, queries: Sequence[int]) -> CheckedStatement:
+    """`queries`: how many to shards each part of the plan makes."""
     if not queries:
-        return CheckedStatement(place=statement.place, planned_on=PlannedOn.COORDINATOR)
+        return CheckedStatement(place=place, planned_on=PlannedOn.COORDINATOR)
     several = max(queries) > 1
     return CheckedStatement(
-        place=statement.place,
+        place=place,
         planned_on=PlannedOn.SEVERAL_SHARDS if several else PlannedOn.ONE_SHARD,
         shard_queries=sum(queries),
-        reason=reason_of(statement.place) if several else None,
+        reason=reason_of(place) if several else None,
     )
 
 

@@ -78,14 +78,19 @@ def draw_pdf_now(sheet: QrSheet, *, at: datetime) -> bytes:
     """As `draw_pdf`, in the caller's thread."""
     address = page_address(sheet.base_url, sheet.evse_id)
     host = urlsplit(sheet.base_url).netloc
-    texts = [texts_of(language) for language in Language]
+    texts = [(language.value, texts_of(language)) for language in Language]
     page = {
         "address": address.removeprefix("https://"),
         "code": _saved(address, kind="svg", omitsize=True, light="#fff").decode(),
         "evse_id": sheet.evse_id,
         "operator": sheet.operator,
-        "lines": [[one["sheet_scan"], one["sheet_no_app"]] for one in texts],
-        "checks": [one["sheet_check"].format(host=host) for one in texts],
+        "lines": [
+            {"language": language, "scan": one["sheet_scan"], "no_app": one["sheet_no_app"]}
+            for language, one in texts
+        ],
+        "checks": [
+            {"language": language, "text": one["sheet_check"].format(host=host)} for language, one in texts
+        ],
     }
     layout = (files(__package__) / "templates" / "qr_sheet.typ").read_bytes()
     return render_sheet(layout, {"page": json.dumps(page, ensure_ascii=False)}, name=sheet.evse_id, at=at)

@@ -6,7 +6,7 @@ Source: W3C Fetch Metadata (Sec-Fetch-Site); RFC 6454 (Origin).
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import structlog
 from aiohttp import web
@@ -23,12 +23,12 @@ from gateway.driver_page.languages import choose_language, texts_of
 from gateway.driver_page.rendering import PageFrame, html
 from gateway.driver_page.services import DriverPageServices
 from gateway.errors import RateLimitExceededError
+from gateway.form_origin import is_own_form
 from gateway.logs import first_line
 
 CHARGE: Final = "/c"
 PAYMENT: Final = "/charge"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_SAME_SITE: Final = frozenset({"same-origin", "none"})
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _TOO_MANY: Final = 429
@@ -79,14 +79,7 @@ def guarded(services: DriverPageServices, handler: Handler, *, looks: bool) -> H
 
 def check_origin(request: web.Request, *, base_url: str) -> None:
     """Take a form only from a page of ours. Raises HTTPForbidden."""
-    site = request.headers.get("Sec-Fetch-Site")
-    origin = request.headers.get("Origin")
-    if site is not None:
-        fits = site in _SAME_SITE
-    else:
-        hosts = {urlsplit(base_url).netloc, request.host}
-        fits = origin is None or urlsplit(origin).netloc in hosts
-    if not fits:
+    if not is_own_form(request, base_url=base_url):
         raise web.HTTPForbidden(text="The form came from another site.\n")
 
 

@@ -21,7 +21,7 @@ _PENDING_SHARD: Final = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverDocumentJob:
-    """Follows the journal: a transaction for each batch, the chains in turn.
+    """Follows the journal: the chains in turn, a transaction for the next batches of each.
 
     A chain is followed by the worker that owns the shard of its number, what is pending by that of shard 0:
     so no two wait for each other. What lacked something is tried again once its seller's data have changed.
@@ -36,7 +36,7 @@ class DriverDocumentJob:
     name: str = DOCUMENTS
 
     async def run_once(self) -> int:
-        """One batch of each chain, and what is pending. Returns how much of both was documented.
+        """The next batches of each chain, and what is pending. Returns how many chains and sellers went on.
 
         A batch that can't be documented delays its own chain only; its error is raised after the others are
         done.

@@ -64,7 +64,7 @@ class AddressLimiter:
         here = _parsed(request.remote or "")
         if here is None:
             return None
-        for text in reversed(request.headers.get(_FORWARDED, "").split(",")):
+        for text in reversed(",".join(request.headers.getall(_FORWARDED, ())).split(",")):
             if not any(here.version == network.version and here in network for network in self._trusted):
                 break
             named = _parsed(text.strip())

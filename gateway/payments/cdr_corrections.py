@@ -34,6 +34,9 @@ from gateway.webhooks.events import EventType, event_rows
 _CHARGES: Final = 2  # at most: the captured hold, and the residual charge
 CREDITED: Final = "credited"  # the flag of a session whose CDR was credited without another in its place
 _UNPAID: Final = "unpaid"  # the flag of a session that nobody can pay for
+_REFUND_UNANSWERED: Final = (
+    "a refund of the session is not answered yet: what is kept is not known until then"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +106,13 @@ class CdrCorrectionService:
             ):  # clearing proves what was captured by the CDR it was for
                 return "the session's capture is still on its way to the ledger"
             if await self.refunds.is_unanswered(shard=session.shard, session_id=session.id):
-                return "a refund of the session is not answered yet: what is kept is not known until then"
+                return _REFUND_UNANSWERED
             try:
                 await self._refund_above(session, fixed, capture)
             except PaymentConflictError as error:  # a request is open: its outcome comes first
                 return str(error)
+            if await self.refunds.is_unanswered(shard=session.shard, session_id=session.id):
+                return _REFUND_UNANSWERED  # it may be rejected still, and then the other charge is asked
         async with transaction(self.pool) as connection:
             await cdr_correction_repository.lock_session(
                 connection, shard=session.shard, session_id=session.id

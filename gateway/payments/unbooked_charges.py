@@ -216,13 +216,9 @@ class UnbookedChargeService:
             return False
         if charge.state is UnbookedState.REFUNDING:
             raise PaymentConflictError("our own refund of the charge is not answered yet")
-        found = await self.psp.read_payment(psp_payment=psp_payment)
-        if not isinstance(found, PspPayment):
-            raise PaymentConflictError("the PSP does not say how much of the payment is refunded")
+        found = await self._read(psp_payment)
         async with transaction(self.pool) as connection:
-            await charges.lock_charge(connection, psp_payment=psp_payment)
-            if await self._in_no_book(connection, psp_payment) != charge:
-                raise PaymentConflictError("the charge has changed while its payment was read")
+            await self._lock_unchanged(connection, charge)
             await charges.record_refunded(
                 connection,
                 psp_payment=psp_payment,
@@ -249,21 +245,36 @@ class UnbookedChargeService:
     async def reopen_refund(self, *, psp_payment: str, psp_refund: str) -> bool:
         """The card's bank sent a refund back; False: not of a charge that is in no book.
 
-        One of a part of it lowers what is refunded. Raises PaymentConflictError as `record_refund`.
+        What is still refunded is read at the PSP: the charge may have had several refunds. Raises
+        PaymentConflictError as `record_refund`.
         """
         async with self.pool.acquire() as connection:
-            charge = await charges.load_charge(connection, psp_payment=psp_payment)
-        if charge is None or charge.psp_refund != psp_refund or charge.state is not UnbookedState.REFUNDED:
+            charge = await self._in_no_book(connection, psp_payment)
+        if charge is None or charge.state is not UnbookedState.REFUNDED:
             return await self.record_refund(psp_payment=psp_payment, psp_refund=psp_refund)
+        found = await self._read(psp_payment)
         async with transaction(self.pool) as connection:
+            await self._lock_unchanged(connection, charge)
             await charges.reopen_charge(
                 connection,
                 psp_payment=psp_payment,
-                psp_refund=psp_refund,
+                refunded_minor=found.refunded_minor,
                 detail="the card's bank sent its refund back",
                 now=self.clock.now(),
             )
         return True
+
+    async def _read(self, psp_payment: str) -> PspPayment:
+        found = await self.psp.read_payment(psp_payment=psp_payment)
+        if not isinstance(found, PspPayment):
+            raise PaymentConflictError("the PSP does not say how much of the payment is refunded")
+        return found
+
+    async def _lock_unchanged(self, connection: Connection, charge: UnbookedCharge) -> None:
+        """Nobody decides about it until the transaction ends. Raises PaymentConflictError."""
+        await charges.lock_charge(connection, psp_payment=charge.psp_payment)
+        if await self._in_no_book(connection, charge.psp_payment) != charge:
+            raise PaymentConflictError("the charge has changed while its payment was read")
 
     async def resume_adoptions(self) -> int:
         """Look again at charges whose session has got a price, which something else may have paid."""

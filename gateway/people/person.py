@@ -17,6 +17,7 @@ from gateway.people.roles import PersonRole, RoleRights, rights_of
 
 PERSON_PREFIX: Final = "psn"
 _TOKEN_BYTES: Final = 32
+_PROOF_DIGITS: Final = 32
 LINK_LIFETIME: Final = timedelta(hours=24)
 ATTEMPT_LIFETIME: Final = timedelta(minutes=10)
 # How long ended links and sessions stay, for whoever asks who was signed in.
@@ -80,6 +81,11 @@ class SignedIn:
     def csrf_token(self) -> str:
         """What every form of this session carries. It follows from the cookie, and the cookie not from it."""
         return hmac.new(self.token.encode(), b"networkcore console form", hashlib.sha256).hexdigest()
+
+    def proof_of(self, text: str) -> str:
+        """What an address carries beside a text of ours, so that a link can't have a page say its own."""
+        named = f"networkcore console notice {text}"
+        return hmac.new(self.token.encode(), named.encode(), hashlib.sha256).hexdigest()[:_PROOF_DIGITS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

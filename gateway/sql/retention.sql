@@ -4,11 +4,15 @@
 -- removed from one shard at a time: rows of several can't be locked in one statement where they are distributed.
 
 -- name: due_idempotency_key$
-SELECT count(*) FROM gateway.idempotency_key WHERE created_at < :before;
+SELECT count(*) FROM gateway.idempotency_key
+WHERE created_at < :before AND (status IS NOT NULL OR locked_until IS NULL OR locked_until < :before);
 
 -- name: apply_idempotency_key$
+-- Not one whose request is at work: a repeat would be taken for a new one.
 WITH due AS (
-    SELECT party_id, key FROM gateway.idempotency_key WHERE shard = :shard AND created_at < :before
+    SELECT party_id, key FROM gateway.idempotency_key
+    WHERE shard = :shard AND created_at < :before
+      AND (status IS NOT NULL OR locked_until IS NULL OR locked_until < :before)
     LIMIT :limit FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM gateway.idempotency_key AS k USING due

@@ -135,10 +135,11 @@ SET state = :state::text, psp_refund = coalesce(:psp_refund::text, psp_refund), 
 WHERE psp_payment = :psp_payment::text AND state = ANY(:from_states::text[]);
 
 -- name: reopen_charge!
--- The card's bank sent the refund back: a person decides again.
+-- The card's bank sent a refund of it back: a person decides again, about what is not refunded otherwise. None was sent
+-- back since where all of it is refunded.
 UPDATE gateway.unbooked_charge
-SET state = 'open', refunded_minor = 0, detail = :detail::text, updated_at = :now::timestamptz
-WHERE psp_payment = :psp_payment::text AND psp_refund = :psp_refund::text AND state = 'refunded';
+SET state = 'open', refunded_minor = :refunded_minor::bigint, detail = :detail::text, updated_at = :now::timestamptz
+WHERE psp_payment = :psp_payment::text AND state = 'refunded' AND amount_minor > :refunded_minor::bigint;
 
 -- name: rebuild_session$
 -- A session that is not known here, from the PSP's record of its payment: without an active authorization, as after a

@@ -286,7 +286,8 @@ ORDER BY l.event_id;
 
 -- Returns each delivery's shard, whether a later event of the same object follows it, and whether the delivery itself holds
 -- the attempt: one that was accepted with an empty answer needs no row of its own. A delivery that another worker has leased
--- since is left to it: its number of attempts is another.
+-- since is left to it: its number of attempts is another. One that holds this very attempt is written again: the answer of
+-- the statement before was lost.
 -- name: record_attempts
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,
@@ -298,20 +299,26 @@ FROM unnest(
     :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[], :attempts::integer[],
     :ids::uuid[], :answers::text[]
 ) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts, id, answer)
+<<<<<<< HEAD
 WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
   AND d.attempts = r.attempts  -- shards of d
+=======
+WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.attempts = r.attempts
+  AND (d.state = 'pending' OR d.attempt_id = r.id)
+>>>>>>> main
 RETURNING d.shard, d.attempt_id, (
     SELECT true FROM gateway.delivery q
     WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'
       AND q.event_id > d.event_id  -- shards of q
     ORDER BY q.event_id LIMIT 1) AS followed;
 
--- Every other attempt is kept, also one whose delivery was abandoned or answered meanwhile.
+-- Every other attempt is kept once, also one whose delivery was abandoned or answered meanwhile.
 -- name: keep_attempts!
 INSERT INTO gateway.delivery_attempt (shard, endpoint_id, event_id, id, status, error, answer, answer_cut,
                                       duration_ms, attempted_at)
 SELECT * FROM unnest(:shards::smallint[], :endpoints::uuid[], :events::uuid[], :ids::uuid[], :statuses::smallint[],
-                     :errors::text[], :answers::text[], :cuts::boolean[], :durations::integer[], :ats::timestamptz[]);
+                     :errors::text[], :answers::text[], :cuts::boolean[], :durations::integer[], :ats::timestamptz[])
+ON CONFLICT (shard, endpoint_id, event_id, id) DO NOTHING;
 
 -- Endpoints are locked in the order of their ids and before their deliveries, as deleting one does: no deadlock.
 -- NO KEY, because fan-out holds key locks on them while it makes deliveries.

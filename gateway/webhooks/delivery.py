@@ -256,11 +256,11 @@ class WebhookDelivery:
                 timeout_seconds=self.timeout_seconds,
             )
             acknowledged = isinstance(sent.outcome, Acknowledged)
-            self._note(Result(delivery=delivery, sent=sent))
+            self._note(Result.of(delivery, sent))
         except Exception as error:  # noqa: BLE001 - the process boundary of one delivery: the others go on
             log_failure(_log, "delivery_failed", error, event_id=format_id("evt", delivery.event_id))
             failed = NotAcknowledged(status=None, reason="an error on our side")
-            self._note(Result(delivery=delivery, sent=SentMessage(outcome=failed, duration_ms=0)))
+            self._note(Result.of(delivery, SentMessage(outcome=failed, duration_ms=0)))
         finally:
             self._pressure.end(
                 delivery.endpoint_id, call, acknowledged=acknowledged, seconds=loop.time() - began
@@ -329,7 +329,8 @@ class WebhookDelivery:
 
     async def _record(self, results: Sequence[Result]) -> None:
         """Write results, which are the first of those that wait to be written."""
-        # Acknowledged and no more to say: one statement, which needs no transaction around it.
+        # Acknowledged and no more to say: a statement that needs no transaction around it. A second one keeps
+        # attempts at what is another worker's by now; if the process ends between them, these are not kept.
         scope = transaction(self.pool) if takes_transaction(results) else self.pool.acquire()
         async with scope as connection:
             freed = await record(

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import Self, assert_never
 from uuid import UUID
 
 import structlog
@@ -32,10 +32,19 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One delivery and the outcome of sending it."""
+    """One delivery and the outcome of sending it.
+
+    `attempt_id` is drawn once, so that an attempt whose recording is repeated stays one.
+    """
 
     delivery: ClaimedDelivery
     sent: SentMessage
+    attempt_id: UUID
+
+    @classmethod
+    def of(cls, delivery: ClaimedDelivery, sent: SentMessage) -> Self:
+        """The result of an attempt that has just ended."""
+        return cls(delivery=delivery, sent=sent, attempt_id=new_id(shard=delivery.shard))
 
 
 async def record(
@@ -96,7 +105,7 @@ def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt
         error=error,
         at=now,
         duration_ms=result.sent.duration_ms,
-        id=new_id(shard=delivery.shard),
+        id=result.attempt_id,
         answer=None if answer is None else answer.text,
         answer_cut=answer is not None and answer.cut,
     )

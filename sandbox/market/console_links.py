@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
@@ -41,9 +42,13 @@ class ConsoleLink:
 
 
 async def console_links(
-    http: aiohttp.ClientSession, *, gateway_url: str, admin_key: str
+    http: aiohttp.ClientSession, *, gateway_url: str, admin_key: str, opens: str | None = None
 ) -> list[ConsoleLink]:
-    """Invite the people where they are not yet, and make a link for each. Raises MarketError."""
+    """Invite the people where they are not yet, and make a link for each. Raises MarketError.
+
+    `opens`: the page of the console that a link leads to; the first one unless given.
+    """
+    query = "" if opens is None else f"?{urlencode({'next': opens})}"
     headers = {"Authorization": f"Bearer {admin_key}"}
 
     async def call(method: str, path: str, body: Any = None, *, fine: int = _CREATED) -> Any:
@@ -60,7 +65,7 @@ async def console_links(
     links = []
     for party_id, role, name in _PEOPLE:
         made = await call("POST", f"/v1/people/{ids[address_of(name, party_id)]}/links")
-        links.append(ConsoleLink(party_id=party_id, role=role, name=name, url=made["url"]))
+        links.append(ConsoleLink(party_id=party_id, role=role, name=name, url=f"{made['url']}{query}"))
     return links
 
 

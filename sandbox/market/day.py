@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -17,7 +18,7 @@ from sandbox.market.checkpoints import Checkpoints
 from sandbox.market.console_links import ConsoleLink, console_links
 from sandbox.market.context import Addresses, ProgressReporter, SimulationContext
 from sandbox.market.payout_phase import DayResult, close_market
-from sandbox.market.plan import MarketDay, plan_day
+from sandbox.market.plan import DAY_START, MarketDay, plan_day
 from sandbox.market.proof import Proof, prove
 from sandbox.market.receiver import Receiver
 from sandbox.market.runner import run_day
@@ -78,9 +79,10 @@ async def shown_market_day(
     migrate: Migrate,
     progress: ProgressReporter,
 ) -> AsyncIterator[tuple[str, list[ConsoleLink]]]:
-    """Run the stack of a finished day again, to look at it: the gateway's address and links into its console.
+    """Run the stack of a finished day again, to look at it.
 
-    No worker runs: the day stays as it was. Raises SandboxError when that day has not been run to its end.
+    Yields the day's address in the console, and links that sign in and lead there. No worker runs: the
+    day stays as it was. Raises SandboxError when that day has not been run to its end.
     """
     state_dir = state_root / f"demo-{sessions}-{seed}"
     if not (state_dir / _FINISHED).exists():
@@ -90,10 +92,11 @@ async def shown_market_day(
         context,
         stack,
     ):
+        shown = f"/console?{urlencode({'range': 'today', 'day': DAY_START.date().isoformat()})}"
         links = await console_links(
-            context.http, gateway_url=stack.gateway_url, admin_key=stack.plan.admin_api_key
+            context.http, gateway_url=stack.gateway_url, admin_key=stack.plan.admin_api_key, opens=shown
         )
-        yield stack.gateway_url, links
+        yield f"{stack.gateway_url}{shown}", links
 
 
 @asynccontextmanager

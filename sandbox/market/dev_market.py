@@ -89,12 +89,16 @@ class DevMarket:
 
     def show(self, console: Console) -> None:
         """Print it for a person, with a first request to copy."""
-        console.print(f"\n[bold]Gateway[/bold]      {self.base_url}", highlight=False)
-        console.print(f"[bold]Docs[/bold]         {self.base_url}/docs", highlight=False)
-        console.print(f"[bold]Console[/bold]      {self.base_url}/console", highlight=False)
-        console.print(f"[bold]Sandbox PSP[/bold]  {self.psp_url}  key {self.psp_api_key}", highlight=False)
+        console.print(f"\n[bold]Gateway[/bold]      {self.base_url}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]Docs[/bold]         {self.base_url}/docs", highlight=False, soft_wrap=True)
+        console.print(f"[bold]Console[/bold]      {self.base_url}/console", highlight=False, soft_wrap=True)
+        console.print(
+            f"[bold]Sandbox PSP[/bold]  {self.psp_url}  key {self.psp_api_key}",
+            highlight=False,
+            soft_wrap=True,
+        )
         console.print(f"[bold]Database[/bold]     {self.database_url}", highlight=False, soft_wrap=True)
-        console.print(f"[bold]Logs[/bold]         {self.log_dir}", highlight=False)
+        console.print(f"[bold]Logs[/bold]         {self.log_dir}", highlight=False, soft_wrap=True)
         console.print(f"\n[bold]{'Party':12}{'role':16}API key[/bold]")
         for party_id, key in {"platform": self.admin_api_key, **self.api_keys}.items():
             console.print(f"{party_id:12}{_kind_of(party_id):16}{key}", highlight=False, soft_wrap=True)

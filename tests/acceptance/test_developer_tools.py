@@ -139,7 +139,7 @@ def test_a_parking_app_is_paid_from_its_account_and_reads_its_webhook(
     installed: Path, dev: dict[str, Any]
 ) -> None:
     program = ROOT / "examples/parking_app.py"
-    assert len(program.read_text(encoding="utf-8").splitlines()) <= 60
+    assert len(program.read_text(encoding="utf-8").splitlines()) <= 50
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         listen = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -240,6 +240,17 @@ def test_the_python_package_authorizes_completes_lists_and_verifies(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == WANTED
+
+
+def test_every_operation_and_every_schema_is_in_the_typescript_package(compiled: Path) -> None:
+    text = (compiled / "src/schema.d.ts").read_text(encoding="utf-8")
+    api = description()
+    for path, methods in api["paths"].items():
+        assert f'    "{path}": {{' in text, path
+        for operation in methods.values():
+            assert f'operations["{operation["operationId"]}"];' in text, operation["operationId"]
+    for name in api["components"]["schemas"]:
+        assert f"        {name}: " in text, name
 
 
 TYPESCRIPT_CALLS = """

@@ -2,12 +2,15 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+WIDE = {"COLUMNS": "120"}
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(300)]
 
 
@@ -18,8 +21,33 @@ def demo(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=280,
         check=False,
-        env=os.environ | {"COLUMNS": "120"},
+        env=os.environ | WIDE,
     )
+
+
+def kept_open(state_dir: Path, *arguments: str) -> tuple[str, str]:
+    """What `demo --keep` prints, and the page to which the administrator's link leads while it runs."""
+    command = [sys.executable, "-m", "gateway", "demo", "--state-dir", str(state_dir), *arguments, "--keep"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | WIDE
+    ) as process:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("The day in the console"):
+                break
+        link = re.search(r"^platform +administrator +(http\S+)$", printed, re.MULTILINE)
+        assert link, printed
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        browser.open(link.group(1), timeout=30).close()
+        with browser.open(link.group(1), data=b"", timeout=30) as answer:
+            page = answer.read().decode()
+        assert answer.url == printed.split()[-1]
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+        assert (process.returncode, rest) == (0, "")
+    return printed, page
 
 
 def digest(output: str) -> str:
@@ -45,9 +73,13 @@ def test_a_small_day_ends_with_a_proof_that_holds(tmp_path: Path) -> None:
     ):
         assert table in run.stdout, table
     assert "FAILS" not in run.stdout
-    other = demo(tmp_path, "--sessions", "14", "--seed", "6", "--workers", "1")
-    assert other.returncode == 0, other.stdout + other.stderr
-    assert digest(other.stdout) != digest(run.stdout)
+    options = f"--sessions 24 --seed 5 --state-dir {tmp_path}"
+    assert run.stdout.splitlines()[-1] == f"The day in the console: networkcore demo --show {options}"
+    other, day = kept_open(tmp_path, "--sessions", "14", "--seed", "6", "--workers", "1")
+    assert digest(other) != digest(run.stdout)
+    captured = re.search(r"Captured, once each.*?EUR +\d+ +([\d.,]+)", other, re.DOTALL)
+    assert captured, other
+    assert captured.group(1) in day
 
 
 @pytest.mark.parametrize("sessions", ["11", "none", "-1"])

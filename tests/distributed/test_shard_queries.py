@@ -3,6 +3,7 @@
 The coordinator reports each query that it sends to a node, so that what one statement becomes is seen.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -13,7 +14,11 @@ from uuid import UUID
 import pytest
 
 from gateway.database import Pool, connect, create_pool
+<<<<<<< HEAD
 from gateway.distribution.named_statements import named_statements
+=======
+from gateway.distribution.repository import copy_endpoints
+>>>>>>> main
 from gateway.distribution.service import distribute
 from gateway.distribution.several_shards import NOT_DISTRIBUTED
 from gateway.distribution.statement_check import PlannedOn, check_calls, check_statements
@@ -192,3 +197,37 @@ async def test_an_endpoint_is_copied_to_each_node_as_it_changes(counted: Counted
         )
     assert [row["state"] for row in copies] == ["deleted"]
     assert [tuple(row) for row in written] == [(True, True), (True, False)]
+
+
+@pytest.mark.parametrize("function", ["open_authorization_________", "open_authorization__________of_shard"])
+async def test_the_check_misses_each_function(database_url: str, function: str) -> None:
+    async with connect(database_url) as connection:
+        name = await connection.fetchval(
+            "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'node'::regnamespace "
+            "AND proname LIKE $1 ORDER BY proname LIMIT 1",
+            function,
+        )
+        await connection.execute(f"DROP FUNCTION {name}")
+    (at_fault,) = [one for one in await check_calls(database_url) if one.is_at_fault]
+    assert (at_fault.place, at_fault.error[:26]) == (
+        "the two calls: open_authorization",
+        "1 of its functions are not",
+    )
+
+
+async def test_an_endpoint_that_is_changed_while_all_are_copied_is_copied_as_it_is_then(
+    counted: Counted, database_url: str
+) -> None:
+    body = {"url": "https://198.51.100.7/hooks", "events": ["authorization.authorized"]}
+    assert (await counted.api.call("POST", "/v1/webhook-endpoints", body, key="w1")).status == 201
+    async with connect(database_url) as first, connect(database_url) as second:
+        await first.execute("DELETE FROM node.webhook_endpoint")  # as before its first copy
+        change = first.transaction()
+        await change.start()
+        await first.execute("UPDATE gateway.webhook_endpoint SET event_types = '{session.completed}'")
+        copying = asyncio.create_task(copy_endpoints(second))
+        await asyncio.sleep(0.5)
+        assert not copying.done()
+        await change.commit()
+        assert await copying == 0
+        assert await second.fetchval("SELECT event_types FROM node.webhook_endpoint") == ["session.completed"]

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 import structlog
 from aiohttp import ClientSession, web
+from multidict import CIMultiDict
 
 from gateway.api.auth import KeyRing
 from gateway.api.health import DatabaseReadiness
@@ -162,6 +163,7 @@ async def test_every_answer_carries_the_security_headers(pool: Pool) -> None:
         ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
         ("10.0.0.1", "192.0.2.7, 198.51.100.1", "198.51.100.1"),
         ("10.0.0.1", "192.0.2.7, 198.51.100.1, 10.9.9.9", "198.51.100.1"),
+        ("10.0.0.1", "192.0.2.7\n198.51.100.1", "198.51.100.1"),  # a proxy that adds a line of its own
         ("10.0.0.1", "rubbish", "10.0.0.1"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("::ffff:203.0.113.9", "", "203.0.113.9"),
@@ -171,7 +173,7 @@ async def test_every_answer_carries_the_security_headers(pool: Pool) -> None:
 )
 def test_the_address_that_counts(remote: str, forwarded: str, expected: str) -> None:
     class Request:
-        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        headers = CIMultiDict(("X-Forwarded-For", line) for line in forwarded.splitlines())
 
     Request.remote = remote  # type: ignore[attr-defined]
     limiter = AddressLimiter(trusted_proxies=[ip_network("10.0.0.0/8")])

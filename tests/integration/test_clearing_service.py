@@ -3,8 +3,10 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from clearing.audit import AuditReport, audit_ledger
@@ -399,3 +401,37 @@ async def test_an_executed_exchange_closes_the_position_and_books_gain_or_loss(
         await execute(1, 1, "x3")
     report = await audit(pool, service)
     assert report.ok, (report.findings, report.proof)
+
+
+@pytest.mark.parametrize(
+    ("error", "posted"),
+    [
+        (asyncpg.UniqueViolationError("posted meanwhile"), 40),
+        (asyncpg.InternalServerError("as a node of a distributed database says it"), 40),
+        (asyncpg.DataCorruptedError("invalid page in block 7"), 0),
+        (asyncpg.IndexCorruptedError("index is broken"), 0),
+    ],
+)
+async def test_a_copy_goes_on_row_by_row_where_an_entry_may_be_posted_and_never_over_damage(
+    pool: Pool,
+    service: ClearingServices,
+    monkeypatch: pytest.MonkeyPatch,
+    error: asyncpg.PostgresError,
+    posted: int,
+) -> None:
+    sessions = [world.session(number) for number in range(1, 41)]
+    copy = asyncpg.Connection.copy_records_to_table
+
+    async def failing(connection: Any, table: str, **given: Any) -> str:
+        if table == "entry":
+            raise error
+        return str(await copy(connection, table, **given))
+
+    monkeypatch.setattr(asyncpg.Connection, "copy_records_to_table", failing)
+    cleared = clear(pool, service, *sessions)
+    if posted:
+        await cleared
+    else:
+        with pytest.raises(type(error)):
+            await cleared
+    assert await pool.fetchval("SELECT count(*) FROM clearing.entry") == posted

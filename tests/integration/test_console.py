@@ -99,6 +99,21 @@ async def test_hostile_texts_are_shown_as_text(console: ConsoleOfTest) -> None:
     assert "<b>" not in typed.text
 
 
+async def test_only_an_acts_own_notice_is_shown(console: ConsoleOfTest) -> None:
+    session = await paid_session(console.api)
+    visitor, other = await console.signed_in(), await console.signed_in()
+    path = f"/console/sessions/{session}"
+    assert "Call 0800" not in (await visitor.get(f"{path}?notice=rejected:+Call+0800+1234")).text
+    assert "Call 0800" not in (await visitor.get(f"{path}?notice=rejected:+Call+0800+1234&proof=")).text
+    answer = await visitor.post(
+        f"{path}/refund", {"reason": "duplicate", "amount": "x"}, Referer=visitor.base + path
+    )
+    back = answer.headers["Location"]
+    assert 'role="alert"' in (await visitor.get(back)).text
+    assert 'role="alert"' not in (await other.get(back)).text, "it is of one sign-in"
+    assert 'role="alert"' not in (await visitor.get(back.replace("rejected", "rejected: by us"))).text
+
+
 async def test_another_partys_objects_are_not_found(console: ConsoleOfTest) -> None:
     session = await paid_session(console.api)
     platform = await console.signed_in()
@@ -334,6 +349,22 @@ async def test_a_link_of_another_site_says_not_where_signing_in_leads(console: C
     visitor = console.visitor()
     await visitor.get("/console/sign-in?next=https://evil.example/console")
     assert (await visitor.post(link, csrf="")).headers["Location"] == "/console"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "leads_to"),
+    [
+        ("/console?range=today%26day=2026-10-29", "/console?range=today&day=2026-10-29"),
+        ("//evil.example", "/console"),
+    ],
+)
+async def test_a_link_leads_to_the_page_that_it_names(
+    console: ConsoleOfTest, wanted: str, leads_to: str
+) -> None:
+    _, link = await console.invite()
+    visitor = console.visitor()
+    assert (await visitor.get(f"{link}?next={wanted}")).status == 200
+    assert (await visitor.post(f"{link}?next={wanted}", csrf="")).headers["Location"] == leads_to
 
 
 async def test_whoever_asks_too_often_is_shown_when_to_try_again(

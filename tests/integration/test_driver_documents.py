@@ -436,3 +436,57 @@ async def test_a_document_shows_place_times_and_prices_of_its_session_and_who_op
     ):
         assert part in text
     assert failed_rules("cii", (one.cii or b"").decode()) == []
+
+
+async def test_a_batch_that_is_not_there_is_not_passed_over(pool: Pool, service: ClearingServices) -> None:
+    for number in (1, 2, 3):
+        await clear(pool, service, [world.session(number)])
+    # As of a chain that is read while a batch in the middle can't be: it comes later.
+    away = "UPDATE clearing.batch SET position = $1 WHERE chain = 0 AND position = $2"
+    async with pool.acquire() as connection:
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute(away, 1_000, 2)
+        assert await issue(pool) == 1
+        assert await connection.fetchval("SELECT count(*) FROM clearing.driver_document") == 1
+        await connection.execute(away, 2, 1_000)
+    assert await issue(pool) == 1  # both at once
+    assert [await names(pool, number) for number in (2, 3)] == [
+        ["DI-NL-ABC-000000002"],
+        ["DI-NL-ABC-000000003"],
+    ]
+
+
+async def test_several_batches_that_are_undone_are_documented_once_with_what_is_known_then(
+    pool: Pool, service: ClearingServices
+) -> None:
+    await clear(pool, service, [world.session(1)])
+    await clear(pool, service, [world.session(2)])
+    async with transaction(pool) as connection:
+        await service.sessions.refund(connection, world.session_id(1), minor=605, reference="re_1", now=NOW)
+    await clear(pool, service, [world.session(3)])
+    sources = DriverDocumentSources()
+
+    async def next_batches(connection: Any) -> int | None:
+        return await driver_document_service.issue_next(connection, chain=0, now=NOW, sources=sources)
+
+    async with pool.acquire() as connection:
+        undone = connection.transaction()
+        await undone.start()
+        assert [await next_batches(connection) for _ in range(4)] == [2, 1, 1, None]
+        await undone.rollback()
+    async with transaction(pool) as connection:
+        renamed = replace(NL_SELLER, name="Renamed NV")
+        await service.reference_data.register_party(connection, renamed, now=NOW)
+    for expected in (2, 1, 1, None):
+        async with transaction(pool) as connection:
+            assert await next_batches(connection) == expected
+    assert await names(pool, 1) == ["DI-NL-ABC-000000001", "DC-NL-ABC-000000001"]
+    assert [await names(pool, number) for number in (2, 3)] == [
+        ["DI-NL-ABC-000000002"],
+        ["DI-NL-ABC-000000003"],
+    ]
+    for number in (1, 2, 3):
+        assert {one.document.seller.name for one in await of_session(pool, number)} == {"Renamed NV"}
+    async with pool.acquire() as connection:
+        report = await audit_ledger(connection, now=NOW)
+    assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == (0, 0)

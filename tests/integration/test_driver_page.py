@@ -410,6 +410,22 @@ async def test_a_form_that_is_not_ours_holds_nothing(driver: Driver, changes: di
     assert driver.psp.payments == {}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}],
+)
+async def test_a_form_from_another_site_is_refused_and_holds_nothing(
+    driver: Driver, said: dict[str, str]
+) -> None:
+    shown = await driver.get(PAGE)
+    form = {name: shown.value(name) for name in ("token", "tariff", "cpo", "lang")} | {
+        "payment_method": "pm_good"
+    }
+    assert (await driver.post(f"{PAGE}/pay", form, **said)).status == 403
+    assert driver.psp.payments == {}
+    assert (await driver.post(f"{PAGE}/pay", form, **{"Sec-Fetch-Site": "same-origin"})).status == 303
+
+
 async def test_an_unanswered_hold_is_waited_for_and_never_made_twice(driver: Driver) -> None:
     driver.psp.faults.append("after")
     shown = await driver.get(PAGE)

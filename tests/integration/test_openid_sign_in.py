@@ -12,14 +12,17 @@ from aiohttp.test_utils import TestServer
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from typing_extensions import override
+from yarl import URL
 
 from gateway.adapters.openid import OpenIdClient, OpenIdHttpProvider
 from gateway.database import Pool
+from gateway.people.errors import SignInRejectedError
 from gateway.people.sign_in import OpenIdProvider
-from sandbox.openid import OpenIdPerson, SandboxOpenIdProvider
+from sandbox.openid import BASIC, POST, IssuedToken, OpenIdPerson, SandboxOpenIdProvider
 from tests.fakes.api import Answer
 from tests.fakes.console import ConsoleOfTest, Visitor, open_console
 
+SECRET = "secret of the test: 100% + more"  # what a header and a form each encode in their own way
 RETURN = "http://api.test/console/sign-in/openid/return"
 ANNA = OpenIdPerson(subject="s-1", name="Anna", email="Person0@Example.com")
 EVE = OpenIdPerson(subject="s-2", name="Eve", email="eve@example.com")
@@ -66,25 +69,29 @@ class Setup:
         return await visitor.get(await self.choose(await self.begin(visitor), who))
 
 
+def client_of(sandbox: SandboxOpenIdProvider, secret: str) -> OpenIdClient:
+    return OpenIdClient(
+        issuer=sandbox.issuer,
+        client_id=sandbox.client_id,
+        client_secret=secret,
+        redirect_uri=RETURN,
+        scope="openid email profile",
+        name="the sandbox",
+    )
+
+
 @asynccontextmanager
-async def provided(pool: Pool) -> AsyncIterator[Setup]:
+async def provided(pool: Pool, **options: Any) -> AsyncIterator[Setup]:
     sandbox = ForgingProvider(
         client_id="networkcore",
-        client_secret="secret-of-the-test",
+        client_secret=SECRET,
         redirect_uri=RETURN,
         people=[ANNA, EVE, UNVERIFIED],
+        **options,
     )
     async with TestServer(sandbox.application()) as server, ClientSession() as http:
         sandbox.issuer = str(server.make_url("")).rstrip("/")
-        client = OpenIdClient(
-            issuer=sandbox.issuer,
-            client_id=sandbox.client_id,
-            client_secret=sandbox.client_secret,
-            redirect_uri=RETURN,
-            scope="openid email profile",
-            name="the sandbox",
-        )
-        provider: OpenIdProvider = OpenIdHttpProvider(client, http=http)
+        provider: OpenIdProvider = OpenIdHttpProvider(client_of(sandbox, SECRET), http=http)
         async with open_console(pool, provider=provider) as console:
             yield Setup(console=console, sandbox=sandbox)
 
@@ -134,6 +141,75 @@ async def test_an_attempt_ends_after_ten_minutes(pool: Pool) -> None:
         assert (await visitor.get(back)).status == 403
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"authentication": POST}, id="the secret in the form"),
+        pytest.param({"claims_in_id_token": True}, id="the address in the ID token"),
+    ],
+)
+async def test_a_provider_of_another_kind_signs_in_too(pool: Pool, options: dict[str, Any]) -> None:
+    async with provided(pool, **options) as setup:
+        await setup.console.invite()
+        assert (await setup.sign_in(setup.console.visitor(), ANNA)).status == 303
+        assert (await setup.sign_in(setup.console.visitor(), UNVERIFIED)).status == 403
+
+
+@dataclass(slots=True, kw_only=True)
+class ChangedProvider(SandboxOpenIdProvider):
+    """A provider that publishes `published`, and says `about` of an account."""
+
+    published: dict[str, Any]
+    about: dict[str, Any]
+
+    @override
+    def configuration(self) -> dict[str, Any]:
+        return SandboxOpenIdProvider.configuration(self) | self.published
+
+    @override
+    def user_info(self, token: IssuedToken) -> dict[str, Any]:
+        return SandboxOpenIdProvider.user_info(self, token) | self.about
+
+
+@pytest.mark.parametrize(
+    ("published", "about", "secret", "error"),
+    [
+        ({"token_endpoint_auth_methods_supported": [BASIC, POST]}, {}, SECRET, None),
+        ({"token_endpoint_auth_methods_supported": [BASIC]}, {}, SECRET, "401 invalid_client"),
+        ({"token_endpoint_auth_methods_supported": None}, {}, SECRET, "401 invalid_client"),
+        ({}, {}, "another secret", "401 invalid_client"),
+        ({}, {"sub": "s-2"}, SECRET, "another account than its ID token"),
+        ({}, {"email_verified": "true"}, SECRET, "has not verified"),
+        ({}, {"email": None}, SECRET, "has not verified"),
+    ],
+)
+async def test_the_client_takes_the_way_that_the_provider_takes(
+    published: dict[str, Any], about: dict[str, Any], secret: str, error: str | None
+) -> None:
+    """The provider takes the secret in the form alone, whatever it publishes."""
+    sandbox = ChangedProvider(
+        client_id="networkcore",
+        client_secret=SECRET,
+        redirect_uri=RETURN,
+        people=[ANNA],
+        authentication=POST,
+        published=published,
+        about=about,
+    )
+    async with TestServer(sandbox.application()) as server, ClientSession() as http:
+        sandbox.issuer = str(server.make_url("")).rstrip("/")
+        provider = OpenIdHttpProvider(client_of(sandbox, secret), http=http)
+        address = await provider.authorization_address(state="s", nonce="n", code_verifier="v" * 43)
+        async with http.get(f"{address}&as={ANNA.subject}", allow_redirects=False) as response:
+            code = URL(response.headers["Location"]).query["code"]
+        if error is None:
+            identity = await provider.identify(code=code, code_verifier="v" * 43, nonce="n")
+            assert (identity.subject, identity.email) == (ANNA.subject, ANNA.email)
+        else:
+            with pytest.raises(SignInRejectedError, match=error):
+                await provider.identify(code=code, code_verifier="v" * 43, nonce="n")
+
+
 def signed(key: Any, algorithm: str = "RS256", **changes: Any) -> Forge:
     def forge(sandbox: SandboxOpenIdProvider, claims: dict[str, Any]) -> str:
         used = sandbox.key if key is None else key
@@ -147,7 +223,7 @@ def signed(key: Any, algorithm: str = "RS256", **changes: Any) -> Forge:
     "forge",
     [
         pytest.param(signed(RSAKey.generate_key(2048)), id="another key"),
-        pytest.param(signed(OctKey.import_key("secret-of-the-test-" * 3), "HS256"), id="the client's secret"),
+        pytest.param(signed(OctKey.import_key(SECRET * 2), "HS256"), id="the client's secret"),
         pytest.param(signed(None, aud="another client"), id="another client"),
         pytest.param(signed(None, iss="https://evil.example"), id="another issuer"),
         pytest.param(signed(None, nonce="another"), id="another sign-in's nonce"),

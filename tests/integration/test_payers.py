@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from gateway.database import Pool
 from gateway.payments.psp.payer_port import SetupState
 from gateway.payments.psp.port import PspEvent
-from tests.fakes.api import Answer, Api, authorization_body, open_api
+from tests.fakes.api import Answer, Api, authorization_body, cdr, open_api
 from tests.fakes.psp import FakePsp
 
 RETURN_URL = "https://app.example/return"
@@ -333,6 +333,9 @@ async def test_a_request_that_was_carried_out_is_answered_after_the_method_was_r
     made = await pays(api, method, of, party="parking", key="p")
     assert (await api.call("DELETE", f"/v1/payment-methods/{method}")).status == 204
     assert (await pays(api, method, of, party="parking", key="p")).json == made.json
+    path, record = f"/v1/sessions/{made.json['session']}/complete", {"cdr": json.loads(cdr())}
+    ended = await api.call("POST", path, record, key="end")
+    assert ended.json["capture"]["state"] == "succeeded"  # what it had secured is captured all the same
 
 
 @pytest.mark.parametrize(

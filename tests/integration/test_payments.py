@@ -679,6 +679,27 @@ async def test_a_correction_waits_for_a_refund_that_is_not_answered(system: Syst
     assert system.psp.refunded_minor == 595
 
 
+async def test_a_correction_waits_for_its_own_refund_and_makes_it_again_where_it_never_reached_the_psp(
+    system: System,
+) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    async with system.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+    cleared = await system.payments.get_session(party_id="parking", session_id=view.session.id)
+    late, new = system.payments.cdr_corrections, cdr(kwh="10", cdr_id="C2")
+    system.psp.faults.append("before")
+    waits = await late.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1")
+    assert waits is not None
+    assert "refund" in waits
+    system.clock.at += timedelta(days=2)  # past the key's lifetime
+    await system.resolve()
+    assert [row["state"] for row in await system.rows("refund")] == ["failed"]
+    for _ in range(2):
+        assert await late.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1") is None
+    assert system.psp.refunded_minor == 595
+
+
 async def refund(system: System, view: AuthorizationView, amount: int | None, **changes: Any) -> Any:
     fields: dict[str, Any] = {
         "refund_id": new_id(),

@@ -136,6 +136,8 @@ async def test_sign_in_is_limited_by_address_and_forms_of_other_sites_are_reject
         _, path = await console.invite()
         foreign = await visitor.post(path, csrf="", **{"Sec-Fetch-Site": "cross-site"})
         assert foreign.status == 403
+        elsewhere = await visitor.post(path, csrf="", Origin="https://evil.example")
+        assert elsewhere.status == 403, "a browser without Fetch Metadata says the origin"
         answers = [(await visitor.post("/console/sign-in/guess", csrf="")).status for _ in range(30)]
         assert set(answers) == {403, 429}
         assert (await visitor.post(path, csrf="")).status == 429

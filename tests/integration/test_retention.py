@@ -327,3 +327,19 @@ async def test_the_age_of_the_last_run_counts_from_the_beginning_where_there_was
     await SERVICE.run(market, clock=Hands(at=later, wall=later))
     async with transaction(market) as connection:
         assert await retention_service.age_seconds(connection, now=later, wall_now=later) == 0
+
+
+async def test_a_key_whose_request_is_at_work_is_not_removed(pool: Pool) -> None:
+    made = NOW - timedelta(hours=73)
+    for key, locked_until in (("at work", NOW + timedelta(seconds=8)), ("left", made + timedelta(seconds=8))):
+        await pool.execute(
+            "INSERT INTO gateway.idempotency_key (shard, party_id, key, request_hash, resource_id,"
+            " locked_until, created_at)"
+            " VALUES (0, 'superapp', $1, sha256(convert_to($1, 'UTF8')), gen_random_uuid(), $2, $3)",
+            key,
+            locked_until,
+            made,
+        )
+    async with transaction(pool) as connection:
+        assert await SERVICE.remove_batch(connection, "idempotency_key", clock=Hands(wall=NOW)) == 1
+    assert await pool.fetchval("SELECT key FROM gateway.idempotency_key") == "at work"

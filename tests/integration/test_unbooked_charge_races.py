@@ -175,3 +175,28 @@ async def test_a_refund_at_the_dashboard_while_ours_is_decided_is_kept_and_one_s
     await plain.work()
     assert await plain.open() == []
     assert await plain.value("SELECT state FROM gateway.unbooked_charge") == "refunded"
+
+
+@pytest.mark.parametrize("sent_back", [300, 600])
+async def test_of_two_refunds_only_the_one_that_is_sent_back_is_to_be_made_again(
+    plain: Played, sent_back: int
+) -> None:
+    foreign_payment(plain)  # 900
+    await plain.work()
+    [intent] = plain.system.objects("payment_intent")
+    _form(plain.system.engine, "/v1/refunds", {"charge": intent["latest_charge"], "amount": "300"})
+    await plain.work()
+    await plain.decide(ChargeAction.REFUND)
+    await plain.work()
+    assert await plain.open() == []
+    [returned] = [one for one in plain.system.objects("refund") if one["amount"] == sent_back]
+    plain.system.control("POST", f"refunds/{returned['id']}/fail")
+    await plain.work()
+    [again] = await plain.open()
+    assert again.amount_minor == sent_back
+    await plain.decide(ChargeAction.REFUND)
+    await plain.work()
+    assert await plain.open() == []
+    [charge] = plain.system.objects("charge")
+    assert charge["amount_refunded"] == charge["amount"]
+    assert await plain.findings() == []

@@ -2,18 +2,20 @@
 
 import base64
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from aiohttp import web
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
-from gateway.database import Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id, shard_of
-from gateway.webhooks import events
+from gateway.webhooks import delivery_results, events
 from gateway.webhooks.events import EventType, NewEvent
 from gateway.webhooks.key_rotation import reencrypt
 from gateway.webhooks.repository import SecretRecord
@@ -303,3 +305,33 @@ async def test_an_attempt_that_stands_in_its_delivery_stays_when_the_event_is_se
     found = (await stage.api.call("GET", f"{path}/attempts")).json["data"]
     assert [one["answer"] for one in found] == ["ok", None, None]
     assert found[1:] == [second, first]
+
+
+@pytest.mark.parametrize("text", [None, "ok", "failed"])
+async def test_an_attempt_whose_recording_lost_its_answer_is_recorded_once(
+    stage: Stage, pool: Pool, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    made = await listen(stage, "/in")
+    stage.receiver.answers["/in"] = [web.Response(status=500 if text == "failed" else 200, text=text)]
+    losses = []
+
+    async def committed_and_not_answered(connection: Connection, *given: Any, **named: Any) -> set[int]:
+        if losses:
+            return await delivery_results.record(connection, *given, **named)
+        losses.append(given)
+        async with transaction(pool) as other:
+            await delivery_results.record(other, *given, **named)
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    monkeypatch.setattr("gateway.webhooks.delivery.record", committed_and_not_answered)
+    await stage.happen()
+    with suppress(asyncpg.ConnectionDoesNotExistError):
+        await stage.settle(rounds=1)
+    await stage.settle(rounds=2)
+    assert len(losses) == 1
+    (line,) = await stage.log(made)
+    path = f"{PATH}/{made['id']}/deliveries/{line['event']}/attempts"
+    found = (await stage.api.call("GET", path)).json["data"]
+    assert [one["status"] for one in found] == [500 if text == "failed" else 200]
+    assert (line["state"], line["attempts"]) == ("pending" if text == "failed" else "delivered", 1)
+    assert len(stage.receiver.got["/in"]) == 1

@@ -12,7 +12,7 @@ from gateway.config import Settings
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.rules import KINDS
 from gateway.webhooks.events import EventType
-from tests.guides import METHODS, PAGES, ROOT, commands_of, text_of
+from tests.guides import METHODS, PAGES, README, ROOT, commands_of, text_of
 
 # What a command line in prose leaves open: the rest of the line is not looked at.
 _OPEN = re.compile(r"^(\.\.\.|…|#)")
@@ -162,3 +162,43 @@ def test_every_line_of_the_log_that_the_alerts_name_is_written() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "gateway").rglob("*.py"))
     assert len(named) > 4
     assert [name for name in named if f'"{name}"' not in source] == []
+
+
+TREE = re.search(r"## Packages\n\n```\n(.*?)```", text_of(ROOT / "docs/ARCHITECTURE.md"), re.DOTALL)
+PACKAGES = sorted(
+    path.parent.relative_to(ROOT)
+    for package in ("gateway", "clearing")
+    for path in ROOT.glob(f"{package}/*/__init__.py")
+)
+
+
+def parts_of_the_tree() -> dict[str, list[str]]:
+    """The names that the architecture gives to the parts of each package."""
+    assert TREE
+    found: dict[str, list[str]] = {}
+    for line in TREE.group(1).splitlines():
+        if package := re.match(r"(\w+)/", line):
+            found[package.group(1)] = []
+        elif names := re.match(r"  ((?:\w+ )+) ", line):
+            found[list(found)[-1]] += names.group(1).split()
+    return found
+
+
+def test_the_architecture_names_what_exists_and_each_package_of_gateway_and_clearing() -> None:
+    for package, names in parts_of_the_tree().items():
+        for name in names:
+            assert (ROOT / package / name).is_dir() or (ROOT / package / f"{name}.py").is_file(), name
+        if package in {"gateway", "clearing"}:
+            assert [one for one in PACKAGES if one.parts[0] == package and one.name not in names] == []
+
+
+def test_the_readme_says_of_each_package_what_is_in_it() -> None:
+    text = text_of(README)
+    wanted = [one for one in PACKAGES if one.parts[0] in {"gateway", "clearing"}]
+    assert [str(one) for one in wanted if f"`{one}/" not in text] == []
+
+
+def test_the_glossary_is_in_alphabetical_order() -> None:
+    terms = re.findall(r"^\| \*\*(.+?)\*\*", text_of(ROOT / "docs/glossary.md"), re.MULTILINE)
+    plain = [re.sub(r"[^a-z0-9 ]", "", term.lower()) for term in terms]
+    assert plain == sorted(plain)

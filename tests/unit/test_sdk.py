@@ -1,6 +1,7 @@
 """What is written by hand in the packages for partners: safe repeats, and the form of the collection."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,30 @@ def test_the_packages_of_npm_are_pinned_with_hashes_and_name_no_registry() -> No
     assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
     runtime = {one["license"] for one in packages.values() if not one.get("dev")}
     assert runtime <= {"MIT", "Apache-2.0", "BSD-3-Clause", "ISC", "Unlicense"}
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def test_every_operation_and_every_schema_is_in_the_python_package(connection: ModuleType) -> None:
+    """The generator leaves out what it does not understand, and says so on a line that nobody reads."""
+    package = Path(str(connection.__file__)).parent
+    modules = {path.stem: path for path in package.glob("api/*/*.py") if path.stem != "__init__"}
+    api = description()
+    operations = [one for methods in api["paths"].values() for one in methods.values()]
+    assert set(modules) == {snake(one["operationId"]) for one in operations}
+    for one in operations:
+        text = modules[snake(one["operationId"])].read_text(encoding="utf-8")
+        assert "def sync_detailed(" in text, one["operationId"]
+        assert "async def asyncio_detailed(" in text, one["operationId"]
+        body = one.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        if "$ref" in body:
+            assert f"    body: {body['$ref'].rpartition('/')[2]}" in text, one["operationId"]
+    models = (package / "models/__init__.py").read_text(encoding="utf-8")
+    objects = {name for name, schema in api["components"]["schemas"].items() if "properties" in schema}
+    # A name that Python has for itself bears a low line: `Exception_`.
+    assert {name for name in objects if not re.search(rf'"{name}_?",', models)} == set()
 
 
 def test_the_readmes_of_the_packages_name_what_exists(connection: ModuleType) -> None:

@@ -39,6 +39,9 @@ END $body$;
 CREATE OR REPLACE TRIGGER copy_to_nodes AFTER INSERT OR UPDATE OR DELETE ON gateway.webhook_endpoint
     FOR EACH ROW EXECUTE FUNCTION node.copy_webhook_endpoint();
 
+-- name: lock_endpoints!
+LOCK TABLE gateway.webhook_endpoint IN SHARE MODE;
+
 -- name: missing_endpoints
 -- The endpoints of which no copy, or another one, is there.
 SELECT id, party_id, event_types, filter, state FROM gateway.webhook_endpoint

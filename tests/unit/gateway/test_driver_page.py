@@ -1,8 +1,11 @@
 """The driver page's pure parts: stages, languages, a company's fields, the code on a charger, the policy."""
 
+import re
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import segno
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from pypdf import PdfReader
 
 from clearing.language import Language
 from gateway.cli.main import networkcore
@@ -261,6 +265,103 @@ def test_the_picture_of_a_code_says_the_address_of_its_evse() -> None:
     ]
     assert png_modules(qr_codes.draw_png(address)) == expected
     assert qr_codes.draw_svg(address).startswith(b"<?xml")
+
+
+def terminal_modules(shown: str) -> list[list[bool]]:
+    """The modules of a code in characters: light where a half of a character is drawn."""
+    light = {"\u2588": (1, 1), "\u2580": (1, 0), "\u2584": (0, 1), " ": (0, 0)}
+    rows = []
+    for line in shown.splitlines():
+        rows += [[not light[one][half] for one in line] for half in (0, 1)]
+    return rows
+
+
+def test_the_code_in_a_terminal_says_the_address_too() -> None:
+    address = qr_codes.page_address("http://127.0.0.1:8000", "DE*RHN*E1*0001")
+    expected = [
+        [bool(module) for module in row]
+        for row in segno.make(address, error="l", micro=False).matrix_iter(border=2)
+    ]
+    shown = terminal_modules(qr_codes.draw_terminal(address))
+    assert shown[: len(expected)] == expected
+    assert shown[len(expected) :] in ([], [[False] * len(expected[0])])
+
+
+def drawn_modules(lines: Iterable[tuple[float, float, float]], side: int) -> list[list[bool]]:
+    """The modules of a code drawn in strokes one module wide: each its height, its begin and its end."""
+    rows = [[False] * side for _ in range(side)]
+    for y, begin, end in lines:
+        for x in range(round(begin), round(end)):
+            rows[int(y)][x] = True
+    return rows
+
+
+def svg_strokes(svg: str) -> Iterator[tuple[float, float, float]]:
+    path = re.search(r'stroke="#000" d="([^"]+)"', svg)
+    assert path
+    x = y = 0.0
+    for kind, first, second in re.findall(r"([Mmh])(-?[\d.]+)(?: (-?[\d.]+))?", path.group(1)):
+        if kind == "h":
+            yield y, x, x + float(first)
+            x += float(first)
+        else:
+            x, y = (x, y) if kind == "m" else (0.0, 0.0)
+            x, y = x + float(first), y + float(second)
+
+
+def pdf_strokes(pdf: bytes) -> Iterator[tuple[float, float, float]]:
+    (page,) = PdfReader(BytesIO(pdf), strict=True).pages
+    contents = page.get_contents()
+    assert contents is not None
+    begin = 0.0
+    for operands, operator in contents.operations:
+        if operator == b"m":
+            begin = float(operands[0])
+        elif operator == b"l" and float(operands[1]) % 1 == 0.5:  # the middle of a row
+            yield float(operands[1]), begin, float(operands[0])
+
+
+def test_the_drawn_codes_say_the_address_too() -> None:
+    sheet = qr_codes.QrSheet(base_url="https://charge.example", evse_id="DE*RHN*E1*0001")
+    address = qr_codes.page_address(sheet.base_url, sheet.evse_id)
+    expected = [
+        [bool(module) for module in row]
+        for row in segno.make(address, error="q", micro=False).matrix_iter(border=4)
+    ]
+    side = len(expected)
+    assert drawn_modules(svg_strokes(qr_codes.draw_svg(address).decode()), side) == expected
+    pdf = qr_codes.draw_pdf_now(sheet, at=datetime(2026, 11, 30, tzinfo=UTC))
+    assert drawn_modules(pdf_strokes(pdf), side) == expected
+
+
+def test_a_sheet_says_in_four_languages_what_to_do_and_what_to_check() -> None:
+    sheet = qr_codes.QrSheet(base_url="https://charge.example", evse_id="DE*RHN*E1", operator="Rhein #Netz")
+    pdf = qr_codes.draw_pdf_now(sheet, at=datetime(2026, 11, 30, tzinfo=UTC))
+    (page,) = PdfReader(BytesIO(pdf), strict=True).pages
+    assert page.extract_text().splitlines() == [
+        "Scan, pay by card, charge No app, no account",
+        "Scannen, mit Karte bezahlen, laden Ohne App, ohne Konto",
+        "Scanner, payer par carte, recharger Sans application, sans compte",
+        "Scansiona, paga con carta, ricarica Senza app, senza conto",
+        "DE*RHN*E1",
+        "Rhein #Netz",
+        "charge.example/c/DE*RHN*E1",
+        "Check that the address begins with charge.example",
+        "Achten Sie darauf, dass die Adresse mit charge.example beginnt",
+        "Vérifiez que l'adresse commence par charge.example",
+        "Controlli che l'indirizzo cominci con charge.example",
+    ]
+
+
+def test_long_names_stay_on_one_sheet_and_within_it() -> None:
+    """48 characters of an EVSE id and 100 of a name: the longest that OCPI knows."""
+    sheet = qr_codes.QrSheet(base_url="https://charge.example", evse_id="W" * 48, operator="W" * 100)
+    (page,) = PdfReader(BytesIO(qr_codes.draw_pdf_now(sheet, at=datetime(2026, 11, 30, tzinfo=UTC)))).pages
+    assert f"\n{sheet.evse_id}\n{sheet.operator}\n" in page.extract_text()
+    contents = page.get_contents()
+    assert contents is not None
+    begins = [float(operands[4]) for operands, operator in contents.operations if operator == b"cm"]
+    assert min(begins) >= 22 / 25.4 * 72 - 0.01  # the margin of 22 mm
 
 
 def test_an_evse_id_with_signs_is_one_part_of_the_address() -> None:
