@@ -14,11 +14,8 @@ from uuid import UUID
 import pytest
 
 from gateway.database import Pool, connect, create_pool
-<<<<<<< HEAD
 from gateway.distribution.named_statements import named_statements
-=======
 from gateway.distribution.repository import copy_endpoints
->>>>>>> main
 from gateway.distribution.service import distribute
 from gateway.distribution.several_shards import NOT_DISTRIBUTED
 from gateway.distribution.statement_check import PlannedOn, check_calls, check_statements
