@@ -28,6 +28,7 @@ from typing_extensions import override
 
 from gateway.config import Settings
 from gateway.errors import DatabaseUnreachableError
+from gateway.named_shards import with_shards_named
 
 if TYPE_CHECKING:
     BareConnection = asyncpg.Connection[asyncpg.Record]
@@ -129,6 +130,22 @@ class _PlainConnection(asyncpg.Connection):
         return ""
 
 
+class _ConnectionByShard(_PlainConnection):
+    """To a distributed database: what names rows of several shards is sent to those shards alone."""
+
+    @override
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        return await super().fetch(with_shards_named(query), *args, **options)
+
+    @override
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        return await super().fetchrow(with_shards_named(query), *args, **options)
+
+    @override
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        return await super().execute(with_shards_named(query), *args, **options)
+
+
 class _BoundedPool(asyncpg.Pool):
     """A pool that lets nobody wait for a connection without end, and knows what its database is."""
 
@@ -176,7 +193,7 @@ async def create_pool(
             repeated.
     """
 
-    async def open_pool() -> Pool:
+    async def open_pool(connection_class: type[_PlainConnection] = _PlainConnection) -> Pool:
         pool = await _BoundedPool(
             dsn,
             acquire_timeout_seconds=acquire_timeout_seconds,
@@ -186,7 +203,7 @@ async def create_pool(
             max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
             loop=None,
             timeout=connect_timeout_seconds,
-            connection_class=_PlainConnection,
+            connection_class=connection_class,
             record_class=asyncpg.Record,
             command_timeout=statement_timeout_ms / 1000 + 5,
             init=register_json,
@@ -203,6 +220,9 @@ async def create_pool(
         except BaseException:
             pool.terminate()
             raise
+        if pool.distributed and connection_class is _PlainConnection:
+            await pool.close()
+            return await open_pool(_ConnectionByShard)
         return pool
 
     return await _patiently(open_pool, dsn=dsn, wait_seconds=wait_seconds)

@@ -1,4 +1,4 @@
-"""The statements of a session's two calls, run beside the session's shard of a distributed database.
+"""The statements of a session's two calls and what the PSP tells of it, run beside the session's shard.
 
 Owns: the text that such a statement has there, made of its text in the .sql file, and how it is called.
 Must not know: how the functions get onto the nodes (gateway/distribution/node_functions.py).
@@ -21,6 +21,10 @@ _ELSEWHERE: Final = re.compile(r"(\w+) AS \( +-- elsewhere(?:: (?P<columns>[^\n]
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 _FORM: Final = "3"  # of the functions around the text; another one gives them other names
+
+
+# The statements of a session's two calls that write.
+OF_THE_CALLS: Final = frozenset({"open_authorization", "record_hold", "complete_session", "record_end"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +116,12 @@ def _renumbered(part: NamedStatement, statement: NamedStatement) -> str:
 
 
 def shard_statements() -> dict[str, ShardStatement]:
-    """The four statements that write, by their names."""
+    """All that run so, by their names: the four of the two calls that write, then the others."""
     found: Any = (
         ("payments.sql", "open_authorization"),
         ("psp_requests.sql", "record_hold"),
         ("payments.sql", "complete_session"),
         ("psp_requests.sql", "record_end"),
+        ("payments.sql", "keep_psp_event"),
     )
     return {name: ShardStatement.named(file, name) for file, name in found}

@@ -112,7 +112,7 @@ WHERE e.shard = :shard AND b.id IS NULL LIMIT 100;
 SELECT e.subject_id, e.currency,
        sum(CASE WHEN e.kind IN ('capture', 'refund_failed', 'dispute_won') THEN e.gross_minor ELSE -e.gross_minor END)::bigint AS minor
 FROM unnest(:shards::smallint[], :sessions::uuid[]) AS asked (shard, id)
-JOIN clearing.entry AS e ON e.shard = asked.shard AND e.subject_id = asked.id
+JOIN clearing.entry AS e ON e.shard = asked.shard AND e.subject_id = asked.id  -- shards of e
 WHERE e.kind IN ('capture', 'refund', 'refund_failed', 'dispute', 'dispute_won')
 GROUP BY e.subject_id, e.currency;
 

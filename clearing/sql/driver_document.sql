@@ -49,7 +49,7 @@ SELECT d.shard, d.session_id, d.kind, d.reference, d.supplier_id, d.series, d.nu
        d.ruling_id, d.place, d.sale_day, d.energy_kwh, d.preceding, d.no_invoice_because, d.issued_on, d.issued_at, d.details,
        s.content AS seller
 FROM unnest(:shards::smallint[], :sessions::uuid[]) AS asked (shard, session_id)
-JOIN clearing.driver_document AS d USING (shard, session_id)
+JOIN clearing.driver_document AS d ON d.shard = asked.shard AND d.session_id = asked.session_id  -- shards of d
 JOIN clearing.document_seller AS s ON s.id = d.seller_id
 ORDER BY d.issued_at, d.kind <> 'capture', d.series, d.number;
 
@@ -94,10 +94,11 @@ LIMIT :limit;
 DELETE FROM clearing.pending_driver_document AS p
 USING unnest(:shards::smallint[], :sessions::uuid[], :kinds::text[], :references::text[])
     AS done (shard, session_id, kind, reference)
-WHERE p.shard = done.shard AND p.session_id = done.session_id AND p.kind = done.kind AND p.reference = done.reference;
+WHERE p.shard = done.shard AND p.session_id = done.session_id AND p.kind = done.kind AND p.reference = done.reference  -- shards of p
+;
 
 -- name: pending_of_sessions
 SELECT p.session_id, min(p.reason) AS reason
 FROM unnest(:shards::smallint[], :sessions::uuid[]) AS asked (shard, session_id)
-JOIN clearing.pending_driver_document AS p USING (shard, session_id)
+JOIN clearing.pending_driver_document AS p ON p.shard = asked.shard AND p.session_id = asked.session_id  -- shards of p
 GROUP BY p.session_id;

@@ -14,7 +14,9 @@ SELECT max(closed_until) FROM clearing.closed_period;
 -- Which of these entries are in the journal already.
 SELECT e.subject_id, e.kind, e.reference
 FROM unnest(:shards::smallint[], :subjects::uuid[], :kinds::text[], :refs::text[]) AS asked (shard, subject_id, kind, reference)
-JOIN clearing.entry AS e USING (shard, subject_id, kind, reference);
+JOIN clearing.entry AS e ON e.shard = asked.shard AND e.subject_id = asked.subject_id AND e.kind = asked.kind
+  AND e.reference = asked.reference  -- shards of e
+;
 
 -- name: insert_entries
 -- Waits for a writer of the same entry and then leaves it out: what is not returned was posted by another.

@@ -78,7 +78,8 @@ SELECT EXISTS (SELECT 1 FROM clearing.session_exception WHERE resolved_at IS NUL
 -- name: resolve_exceptions!
 UPDATE clearing.session_exception AS p SET resolved_at = :now::timestamptz
 FROM unnest(:shards::smallint[], :sessions::uuid[]) AS done (shard, session_id)
-WHERE p.shard = done.shard AND p.session_id = done.session_id AND p.resolved_at IS NULL;
+WHERE p.shard = done.shard AND p.session_id = done.session_id AND p.resolved_at IS NULL  -- shards of p
+;
 
 -- name: lock_volumes!
 -- One writer at a time counts a tiered agreement; locked in the order of names.

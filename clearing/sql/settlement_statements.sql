@@ -174,5 +174,6 @@ FROM clearing.entry WHERE batch_id = :batch_id ORDER BY shard, subject_id, kind,
 -- All transfers of these entries, in their order.
 SELECT t.subject_id, t.kind, t.reference, t.debit_account, t.credit_account, t.amount_minor, t.currency
 FROM unnest(:shards::smallint[], :subjects::uuid[], :kinds::text[], :refs::text[]) AS own (shard, subject_id, kind, reference)
-JOIN clearing.transfer AS t USING (shard, subject_id, kind, reference)
+JOIN clearing.transfer AS t ON t.shard = own.shard AND t.subject_id = own.subject_id AND t.kind = own.kind
+  AND t.reference = own.reference  -- shards of t
 ORDER BY t.shard, t.subject_id, t.kind, t.reference, t.ordinal;

@@ -7,7 +7,7 @@ shows what Citus rejects when it plans; what it rejects as it runs, tests run.
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ from gateway.distribution.named_statements import FiledStatement, named_statemen
 from gateway.distribution.plan import DistributionError
 from gateway.distribution.service import check_citus, missing_functions, read_plan
 from gateway.distribution.several_shards import NOT_DISTRIBUTED, reason_of
-from gateway.shard_statements import ShardStatement
+from gateway.named_shards import with_shards_named
+from gateway.shard_statements import OF_THE_CALLS, ShardStatement
 
 _SHARD: Final = 5
 _READ: Final = "gateway/payments: load_session_with_payment"
@@ -84,11 +85,17 @@ async def check_statements(dsn: str) -> Sequence[CheckedStatement]:
         plan = await read_plan(connection)
         if plan.tables or plan.added:
             raise DistributionError("the database is not wholly distributed; run networkcore distribute")
-        return [
+        checked = [
             await _check(connection, one)
             for one in named_statements(shard=_SHARD)
             if one.place not in NOT_DISTRIBUTED
         ]
+        others = [
+            await _check_call(connection, statement, missing=len(missing))
+            for statement, missing in await missing_functions(connection)
+            if statement.statement.name not in OF_THE_CALLS
+        ]
+        return [*checked, *others]
 
 
 async def check_calls(dsn: str) -> Sequence[CheckedStatement]:
@@ -102,6 +109,7 @@ async def check_calls(dsn: str) -> Sequence[CheckedStatement]:
         calls = [
             await _check_call(connection, statement, missing=len(missing))
             for statement, missing in await missing_functions(connection)
+            if statement.statement.name in OF_THE_CALLS
         ]
         read = next(one for one in named_statements(shard=_SHARD) if one.place == _READ)
         return [*calls, await _check(connection, read)]
@@ -110,7 +118,8 @@ async def check_calls(dsn: str) -> Sequence[CheckedStatement]:
 async def _check_call(
     connection: BareConnection, statement: ShardStatement, *, missing: int
 ) -> CheckedStatement:
-    place = f"the two calls: {statement.statement.name}"
+    group = "the two calls" if statement.statement.name in OF_THE_CALLS else "beside the shard"
+    place = f"{group}: {statement.statement.name}"
     if missing:
         why = f"{missing} of its functions are not on the nodes; run networkcore distribute"
         return CheckedStatement(place=place, planned_on=PlannedOn.REJECTED, error=why)
@@ -128,7 +137,8 @@ async def _check_call(
 
 async def _check(connection: BareConnection, statement: FiledStatement) -> CheckedStatement:
     try:
-        queries = list(_task_counts(await _plan(connection, statement)))
+        sent = replace(statement, sql=with_shards_named(statement.sql))
+        queries = list(_task_counts(await _plan(connection, sent)))
     except asyncpg.PostgresError as error:
         return CheckedStatement(
             place=statement.place, planned_on=PlannedOn.REJECTED, error=str(error).splitlines()[0]

@@ -2,25 +2,21 @@
 
 Owns: which statements are shared, and what each returns. Must not know: what a phase means. Each function is
 one statement and so one transaction; several callers' may be one together (gateway/shared_statements.py).
-On a distributed database it runs beside its shard (gateway/shard_statements.py).
+On a distributed database it runs beside its shard (gateway/statement_beside_shard.py).
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from uuid import UUID
 
 import asyncpg
-import structlog
 
-from gateway.database import Connection, NamedStatement, Pool, is_distributed, named_queries
+from gateway.database import Connection, Pool, named_queries
 from gateway.shard_statements import shard_statements
-from gateway.shared_statements import SharedStatements
+from gateway.statement_beside_shard import StatementBesideShard
 
-_log: Final = structlog.get_logger(__name__)
 _requests: Final = named_queries("gateway", "psp_requests.sql")
 _STATEMENTS: Final = shard_statements()
-_MISSING_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,48 +39,21 @@ class EndedPhase:
     kept: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class _Phase:
-    """A statement whole, and beside its shard where the database is distributed and has its functions."""
-
-    whole: SharedStatements
-    at_shard: SharedStatements | None
-    missing_until: float = 0.0
-
-    async def run(self, *, beside: bool, **fields: Any) -> asyncpg.Record:
-        """One call. `beside`: nothing that it reads or writes lies elsewhere but what its functions know."""
-        order, group = fields["session_id"], fields["shard"]
-        if beside and self.at_shard is not None and time.monotonic() >= self.missing_until:
-            try:
-                return await self.at_shard.run(order=order, group=group, **fields)
-            except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
-                # Nothing was written: the functions are of another release, or of a shard that was split.
-                self.missing_until = time.monotonic() + _MISSING_SECONDS
-                _log.warning("statement_not_on_nodes", statement=self.whole.statement.name)
-        return await self.whole.run(order=order, group=group, **fields)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseRepository:
     """The four statements of the two calls."""
 
-    opening: _Phase
-    completing: _Phase
-    holding: _Phase
-    ending: _Phase
+    opening: StatementBesideShard
+    completing: StatementBesideShard
+    holding: StatementBesideShard
+    ending: StatementBesideShard
 
     @classmethod
     def over(cls, pool: Pool) -> Self:
         """The statements of one pool."""
-        distributed = is_distributed(pool)
 
-        def phase(name: str) -> _Phase:
-            found = _STATEMENTS[name]
-
-            def shared(statement: NamedStatement) -> SharedStatements:
-                return SharedStatements(pool=pool, statement=statement, by_group=distributed)
-
-            return _Phase(whole=shared(found.statement), at_shard=shared(found.call) if distributed else None)
+        def phase(name: str) -> StatementBesideShard:
+            return StatementBesideShard.over(pool, _STATEMENTS[name])
 
         return cls(
             opening=phase("open_authorization"),
@@ -99,11 +68,11 @@ class PhaseRepository:
         `alone`: it locks a row that others need, such as a funded account's. Raises UniqueViolationError.
         """
         if alone:
-            row = await self.opening.whole.run_alone(**fields)
+            row = await self.opening.run_alone(beside=False, **fields)
         else:
             # A funded account, a customer and the last tap of a card lie on the coordinator.
             beside = fields["funding"] == "psp" and fields["customer"] is None and not fields["reuses_recent"]
-            row = await self.opening.run(beside=beside, **fields)
+            row = await _run(self.opening, beside=beside, fields=fields)
         return BegunPhase(begun=row["begun"], done=row["done"])
 
     async def complete_session(self, **fields: Any) -> BegunPhase:
@@ -111,7 +80,7 @@ class PhaseRepository:
 
         Raises UniqueViolationError: the CDR has ended another session, or another request is open.
         """
-        row = await self.completing.run(beside=fields["cdr_named_by_session"], **fields)
+        row = await _run(self.completing, beside=fields["cdr_named_by_session"], fields=fields)
         return BegunPhase(begun=row["begun"], done=row["done"], intended_id=row["intended_id"])
 
     async def record_hold(self, connection: Connection | None, **fields: Any) -> EndedPhase:
@@ -126,11 +95,15 @@ class PhaseRepository:
         return await _recorded(self.ending, "record_end", connection, fields)
 
 
+async def _run(phase: StatementBesideShard, *, beside: bool, fields: dict[str, Any]) -> asyncpg.Record:
+    return await phase.run(order=fields["session_id"], group=fields["shard"], beside=beside, **fields)
+
+
 async def _recorded(
-    phase: _Phase, name: str, connection: Connection | None, fields: dict[str, Any]
+    phase: StatementBesideShard, name: str, connection: Connection | None, fields: dict[str, Any]
 ) -> EndedPhase:
     if connection is None:
-        row = await phase.run(beside=True, **fields)
+        row = await _run(phase, beside=True, fields=fields)
     else:
         row = await getattr(_requests, name)(connection, **fields)
     return EndedPhase(done=row["done"], kept=row["kept"])

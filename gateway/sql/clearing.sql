@@ -17,8 +17,9 @@ LIMIT :batch::integer;
 -- out is what is gone, leased, or in a shard that has another fencing number by now.
 DELETE FROM gateway.task AS t
 USING unnest(:shards::smallint[], :ids::uuid[], :fences::bigint[]) AS due (shard, id, fence)
-JOIN gateway.shard_lease AS l ON l.shard = due.shard AND l.fence = due.fence
-WHERE t.shard = due.shard AND t.id = due.id AND t.kind = 'clear_session' AND t.exception_at IS NULL
+JOIN gateway.shard_lease AS l ON l.shard = due.shard AND l.fence = due.fence  -- shards of l
+WHERE t.shard = due.shard AND t.id = due.id  -- shards of t
+  AND t.kind = 'clear_session' AND t.exception_at IS NULL
   AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz)
 RETURNING t.id;
 
@@ -40,28 +41,30 @@ SELECT s.shard, s.id, s.cpo_id, s.demand_partner_id, a.authorization_method, a.f
        c.receivable_minor, s.price_minor, s.flags, c.currency, s.tariff_sha256, s.cdr_id, s.cdr, s.cdr_version, a.psp_payment, c.psp_charge, c.fee_minor, c.fee_currency,
        h.party_id AS site_host_id, e.id AS emsp_id, y.buyer_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
-JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id
-JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'
-JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
+JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id  -- shards of s
+JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'  -- shards of c
+JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id  -- shards of a
 -- An app on top of an eMSP: the contract is the app's, the account that pays it the eMSP's.
 LEFT JOIN gateway.party AS e ON e.id = a.account_party_id AND e.kind = 'emsp' AND e.id <> s.demand_partner_id
 LEFT JOIN gateway.site_host AS h ON h.cpo_id = s.cpo_id AND h.location_id = s.location_id
-LEFT JOIN gateway.session_buyer AS y ON y.shard = s.shard AND y.session_id = s.id
+LEFT JOIN gateway.session_buyer AS y ON y.shard = s.shard AND y.session_id = s.id  -- shards of y
 ORDER BY s.shard, s.id;
 
 -- name: published_sessions
 SELECT s.* FROM unnest(:shards::smallint[], :ids::uuid[]) AS given (shard, id)
-JOIN gateway.session AS s ON s.shard = given.shard AND s.id = given.id;
+JOIN gateway.session AS s ON s.shard = given.shard AND s.id = given.id  -- shards of s
+;
 
 -- name: published_authorizations
 -- Of each session the authorization that counts: the active one, else the latest.
 SELECT DISTINCT ON (a.shard, a.session_id) a.* FROM unnest(:shards::smallint[], :ids::uuid[]) AS given (shard, id)
-JOIN gateway.payment_authorization AS a ON a.shard = given.shard AND a.session_id = given.id
+JOIN gateway.payment_authorization AS a ON a.shard = given.shard AND a.session_id = given.id  -- shards of a
 ORDER BY a.shard, a.session_id, (a.state NOT IN ('voided', 'failed')) DESC, a.id DESC;
 
 -- name: published_captures
 SELECT c.* FROM unnest(:shards::smallint[], :ids::uuid[]) AS given (shard, id)
-JOIN gateway.capture AS c ON c.shard = given.shard AND c.session_id = given.id;
+JOIN gateway.capture AS c ON c.shard = given.shard AND c.session_id = given.id  -- shards of c
+;
 
 -- name: mark_sessions
 -- Of a cleared session the state changes alone, which stands in no index: the smallest of updates. Returns the
@@ -74,5 +77,5 @@ FROM (
     SELECT unnest(:shards::smallint[]) AS shard, unnest(:ids::uuid[]) AS id,
            unnest(:states::text[]) AS state, unnest(:flags::text[]) AS flag
 ) AS due
-WHERE s.shard = due.shard AND s.id = due.id AND s.state IN ('completed', 'exception')
+WHERE s.shard = due.shard AND s.id = due.id AND s.state IN ('completed', 'exception')  -- shards of s
 RETURNING s.*;

@@ -52,8 +52,8 @@ WHERE shard = :shard AND party_id = :party_id AND key = :key AND status IS NULL 
 
 -- name: sweep!
 DELETE FROM gateway.idempotency_key
-WHERE (party_id, key) IN (
-    SELECT party_id, key FROM gateway.idempotency_key
+WHERE (shard, party_id, key) IN (
+    SELECT shard, party_id, key FROM gateway.idempotency_key
     WHERE created_at < :older_than AND (status IS NOT NULL OR locked_until IS NULL OR locked_until < :older_than)
     ORDER BY created_at LIMIT :limit
 );

@@ -428,6 +428,13 @@ WITH relaxed AS MATERIALIZED (
     FROM relaxed WHERE relaxed.value <> ''
     ON CONFLICT DO NOTHING
     RETURNING id
+), of_payer AS (  -- elsewhere
+    SELECT 1 AS one
+    WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
+       OR EXISTS (
+           SELECT 1 FROM gateway.payment_method
+           WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
+       OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, payload, run_at)
     SELECT :event_shard::smallint, :task_id::uuid, 'handle_psp_event',
@@ -436,11 +443,7 @@ WITH relaxed AS MATERIALIZED (
     FROM kept
     WHERE :always::boolean AND :psp_payment::text IS NOT NULL
        OR :psp_topup::text IS NOT NULL OR :attached_method::text IS NOT NULL
-       OR EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
-       OR EXISTS (
-           SELECT 1 FROM gateway.payment_method
-           WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
-       OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
+       OR EXISTS (SELECT 1 FROM of_payer)
        OR :captured::boolean AND NOT EXISTS (
            SELECT 1 FROM gateway.payment_authorization AS a
            WHERE a.shard = :shard::smallint AND a.session_id = :session_id::uuid AND a.psp_payment = :psp_payment::text
@@ -457,7 +460,8 @@ SELECT EXISTS (SELECT 1 FROM kept) AS kept;
 
 -- name: kept_psp_events
 SELECT e.id FROM unnest(:shards::smallint[], :ids::text[]) AS given (shard, id)
-JOIN gateway.psp_event AS e ON e.shard = given.shard AND e.id = given.id;
+JOIN gateway.psp_event AS e ON e.shard = given.shard AND e.id = given.id  -- shards of e
+;
 
 -- name: load_psp_event^
 SELECT id, type, body, received_at FROM gateway.psp_event WHERE shard = :shard AND id = :id;

@@ -30,5 +30,6 @@ SELECT a.id, a.currency,
             WHEN a.state IN ('voided', 'failed') THEN 0
             ELSE a.hold_minor END AS amount_minor
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS wanted (shard, id)
-JOIN gateway.payment_authorization a ON a.shard = wanted.shard AND a.id = wanted.id
-LEFT JOIN gateway.capture c ON c.shard = a.shard AND c.session_id = a.session_id AND c.authorization_id = a.id;
+JOIN gateway.payment_authorization a ON a.shard = wanted.shard AND a.id = wanted.id  -- shards of a
+LEFT JOIN gateway.capture c ON c.shard = a.shard AND c.session_id = a.session_id AND c.authorization_id = a.id  -- shards of c
+;

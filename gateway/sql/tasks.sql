@@ -25,7 +25,7 @@ ON CONFLICT DO NOTHING;
 -- What another worker has leased since is left to it.
 DELETE FROM gateway.task AS t USING unnest(:shards::smallint[], :ids::uuid[], :leases::timestamptz[], :attempts::integer[])
     AS done (shard, id, leased_until, attempts)
-WHERE t.shard = done.shard AND t.id = done.id AND t.attempts = done.attempts
+WHERE t.shard = done.shard AND t.id = done.id AND t.attempts = done.attempts  -- shards of t
   AND t.leased_until IS NOT DISTINCT FROM done.leased_until;
 
 -- name: give_back_tasks!

@@ -304,11 +304,11 @@ FROM unnest(
     :ids::uuid[], :answers::text[]
 ) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts, id, answer)
 WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.attempts = r.attempts
-  AND (d.state = 'pending' OR d.attempt_id = r.id)
+  AND (d.state = 'pending' OR d.attempt_id = r.id)  -- shards of d
 RETURNING d.shard, d.attempt_id, (
     SELECT true FROM gateway.delivery q
     WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'
-      AND q.event_id > d.event_id
+      AND q.event_id > d.event_id  -- shards of q
     ORDER BY q.event_id LIMIT 1) AS followed;
 
 -- Every other attempt is kept once, also one whose delivery was abandoned or answered meanwhile.
@@ -424,18 +424,19 @@ WITH last AS (
     SELECT :shard, :endpoint_id, :event_id, attempt_id, last_status, false, duration_ms, last_attempt_at FROM last
     ON CONFLICT DO NOTHING
 )
-INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state)
-SELECT :shard, w.id, e.id, e.object_id, 'pending'
+INSERT INTO gateway.delivery AS d (shard, endpoint_id, event_id, object_id, state, attempt_id)
+SELECT :shard, w.id, e.id, e.object_id, 'pending', last.attempt_id
 FROM gateway.webhook_endpoint w
 JOIN gateway.event e ON e.party_id = w.party_id
 LEFT JOIN gateway.event o ON o.shard = :shard AND o.id = e.data_of
+LEFT JOIN last ON true
 WHERE w.id = :endpoint_id AND w.state <> 'deleted' AND e.shard = :shard AND e.id = :event_id
   AND coalesce(e.data, o.data, '{}') <> '{}'
 ON CONFLICT (shard, endpoint_id, event_id) DO UPDATE
 SET state = 'pending', attempts = 0, next_attempt_at = NULL, leased_until = NULL, delivered_at = NULL,
     last_error = NULL,
     -- Not one that was recorded a moment ago, which nobody else keeps.
-    attempt_id = CASE WHEN d.attempt_id IS DISTINCT FROM (SELECT attempt_id FROM last) THEN d.attempt_id END
+    attempt_id = CASE WHEN d.attempt_id IS DISTINCT FROM excluded.attempt_id THEN d.attempt_id END
 RETURNING event_id;
 
 -- Events of a transaction whose changes are several statements; a single statement inserts its events itself, likewise:

@@ -7,14 +7,21 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from gateway.database import Pool, connect, create_pool
+from gateway.distribution.named_statements import named_statements
 from gateway.distribution.repository import copy_endpoints
 from gateway.distribution.service import distribute
-from gateway.distribution.statement_check import check_calls
+from gateway.distribution.several_shards import NOT_DISTRIBUTED
+from gateway.distribution.statement_check import PlannedOn, check_calls, check_statements
+from gateway.ids import new_id, shard_of
+from gateway.named_shards import with_shards_named
+from gateway.payments.psp_event_repository import PspEventRepository
 from tests.fakes.api import Api, open_api
 from tests.integration.test_statements_per_session import AUTHORIZE, COMPLETE, USAGE
 
@@ -30,6 +37,7 @@ class Counted:
     """The API, its statements, and the queries that the coordinator sent to nodes for them."""
 
     api: Api
+    pool: Pool
     statements: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
 
@@ -62,7 +70,7 @@ async def counted(database_url: str) -> AsyncIterator[Counted]:
         await connection.execute("SET citus.log_remote_commands = on; SET client_min_messages = notice")
         connection.add_query_logger(lambda query: statements.append(query.query))
     async with open_api(pool) as api:
-        yield Counted(api=api, statements=statements, sent=sent)
+        yield Counted(api=api, pool=pool, statements=statements, sent=sent)
     await pool.close()
 
 
@@ -84,6 +92,55 @@ async def test_the_two_calls_ask_one_shard_with_each_statement(counted: Counted)
     on_shards = [query for query in sent if _SHARD_OF_TABLE.search(query)]
     assert len(on_shards) <= MOST_SHARD_QUERIES, on_shards
     assert sent == on_shards  # no copies between parts of a statement
+
+
+async def test_an_event_of_the_psp_is_kept_by_one_query_to_its_shard(counted: Counted, pool: Pool) -> None:
+    shown = await counted.api.authorize(key="a1", session_ref="R1")
+    assert shown.status == 201, shown.content
+    async with pool.acquire() as connection:
+        session = await connection.fetchval("SELECT id FROM gateway.session")
+    kept = PspEventRepository.over(counted.pool)
+    for number in range(2):
+        counted.clear()
+        assert await kept.keep(with_others=True, **_event(session, id=f"evt_{number}"))
+    assert [query for query in counted.sent if not _SHARD_OF_TABLE.search(query)] == []
+    assert len(counted.sent) == 1, counted.sent
+    assert not await kept.keep(with_others=False, **_event(session, id="evt_1"))
+    async with pool.acquire() as connection:
+        tasks = await connection.fetch("SELECT shard FROM gateway.task WHERE kind = 'handle_psp_event'")
+    assert [row["shard"] for row in tasks] == [shard_of(session)] * 2
+
+
+def _event(session: UUID, *, id: str) -> dict[str, Any]:  # noqa: A002 - the column's name
+    shard = shard_of(session)
+    return {
+        **dict.fromkeys(("psp_setup", "detached_method", "attached_method", "updated_method", "psp_topup")),
+        **dict.fromkeys(("revoked_mandate", "connected_account")),
+        "event_shard": shard,
+        "shard": shard,
+        "session_id": session,
+        "id": id,
+        "task_id": new_id(shard=shard),
+        "type": "charge.refunded",
+        "body": b"{}",
+        "received_at": datetime(2026, 10, 29, 8, 30, tzinfo=UTC),
+        "psp_payment": "pi_2",
+        "always": True,
+        "ended": False,
+        "captured": False,
+    }
+
+
+async def test_rows_of_several_shards_are_asked_of_their_shards_alone(database_url: str) -> None:
+    marked = {
+        one.place
+        for one in named_statements(shard=5)
+        if with_shards_named(one.sql) != one.sql and one.place not in NOT_DISTRIBUTED
+    }
+    assert "gateway/tasks: finish_tasks" in marked
+    checked = {one.place: one for one in await check_statements(database_url) if one.place in marked}
+    assert set(checked) == marked
+    assert {place for place, one in checked.items() if one.planned_on is not PlannedOn.ONE_SHARD} == set()
 
 
 async def test_the_check_counts_what_the_two_calls_send(database_url: str) -> None:
