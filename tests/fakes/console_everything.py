@@ -69,6 +69,13 @@ async def _money(console: ConsoleOfTest, session: str) -> None:
     await console.api.services.payments.disputes.record_update(  # type: ignore[attr-defined]
         news("opened"), shard=shard_of(session_id), session_id=session_id
     )
+    await console.api.services.pool.execute(
+        "INSERT INTO clearing.pending_driver_document (shard, session_id, kind, supplier_id, reason, "
+        "first_at, last_at) VALUES ($1, $2, 'capture', 'DE-ABC', 'lacks the address of the seller', $3, $3)",
+        shard_of(session_id),
+        session_id,
+        START,
+    )
     await _post(console, "/v1/parties/DE-ABC/bank-details", BANK_DETAILS)
     await _post(console, "/v1/parties/DE-ABC/payout-holds", {"reason": "court order 12/26"})
     key = {"meter_serial": "M-1", "public_key": public_der().hex()}
