@@ -24,7 +24,6 @@ _VOID: Final = {"br", "input", "img", "meta", "link", "path", "rect", "hr"}
 _OF_A_ROUTE: Final = 3
 # Texts of clearing about a session and a month, as they are: their lines have a link of their own.
 _WITH_A_LINK_OF_THEIR_OWN: Final = "timeline"
-_NOT_LOOKED_AT: Final = {"/console/ledger"}
 ANYWHERE: Final = "/console/objects/{id}"
 ELSEWHERE: Final = {  # shown where reconciliation differs, and downloads
     "/console/reconciliation/{id}",
@@ -96,7 +95,7 @@ class Crawl:
     def look(self, path: str, text: str) -> list[str]:
         page = PlainTexts()
         page.feed(text)
-        for one in page.texts if route_of(path) not in _NOT_LOOKED_AT else ():
+        for one in page.texts:
             alone = [*_ID.findall(one), *_HASH.findall(one)]
             if any(name not in path for name in alone) or one in self.names:
                 self.faults.append(f"{path}: {one}")
