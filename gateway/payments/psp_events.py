@@ -148,19 +148,19 @@ class PspEventHandler:
         if body is None:
             return f"the event {event_id}, which is not kept here"
         event = self.psp.parse_event(body)
-        if event is not None and event.psp_setup is not None:
+        if event.psp_setup is not None:
             await self.payers.sync_setup(psp_setup=event.psp_setup)
-        if event is not None and event.detached_method is not None:
+        if event.detached_method is not None:
             await self.payers.record_detached(psp_method=event.detached_method)
-        if event is not None and event.attached_method is not None:
+        if event.attached_method is not None:
             return await self.payers.record_attached(psp_method=event.attached_method)
-        if event is not None and event.revoked_mandate is not None:
+        if event.revoked_mandate is not None:
             await self.payers.record_revoked_mandate(mandate=event.revoked_mandate)
-        if event is not None and event.psp_topup is not None:
+        if event.psp_topup is not None:
             return await self.funding.sync_top_up(psp_topup=event.psp_topup)
-        if event is not None and event.updated_method is not None:
+        if event.updated_method is not None:
             return await self.payers.sync_method(psp_method=event.updated_method)
-        if event is None or event.psp_payment is None:
+        if event.psp_payment is None:
             return None
         if event.dispute is not None:
             return await self.sync_dispute(psp_dispute=event.dispute)

@@ -51,8 +51,7 @@ class SavedViewService:
         if not filters:
             raise SavedViewError("Set a filter first: a view without one is the list itself")
         async with transaction(self.pool) as connection:
-            if await _QUERIES.count_views(connection, person_id=person.id) >= MOST_VIEWS:
-                raise SavedViewError(f"There are {MOST_VIEWS} views of yours; delete one first")
+            await _QUERIES.lock_person(connection, person_id=person.id)  # one counts after the other
             await _QUERIES.put_view(
                 connection,
                 id=new_id(),
@@ -64,6 +63,8 @@ class SavedViewService:
                 shared=shared,
                 now=self.clock.wall_now(),
             )
+            if await _QUERIES.count_views(connection, person_id=person.id) > MOST_VIEWS:
+                raise SavedViewError(f"There are {MOST_VIEWS} views of yours; delete one first")
 
     async def list(self, person: PersonRecord, *, list_name: str) -> Sequence[SavedView]:
         """A person's own views of a list, then those shared in their party."""

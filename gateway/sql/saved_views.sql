@@ -1,5 +1,8 @@
 -- Saved views of the console's lists.
 
+-- name: lock_person$
+SELECT id FROM gateway.person WHERE id = :person_id FOR NO KEY UPDATE;
+
 -- name: put_view!
 -- The same name again replaces the view.
 INSERT INTO gateway.saved_view AS known (id, person_id, party_id, list, name, filters, shared, created_at)

@@ -303,13 +303,8 @@ FROM unnest(
     :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[], :attempts::integer[],
     :ids::uuid[], :answers::text[]
 ) AS r (shard, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms, attempts, id, answer)
-<<<<<<< HEAD
-WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
-  AND d.attempts = r.attempts  -- shards of d
-=======
 WHERE d.shard = r.shard AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.attempts = r.attempts
-  AND (d.state = 'pending' OR d.attempt_id = r.id)
->>>>>>> main
+  AND (d.state = 'pending' OR d.attempt_id = r.id)  -- shards of d
 RETURNING d.shard, d.attempt_id, (
     SELECT true FROM gateway.delivery q
     WHERE q.shard = d.shard AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'

@@ -10,7 +10,7 @@ from gateway.database import Pool
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.due import DUE_AFTER, MAX_HOURS
 from tests.fakes.api import Api, open_api
-from tests.integration.test_exceptions import NOW, Queue, networkcore, stop_task
+from tests.integration.test_exceptions import NOW, Queue, _exceptions, stop_task
 
 WHERE = "/v1/exception-age-limits"
 
@@ -88,15 +88,15 @@ async def test_only_the_platform_reads_or_sets_them(api: Api) -> None:
 
 @pytest.mark.usefixtures("queue")
 async def test_the_command_sets_shows_and_takes_back(database_url: str) -> None:
-    done = networkcore(database_url, "limits", "--set", "failed_task=8760", "--by", "anna", "--json")
+    done = _exceptions(database_url, "limits", "--set", "failed_task=8760", "--by", "anna", "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["kind"]: row for row in json.loads(done.stdout)}
     assert set(rows) == {kind.value for kind in ExceptionKind}
     assert (rows["failed_task"]["hours"], rows["failed_task"]["default"]) == (8760, 24)
     assert rows["failed_task"]["set_by"] == "anna"
-    assert "Nothing waits" in networkcore(database_url, "list", "--overdue").stdout
-    assert networkcore(database_url, "limits", "--default", "failed_task", "--by", "anna").returncode == 0
-    assert "failed_task" in networkcore(database_url, "list", "--overdue").stdout
+    assert "Nothing waits" in _exceptions(database_url, "list", "--overdue").stdout
+    assert _exceptions(database_url, "limits", "--default", "failed_task", "--by", "anna").returncode == 0
+    assert "failed_task" in _exceptions(database_url, "list", "--overdue").stdout
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,6 @@ async def test_the_command_sets_shows_and_takes_back(database_url: str) -> None:
     ],
 )
 def test_wrong_options_are_named_in_one_line(database_url: str, options: list[str], said: str) -> None:
-    done = networkcore(database_url, "limits", *options)
+    done = _exceptions(database_url, "limits", *options)
     assert done.returncode == 2
     assert said in done.stderr

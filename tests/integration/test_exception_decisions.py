@@ -17,9 +17,9 @@ from tests.integration.test_exceptions import (
     LONG_AGO,
     NOW,
     Queue,
+    _exceptions,
     audit_difference,
     failed_check,
-    networkcore,
     stop_task,
     unpaid_session,
 )
@@ -138,7 +138,7 @@ async def test_what_is_past_its_age_limit_is_overdue_everywhere(
     status = await read_status(database_url, wall_now=NOW)
     (alert,) = [one for one in status.alerts if "failed_task" in one]
     assert ", 1 overdue: " in alert
-    shown = networkcore(database_url, "list", "--overdue")
+    shown = _exceptions(database_url, "list", "--overdue")
     assert shown.returncode == 0, shown.stderr
     assert "failed_task" in shown.stdout
 

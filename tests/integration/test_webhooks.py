@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook
 
 from gateway import outbound
-from gateway.database import Pool
+from gateway.database import Pool, is_distributed
 from gateway.ids import SHARD_COUNT, format_id, new_id, parse_id, shard_of
 from gateway.jobs.shard_job import own_shards
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
@@ -108,9 +108,11 @@ async def open_stage(
     *,
     timeout_seconds: float = 0.4,
     allow_private_receivers: bool = True,
-    shards_per_statement: int = SHARD_COUNT,
+    shards_per_statement: int | None = None,
     **limits: Any,
 ) -> AsyncIterator[Stage]:
+    """`shards_per_statement`: as the database takes it, if it is not given."""
+    at_once = shards_per_statement or (1 if is_distributed(pool) else SHARD_COUNT)
     app = web.Application()
     async with (
         TestServer(app) as server,
@@ -127,7 +129,7 @@ async def open_stage(
                 clock=api.clock,
                 timeout_seconds=timeout_seconds,
                 limits=Limits(**limits),
-                shards_per_statement=shards_per_statement,
+                shards_per_statement=at_once,
                 chance=random.Random(7),
             )
         )
