@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
 from aiohttp import web
@@ -17,7 +18,7 @@ from clearing.errors import InvalidBooksRequestError
 from clearing.ledger import service as ledger_service
 from clearing.ledger.account_transfers import AccountTransfer, TransferPlace
 from clearing.ledger.balances import AccountBalance
-from clearing.ledger.journal_entry import EntryKind
+from clearing.ledger.journal_entry import EntryKind, is_account
 from gateway.api import problems
 from gateway.api.field_types import foreign_cursor
 from gateway.api.problems import FieldError, ProblemError
@@ -55,6 +56,7 @@ _OF_PAYOUT: Final = frozenset(
         EntryKind.REMAINDER_RELEASE,
     }
 )
+_OF_PARTY: Final = frozenset({"undocumented_period", "pending_driver_documents"})  # closing points
 _BALANCE_COLUMNS: Final = ("account", "balance_minor", "currency")
 _TRANSFER_COLUMNS: Final = (
     "booked_at",
@@ -147,11 +149,20 @@ async def ledger(page: ConsolePage) -> web.StreamResponse:
         checkpoint=checkpoint,
         trial=shown(trial["data"]),
         closing=closing,
+        place_of=_place_of,
         vat={**vat, "figures": shown(vat["figures"])},
         period=period,
         currency=currency,
         currencies=sorted(currencies),
     )
+
+
+def _place_of(point: Mapping[str, Any]) -> str | None:
+    """The page of an account or a party that a closing point is about; ids in its text lead on by themselves."""
+    subject: str = point["subject"]
+    if point["kind"] in _OF_PARTY:
+        return f"/console/parties/{quote(subject)}"
+    return f"/console/ledger/accounts/{quote(subject)}" if is_account(subject) else None
 
 
 def _after(cursor: str) -> tuple[str, str]:
@@ -174,6 +185,11 @@ async def _file(page: ConsolePage, name: str, period: str) -> web.StreamResponse
             form = page.request.query.get("form") or "csv"
             query = {**of_period, "format": form, **page.query(*_EXPORT)}
             return await csv_file.send_stream(page, await page.calls.answer("getJournal", query=query))
+        case _:
+            return await _balances_file(page)
+
+
+async def _balances_file(page: ConsolePage) -> web.StreamResponse:
     chosen = await _chosen(page)
     _accept(chosen)
     currency = page.request.query.get("currency", "")
@@ -190,25 +206,24 @@ async def account(page: ConsolePage) -> web.StreamResponse:
     page.calls.need(_READS)
     name = page.request.match_info["account"]
     chosen = await _chosen(page)
+    after = _place(page.cursor)
     async with transaction(page.services.pool, isolation="repeatable_read") as connection:
         balances = await ledger_service.list_balances_of(connection, account=name)
         if not balances:
             raise ProblemError(problems.NOT_FOUND, f"There is no account {name}.")
         currencies = [one.currency for one in balances]
         currency = page.request.query.get("currency") or currencies[0]
-        if csv_file.wanted(page) is not None:
-            _accept(chosen)
-        else:
-            then = await ledger_service.list_balances_of(connection, account=name, at=chosen.at)
-            found = await ledger_service.list_transfers(
-                connection,
-                account=name,
-                currency=currency,
-                at=chosen.at,
-                after=_place(page.cursor),
-                limit=_PAGE + 1,
-            )
+        then = await ledger_service.list_balances_of(connection, account=name, at=chosen.at)
+        found = await ledger_service.list_transfers(
+            connection,
+            account=name,
+            currency=currency,
+            at=chosen.at,
+            after=after,
+            limit=_PAGE + 1,
+        )
     if csv_file.wanted(page) is not None:
+        _accept(chosen)
         return await _transfers_file(page, name, currency, chosen)
     at_instant = {one.currency: one.minor for one in then}
     return page.respond(
