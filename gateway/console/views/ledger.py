@@ -158,7 +158,7 @@ async def ledger(page: ConsolePage) -> web.StreamResponse:
 
 
 def _place_of(point: Mapping[str, Any]) -> str | None:
-    """The page of an account or a party that a closing point is about; ids in its text lead on by themselves."""
+    """The page of an account or a party that a closing point is about; None for others."""
     subject: str = point["subject"]
     if point["kind"] in _OF_PARTY:
         return f"/console/parties/{quote(subject)}"
