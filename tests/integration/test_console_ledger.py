@@ -183,6 +183,12 @@ async def test_a_payouts_transfer_leads_to_the_payout(console: ConsoleOfTest) ->
     await paid_session(console.api)
     visitor = await console.signed_in()
     page = (await visitor.get(address("cpo:DE-ABC:payable"))).text
+    assert '<h1 class="break">cpo:DE-ABC:payable</h1>' in page
+    section = page[page.index('id="transfers"') :]
+    amounts = re.findall(r'class="amount total"[^>]*><span>([^<]+)<', section)
+    assert amounts == [money(-1047, "EUR", "en"), money(1047, "EUR", "en")]  # paid out, and owed before
+    others = re.findall(r'<code class="break">([^<]+)</code>', section)
+    assert others == ["psp:stripe:receivable", "session:transit"]
     payouts = (await visitor.get("/console/payouts")).text
     linked = set(re.findall(r"/console/payouts/dis_\w+", page))
     assert linked

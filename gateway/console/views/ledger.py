@@ -229,7 +229,7 @@ async def account(page: ConsolePage) -> web.StreamResponse:
     return page.respond(
         "ledger_account.html",
         status=chosen.status,
-        account=name,
+        shown_account=name,  # `account` is a macro of the frame
         chosen=chosen,
         problem=chosen.problem,
         problem_field="at",
