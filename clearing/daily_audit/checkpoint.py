@@ -38,6 +38,17 @@ class ChainPosition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChainHead:
+    """The last batch of a chain, and up to which batch the last checkpoint proved it; None: up to none."""
+
+    chain: int
+    position: int
+    hash: bytes
+    booked_at: datetime
+    proved: ChainPosition | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointContent:
     """What a checkpoint seals. `series` are the next numbers of documents, by issuer and series.
 

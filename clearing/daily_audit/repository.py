@@ -43,7 +43,12 @@ async def insert_checkpoint(connection: Connection, sealed: SealedCheckpoint, co
 
 async def load_heads(connection: Connection) -> dict[int, int]:
     """The last position of each chain."""
-    return {row["chain"]: row["position"] for row in await rows(_sql.heads(connection))}
+    return {row["chain"]: row["position"] for row in await list_last_batches(connection)}
+
+
+async def list_last_batches(connection: Connection) -> list[Any]:
+    """The last batch of each chain: chain, position, hash, booked_at."""
+    return await rows(_sql.last_batches(connection))
 
 
 async def read_batches(

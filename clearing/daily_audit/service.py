@@ -20,6 +20,7 @@ from clearing.audit import AuditFinding, AuditReport, proof_lines
 from clearing.connection import Connection
 from clearing.daily_audit import repository
 from clearing.daily_audit.checkpoint import (
+    ChainHead,
     ChainPosition,
     CheckpointContent,
     RecheckShare,
@@ -41,6 +42,20 @@ _DRIVER_SERIES: Final = ("DI-", "DC-", "DR-", "DB-")
 async def find_latest_checkpoint(connection: Connection) -> SealedCheckpoint | None:
     """Up to where the last daily run proved everything, and when; None before the first."""
     return await repository.find_latest_checkpoint(connection)
+
+
+async def list_chain_heads(connection: Connection) -> tuple[Sequence[ChainHead], SealedCheckpoint | None]:
+    """The last batch of each chain, and the checkpoint that says up to where each is proved; reads only."""
+    sealed = await repository.find_latest_checkpoint(connection)
+    proved: Mapping[int, ChainPosition] = {}
+    if sealed is not None:
+        text = await repository.load_content(connection, sealed.sequence)
+        proved = CheckpointContent.from_text(text).chains
+    heads = [
+        ChainHead(**dict(row.items()), proved=proved.get(row["chain"]))
+        for row in await repository.list_last_batches(connection)
+    ]
+    return heads, sealed
 
 
 async def open_run(connection: Connection, *, shares: int, known: tuple[int, str] | None = None) -> LedgerRun:

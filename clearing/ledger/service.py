@@ -9,8 +9,16 @@ from datetime import datetime
 from uuid import uuid5
 
 from clearing.connection import Connection
-from clearing.ledger import account_statement, balance_repository, period_close, repository, treasury
+from clearing.ledger import (
+    account_statement,
+    account_transfers_repository,
+    balance_repository,
+    period_close,
+    repository,
+    treasury,
+)
 from clearing.ledger import account_statement_repository as statement_repository
+from clearing.ledger.account_transfers import AccountTransfer, TransferPlace
 from clearing.ledger.balances import AccountBalance
 from clearing.ledger.journal_entry import EntryKind, JournalEntry
 from clearing.ledger.period_close import CloseRequest
@@ -121,6 +129,31 @@ async def list_balances(
 ) -> Sequence[AccountBalance]:
     """Every account's balance at an instant (by default all that is booked), or of those below a path."""
     return await balance_repository.list_balances(connection, at=at, prefix=prefix)
+
+
+async def list_balances_of(
+    connection: Connection, *, account: str, at: datetime | None = None
+) -> Sequence[AccountBalance]:
+    """One account's balance in each of its currencies, at an instant or now; none: it never moved."""
+    return await account_transfers_repository.list_balances_of(connection, account=account, at=at)
+
+
+async def list_transfers(
+    connection: Connection,
+    *,
+    account: str,
+    currency: str,
+    at: datetime | None = None,
+    after: TransferPlace | None = None,
+    limit: int,
+) -> Sequence[AccountTransfer]:
+    """An account's transfers of a currency, newest first: up to and including `at`, after the place `after`.
+
+    Raises InvalidBooksRequestError where the batch of `after` is not there.
+    """
+    return await account_transfers_repository.list_transfers(
+        connection, account=account, currency=currency, at=at, after=after, limit=limit
+    )
 
 
 async def find_closed_until(connection: Connection) -> datetime | None:

@@ -15,15 +15,19 @@ SELECT content FROM clearing.audit_checkpoint WHERE sequence = :sequence;
 INSERT INTO clearing.audit_checkpoint (sequence, sealed_at, shares, content, content_sha256, previous_hash, hash)
 VALUES (:sequence, :sealed_at, :shares, :content, :content_sha256, :previous_hash, :hash);
 
--- name: heads
--- The last position of every chain, each found by its index.
+-- name: last_batches
+-- The last batch of every chain, each found by its index.
 WITH RECURSIVE known (chain) AS (
     SELECT min(chain) FROM clearing.batch
     UNION ALL
     SELECT (SELECT min(b.chain) FROM clearing.batch AS b WHERE b.chain > known.chain) FROM known WHERE known.chain IS NOT NULL
 )
-SELECT known.chain, (SELECT max(b.position) FROM clearing.batch AS b WHERE b.chain = known.chain) AS position
-FROM known WHERE known.chain IS NOT NULL;
+SELECT head.chain, head.position, head.hash, head.booked_at FROM known
+CROSS JOIN LATERAL (
+    SELECT b.chain, b.position, b.hash, b.booked_at FROM clearing.batch AS b
+    WHERE b.chain = known.chain ORDER BY b.position DESC LIMIT 1
+) AS head
+ORDER BY head.chain;
 
 -- name: batches_at
 -- Batches at these positions, each beside the hash of the one before it.

@@ -121,6 +121,11 @@ class BookExportService:
             balances = await ledger_service.list_balances(connection)
         return [one for one in balances if one.account.startswith(_TREASURY) and one.minor]
 
+    async def time_zone(self) -> str:
+        """The IANA zone whose days the books count in. Raises InvalidBooksRequestError without a platform."""
+        async with self.pool.acquire() as connection:
+            return await self._books.platform_time_zone(connection)
+
     async def chart(self) -> ChartOfAccounts:
         """The configured chart, else the bundled one. Raises ConfigurationError if it can't be read."""
         if self.chart_path is None:

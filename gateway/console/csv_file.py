@@ -5,6 +5,7 @@ Must not know any list. UTF-8 with a byte order mark, RFC 4180; amounts are in m
 writes them, in ISO 8601 with their zone.
 """
 
+import asyncio
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from aiohttp import web
 
+from gateway.api.endpoint import ApiResponse
 from gateway.console.page import ConsolePage
 from gateway.console.rendering import PAGE_HEADERS
 
@@ -24,6 +26,8 @@ _MOST_OF_A_PAGE: Final = "100"
 # A spreadsheet runs a cell that begins so: such a text is written with an apostrophe before it.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _FORMAT: Final = "csv"
+_NOT_SNIFFED: Final = {"X-Content-Type-Options": "nosniff"}
+_PIECE: Final = 65_536  # bytes
 _Item = TypeVar("_Item")
 _NO_QUERY: Final[Mapping[str, str]] = {}
 
@@ -106,6 +110,24 @@ async def send(
         return await _sent(page, name, [columns, *first], pages)
 
 
+async def send_stream(page: ConsolePage, answer: ApiResponse) -> web.StreamResponse:
+    """Send a file that an operation answers with, as it is, a piece at a time."""
+    if answer.stream is None:
+        raise TypeError("the operation answers with no file")
+    with answer.stream as stream:
+        page.turn.give_back()  # others make their pages while this file goes out
+        async with page.file_turns.turn():
+            response = web.StreamResponse(headers={**PAGE_HEADERS, **answer.headers, **_NOT_SNIFFED})
+            await response.prepare(page.request)
+            try:
+                while piece := await asyncio.to_thread(stream.read, _PIECE):
+                    await response.write(piece)
+            except ConnectionError:
+                return response  # nobody reads on
+            await response.write_eof()
+            return response
+
+
 async def _sent(
     page: ConsolePage,
     name: str,
@@ -117,7 +139,7 @@ async def _sent(
             **PAGE_HEADERS,
             "Content-Type": "text/csv; charset=utf-8",
             "Content-Disposition": f'attachment; filename="{name}.csv"',
-            "X-Content-Type-Options": "nosniff",
+            **_NOT_SNIFFED,
         }
     )
     response.enable_chunked_encoding()

@@ -254,12 +254,6 @@ RECEIVABLES: Final = CsvList(
     columns=("party", "amount_minor=amount", "currency", "since", "age_days"),
     limit="",
 )
-BALANCES: Final = CsvList(
-    name="balances",
-    operation="listTreasuryBalances",
-    columns=("account", "balance_minor=balance", "currency"),
-    limit="",
-)
 TRIAL_BALANCE: Final = CsvList(
     name="trial-balance",
     operation="getTrialBalance",

@@ -78,6 +78,7 @@ SEVERAL_SHARDS: Final = {
         gateway/payment_lists: list_authorizations list_captures list_sessions
         gateway/refunds: list_refunds
         gateway/webhooks: list_deliveries list_events list_newest_events
+        clearing/account_transfers: transfers_of_batches
         clearing/disbursements: list_disbursements open_payables select_disbursement select_disbursements
     """,
     "reports, sums and the exceptions of the whole system": """

@@ -25,6 +25,7 @@ from tests.integration.test_console_money import with_difference
 LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "/console/sessions/{id}": ("/console/sessions", r"/console/sessions/ses_\w+"),
     "/console/disputes/{id}": ("/console/disputes", r"/console/disputes/dsp_\w+"),
+    "/console/ledger/accounts/{account}": ("/console/ledger", r"/console/ledger/accounts/[^\"?]+"),
     "/console/payouts/{id}": ("/console/payouts", r"/console/payouts/dis_\w+"),
     "/console/webhooks/{id}": ("/console/webhooks", r"/console/webhooks/whe_\w+"),
     "/console/events/{id}": ("/console/events", r"/console/events/evt_\w+"),

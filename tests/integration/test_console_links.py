@@ -22,8 +22,6 @@ _HASH: Final = re.compile(r"\b[0-9a-f]{64}\b")
 _NOT_TEXT: Final = {"pre", "title", "script", "option", "textarea", "datalist", "h1"}
 _VOID: Final = {"br", "input", "img", "meta", "link", "path", "rect", "hr"}
 _OF_A_ROUTE: Final = 3
-# Texts of clearing about a month, as they are: their lines have a link of their own.
-_NOT_LOOKED_AT: Final = {"/console/ledger"}
 ANYWHERE: Final = "/console/objects/{id}"
 ELSEWHERE: Final = {  # shown where reconciliation differs, and downloads
     "/console/reconciliation/{id}",
@@ -95,7 +93,7 @@ class Crawl:
     def look(self, path: str, text: str) -> list[str]:
         page = PlainTexts()
         page.feed(text)
-        for one in page.texts if route_of(path) not in _NOT_LOOKED_AT else ():
+        for one in page.texts:
             alone = [*_ID.findall(one), *_HASH.findall(one)]
             if any(name not in path for name in alone) or one in self.names:
                 self.faults.append(f"{path}: {one}")

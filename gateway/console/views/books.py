@@ -1,10 +1,8 @@
-"""The platform's books: where money flows, balances.
+"""The platform's books: where money flows.
 
 Owns: what each page reads. Must not know how anything is posted or compared.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +10,7 @@ from aiohttp import web
 from clearing.reporting.party_share import AccountFlow, list_capture_flows
 from gateway.api import problems
 from gateway.api.problems import ProblemError
-from gateway.console import csv_file, csv_lists, repository
+from gateway.console import repository
 from gateway.console.flow_chart import draw
 from gateway.console.money_flow import flows_of_transfers
 from gateway.console.page import ConsolePage
@@ -53,41 +51,3 @@ def _transfer(one: AccountFlow) -> dict[str, Any]:
         "minor": one.amount_minor,
         "currency": one.currency,
     }
-
-
-async def ledger(page: ConsolePage) -> web.StreamResponse:
-    """Balances of our own accounts, a month's trial balance, and what its closing still needs."""
-    now: datetime = page.services.now()
-    period = page.request.query.get("period") or f"{now:%Y-%m}"
-    of_period = {"period": period}
-    match csv_file.wanted(page):
-        case None:
-            pass
-        case "trial":
-            return await csv_file.answer_list(page, csv_lists.TRIAL_BALANCE, query=of_period)
-        case "closing":
-            return await csv_file.answer_list(page, csv_lists.CLOSING, query=of_period)
-        case "vat":
-            return await csv_file.answer_list(page, csv_lists.VAT, query=of_period)
-        case _:
-            return await csv_file.answer_list(page, csv_lists.BALANCES)
-    balances = await page.calls.read("listTreasuryBalances")
-    trial = await page.calls.read("getTrialBalance", query=of_period)
-    closing = await page.calls.read("getClosingCheck", query=of_period)
-    vat = await page.calls.read("getVatReturn", query=of_period)
-    currency = page.request.query.get("currency", "")
-    listed = [*balances["data"], *trial["data"], *vat["figures"]]
-
-    def shown(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        return [one for one in lines if not currency or one["currency"] == currency]
-
-    return page.respond(
-        "ledger.html",
-        balances=shown(balances["data"]),
-        trial=shown(trial["data"]),
-        closing=closing,
-        vat={**vat, "figures": shown(vat["figures"])},
-        period=period,
-        currency=currency,
-        currencies=sorted({one["currency"] for one in listed}),
-    )
