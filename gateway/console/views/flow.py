@@ -1,6 +1,6 @@
-"""The platform's books: where money flows.
+"""Where the drivers' money of a range of days went.
 
-Owns: what each page reads. Must not know how anything is posted or compared.
+Owns: what the page reads. Must not know how anything is posted.
 """
 
 from typing import Any
