@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from gateway.api_versions import NEWEST
+from gateway.webhooks.event_service import SETTLE_MS
 from gateway.webhooks.signing import SigningKey, WebhookScheme, public_key_text, secret_text, signed_headers
 from sdk import python_package, request_collection, typescript_package
 from sdk.sources import SdkError, description, version
@@ -171,6 +173,7 @@ with connect(base, key) as client, connect(base, admin) as operator:
     metered = {"body": CompleteBody.from_dict({"usage": usage}), "idempotency_key": new_key()}
     ended = unwrap(complete_session.sync(made.session, client=operator, **metered))
     assert (ended.price.incl_vat, ended.capture.amount) == (918, 918)
+    unwrap(create_authorization.sync(client=client, body=wanted, idempotency_key=new_key()))
     listed = [one.id for one in list_all(list_sessions.sync, client=client, limit=1)]
     assert made.session in listed and len(listed) > 1 and len(set(listed)) == len(listed)
     assert asyncio.run(all_of_them(connect(base, key))) == listed
@@ -360,6 +363,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 def test_a_developer_listens_on_his_machine_and_makes_events_happen(dev: dict[str, Any]) -> None:
+    time.sleep(2 * SETTLE_MS / 1000)  # what tests before made happen is no news any more
     Receiver.failures.append(500)
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         Thread(target=server.serve_forever, daemon=True).start()
