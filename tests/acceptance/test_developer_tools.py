@@ -173,7 +173,8 @@ with connect(base, key) as client, connect(base, admin) as operator:
     metered = {"body": CompleteBody.from_dict({"usage": usage}), "idempotency_key": new_key()}
     ended = unwrap(complete_session.sync(made.session, client=operator, **metered))
     assert (ended.price.incl_vat, ended.capture.amount) == (918, 918)
-    unwrap(create_authorization.sync(client=client, body=wanted, idempotency_key=new_key()))
+    second = AuthorizationBody.from_dict(body | {"session_ref": "another"})
+    unwrap(create_authorization.sync(client=client, body=second, idempotency_key=new_key()))
     listed = [one.id for one in list_all(list_sessions.sync, client=client, limit=1)]
     assert made.session in listed and len(listed) > 1 and len(set(listed)) == len(listed)
     assert asyncio.run(all_of_them(connect(base, key))) == listed
