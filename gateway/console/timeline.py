@@ -135,8 +135,8 @@ def timeline(facts: TimelineFacts) -> list[TimelineEntry]:
     cleared = any(one.key == _CLEARED for one in steps)
     found = [
         *_charging(facts.session),
-        *(replace(one, link="#journal") if one.key == _CLEARED and facts.batches else one for one in steps),
         *_checks(facts),
+        *(replace(one, link="#journal") if one.key == _CLEARED and facts.batches else one for one in steps),
         *_refunds(facts.refunds),
         *_booked(facts.batches, cleared=cleared),
         *_documents(facts.documents),
