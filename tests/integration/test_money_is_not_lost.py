@@ -49,7 +49,7 @@ from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.requests import PspMethod
 from gateway.payments.service import build_payments
 from gateway.task_kinds import TaskKind
-from tests.fakes.api import START, OneTariff
+from tests.fakes.api import START, OneTariff, open_api
 from tests.fakes.parties import add_parties
 from tests.fakes.psp import FakePsp, Payment
 from tests.fakes.tasks import correction_job, jobs_by_kind
@@ -623,3 +623,10 @@ async def test_a_refund_at_the_psp_that_meets_one_of_ours_waits_and_breaks_nothi
         await ours.commit()
     assert await theirs == "a refund of more than is captured here and not refunded yet"
     assert await system.rows("refund") == []
+
+
+async def test_an_event_of_the_psp_that_is_not_kept_is_not_handled(pool: Pool) -> None:
+    async with open_api(pool) as api:
+        waits = await api.services.payments.psp_events.handle_event("evt_gone", shard=3)
+    assert waits is not None
+    assert "evt_gone" in waits
