@@ -238,7 +238,10 @@ def _capture(session: Mapping[str, Any], instants: SessionInstants) -> Iterable[
 
 
 def _checks(facts: TimelineFacts) -> Iterable[TimelineEntry]:
-    """What the checks of the session's CDRs found: of those that waited, and of the one it is priced by."""
+    """What the checks of the session's CDRs found: of those that waited, and of the one it is priced by.
+
+    No row says that checks were made and found nothing, so nothing says that they passed.
+    """
     for one in facts.checked:
         yield TimelineEntry(
             at=one.received_at,
@@ -252,11 +255,11 @@ def _checks(facts: TimelineFacts) -> Iterable[TimelineEntry]:
                 at=one.updated_at, key=f"timeline.usage_{one.state}", tone=_DECIDED[one.state], subject=one.id
             )
     taken = {one.cdr_id for one in facts.checked if one.state == "accepted"}
-    if facts.instants.completed is not None and facts.session["cdr_id"] not in taken:
+    if facts.check_flags and facts.instants.completed is not None and facts.session["cdr_id"] not in taken:
         yield TimelineEntry(
             at=facts.instants.completed,
-            key="timeline.checks_flagged" if facts.check_flags else "timeline.checks_passed",
-            tone=Tone.WAITING if facts.check_flags else Tone.GOOD,
+            key="timeline.checks_flagged",
+            tone=Tone.WAITING,
             codes=facts.check_flags,
             subject=facts.session["id"],
         )

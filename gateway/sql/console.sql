@@ -35,7 +35,8 @@ SELECT exception_at FROM gateway.session WHERE shard = :shard AND id = :session_
 
 -- name: time_zones_of
 SELECT s.id, s.time_zone FROM unnest(:shards::smallint[], :ids::uuid[]) AS asked (shard, id)
-JOIN gateway.session AS s ON s.shard = asked.shard AND s.id = asked.id;
+JOIN gateway.session AS s ON s.shard = asked.shard AND s.id = asked.id  -- shards of s
+;
 
 -- name: captured
 SELECT c.currency, count(*) AS payments, sum(c.amount_minor)::bigint AS amount_minor

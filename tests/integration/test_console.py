@@ -22,6 +22,7 @@ from gateway.people.person import SessionLimits, SignedIn
 from gateway.people.roles import PersonRole
 from gateway.people.sign_in import SignInService
 from tests.fakes.console import HOSTILE, ConsoleOfTest, HostileTariff, Visitor, open_console, paid_session
+from tests.fakes.console_everything import BANK_DETAILS
 from tests.integration.test_payments import news
 
 LISTS = [path for path in PAGES if "{" not in path]
@@ -229,20 +230,7 @@ async def test_a_refund_happens_once_however_often_its_form_is_sent(console: Con
 
 async def test_two_people_decide_and_nobody_approves_their_own_proposal(console: ConsoleOfTest) -> None:
     await paid_session(console.api)
-    bank = {
-        "name": "Hafen GmbH",
-        "iban": "DE89370400440532013000",
-        "bic": None,
-        "reference": None,
-        "address": {
-            "street": "Werft",
-            "building": "1",
-            "post_code": "1000",
-            "town": "Hafen",
-            "country": "DE",
-        },
-    }
-    made = await console.api.call("POST", "/v1/parties/DE-ABC/bank-details", bank, party="admin")
+    made = await console.api.call("POST", "/v1/parties/DE-ABC/bank-details", BANK_DETAILS, party="admin")
     assert made.status == 201, made.text
     version = made.json["version"]
     viewer, finance = await console.signed_in(role="viewer"), await console.signed_in(role="finance")

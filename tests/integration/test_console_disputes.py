@@ -18,7 +18,6 @@ WHOLE = (
     "timeline.started",
     "timeline.ended",
     "event.session.completed",
-    "timeline.checks_passed",
     "event.capture.succeeded",
     "event.session.cleared",
     "timeline.booked",

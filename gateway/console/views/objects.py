@@ -20,13 +20,12 @@ _SHOWN: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "auth": ("getAuthorization", "payment"),
         "cap": ("getCapture", "payment"),
         "ref": ("getRefund", "timeline"),
-        "dsp": ("getDispute", "timeline"),
     }
 )
 
 
 async def find(page: ConsolePage) -> web.Response:
-    """Go to the session of an authorization, a capture, a refund or a dispute."""
+    """Go to the session of an authorization, a capture or a refund."""
     name = page.request.match_info["id"]
     operation, section = _SHOWN.get(name.partition("_")[0], ("", ""))
     if not operation:

@@ -423,7 +423,6 @@ def test_a_failed_capture_and_what_a_check_stopped_come_from_rows() -> None:
         "event.session.usage_stated",
         "timeline.checks_failed",
         "timeline.usage_rejected",
-        "timeline.checks_passed",
     ]
 
 
