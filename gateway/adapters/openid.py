@@ -88,11 +88,10 @@ class OpenIdHttpProvider:
         found = await self._read_configuration()
         answer = await self._exchange(found, code, code_verifier)
         claims = await self._claims(found, answer, nonce=nonce)
-        about = claims
-        if claims.get("email_verified") is not True and "userinfo_endpoint" in found:
-            about = await self._user_info(found, answer, subject=claims["sub"])
-        email = about.get("email")
-        if not isinstance(email, str) or about.get("email_verified") is not True:
+        email = _verified_email(claims)
+        if email is None and "userinfo_endpoint" in found:
+            email = _verified_email(await self._user_info(found, answer, subject=claims["sub"]))
+        if email is None:
             raise SignInRejectedError("The provider has not verified this account's e-mail address")
         return OpenIdIdentity(issuer=self._client.issuer, subject=str(claims["sub"]), email=email)
 
@@ -215,6 +214,12 @@ class OpenIdHttpProvider:
         if not isinstance(found, dict):
             raise SignInRejectedError("The OpenID provider does not answer as it should")
         return found
+
+
+def _verified_email(claims: Mapping[str, Any]) -> str | None:
+    """The address, if the provider says that it is the account's."""
+    email = claims.get("email")
+    return email if isinstance(email, str) and claims.get("email_verified") is True else None
 
 
 def _refusal(status: int, body: bytes) -> SignInRejectedError:

@@ -210,6 +210,22 @@ async def test_the_client_takes_the_way_that_the_provider_takes(
                 await provider.identify(code=code, code_verifier="v" * 43, nonce="n")
 
 
+async def test_a_token_that_calls_an_address_verified_and_has_none_is_asked_about() -> None:
+    class Halved(SandboxOpenIdProvider):
+        def id_token(self, claims: dict[str, Any]) -> str:
+            return SandboxOpenIdProvider.id_token(self, claims | {"email_verified": True})
+
+    sandbox = Halved(client_id="networkcore", client_secret=SECRET, redirect_uri=RETURN, people=[ANNA])
+    async with TestServer(sandbox.application()) as server, ClientSession() as http:
+        sandbox.issuer = str(server.make_url("")).rstrip("/")
+        provider = OpenIdHttpProvider(client_of(sandbox, SECRET), http=http)
+        address = await provider.authorization_address(state="s", nonce="n", code_verifier="v" * 43)
+        async with http.get(f"{address}&as={ANNA.subject}", allow_redirects=False) as response:
+            code = URL(response.headers["Location"]).query["code"]
+        identity = await provider.identify(code=code, code_verifier="v" * 43, nonce="n")
+    assert identity.email == ANNA.email
+
+
 def signed(key: Any, algorithm: str = "RS256", **changes: Any) -> Forge:
     def forge(sandbox: SandboxOpenIdProvider, claims: dict[str, Any]) -> str:
         used = sandbox.key if key is None else key
