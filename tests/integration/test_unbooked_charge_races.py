@@ -200,3 +200,32 @@ async def test_of_two_refunds_only_the_one_that_is_sent_back_is_to_be_made_again
     [charge] = plain.system.objects("charge")
     assert charge["amount_refunded"] == charge["amount"]
     assert await plain.findings() == []
+
+
+async def test_a_refund_that_is_sent_back_is_heard_of_twice_at_once_and_again_and_opens_its_charge_once(
+    plain: Played,
+) -> None:
+    foreign_payment(plain)  # 900
+    await plain.work()
+    [intent] = plain.system.objects("payment_intent")
+    _form(plain.system.engine, "/v1/refunds", {"charge": intent["latest_charge"], "amount": "300"})
+    await plain.work()
+    await plain.decide(ChargeAction.REFUND)
+    await plain.work()
+    [returned] = [one for one in plain.system.objects("refund") if one["amount"] == 600]
+    plain.system.control("POST", f"refunds/{returned['id']}/fail")
+    unbooked = plain.system.payments.psp_events.unbooked
+    named = {"psp_payment": intent["id"], "psp_refund": returned["id"]}
+    came = await asyncio.gather(*(unbooked.reopen_refund(**named) for _ in range(2)), return_exceptions=True)
+    assert True in came
+    assert [one for one in came if one is not True and not isinstance(one, PaymentConflictError)] == []
+    await unbooked.reopen_refund(**named)
+    await plain.work()
+    [again] = await plain.open()
+    assert again.amount_minor == 600
+    assert await plain.value("SELECT refunded_minor FROM gateway.unbooked_charge") == 300
+    await plain.decide(ChargeAction.REFUND)
+    await plain.work()
+    assert await plain.open() == []
+    [charge] = plain.system.objects("charge")
+    assert charge["amount_refunded"] == charge["amount"]
